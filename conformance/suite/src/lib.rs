@@ -1,0 +1,1 @@
+//! Checks any Varvel server, clause by clause, over real sockets

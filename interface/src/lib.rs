@@ -1,0 +1,1 @@
+//! The contract between HTTP servers and applications, sync and async

@@ -1,0 +1,1 @@
+//! An evented Varvel server: one mio event loop per core

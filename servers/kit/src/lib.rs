@@ -1,0 +1,1 @@
+//! What every Varvel server needs and no application sees

@@ -1,0 +1,1 @@
+//! A blocking Varvel server: a bounded pool of threads, idle connections parked

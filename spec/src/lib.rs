@@ -1,0 +1,1 @@
+//! The Varvel specification: its text, and its clauses as constants read from it
