@@ -1,0 +1,554 @@
+//! What is still to be written on a connection, in order: text, shared bytes and files.
+//!
+//! ```text
+//!             references:   | Bytes, at 210 |          | File, at 216 |
+//!                                   |                         |
+//!   text: [ head, chunk size ...... ^ CRLF, next head ....... ^ CRLF ...... ]
+//!              ^ text_written                                              ^ text.len()
+//!
+//!   on the wire:  text up to 210, the Bytes, text 210..216, the file, the rest of the text
+//! ```
+//!
+//! All text (heads, chunk sizes, small bodies) lies in one buffer. Whatever is too big to copy is referred to,
+//! together with the place in the text where it belongs. A small response is thus one append and one `send`; a
+//! large one goes out head and body in one `sendmsg` without having been copied.
+//!
+//! # Memory
+//!
+//! A drained outbox holds no memory, so that idle connections cost none, and filling one allocates nothing:
+//! each thread keeps one spare text buffer, which an empty outbox takes with its first bytes and gives back when
+//! they are written. Only a client that reads slower than we write makes a connection keep a buffer of its own.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, ErrorKind, IoSlice};
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+
+use crate::transport::{Transport, is_disconnect};
+
+/// Shared bytes shorter than this are copied into the text: below a page, copying costs less than the longer
+/// slice list and the reference count.
+pub const COPY_BYTES_MAX: usize = 4 * 1024;
+
+/// Slices handed to the kernel in one call. More bring little, and the array lies on the stack.
+const SLICES_MAX: usize = 64;
+
+/// How much one [`Outbox::write_to`] writes at most, so that a client that reads as fast as we write (a file
+/// over loopback, say) cannot keep an event loop to itself.
+pub const WRITE_BUDGET: u64 = 1024 * 1024;
+
+/// A text buffer that grew beyond this is not kept as the thread's spare.
+const SPARE_CAPACITY_MAX: usize = 256 * 1024;
+
+/// Written text is moved out of the buffer when it is at least this long (and at least half of the buffer).
+const COMPACT_BYTES_MIN: usize = 16 * 1024;
+
+thread_local! {
+    static SPARE_TEXT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// The bytes of one connection that its client has not been sent yet.
+#[derive(Default)]
+pub struct Outbox {
+    /// Text not written yet, after `text_written` bytes that are. Has no capacity while the outbox is empty.
+    text: Vec<u8>,
+    text_written: usize,
+    /// What is referred to rather than copied, in the order of writing.
+    references: VecDeque<Reference>,
+    /// Sum of the lengths of `references`.
+    referenced: u64,
+}
+
+struct Reference {
+    /// Index in `Outbox::text` before which this is written. Never decreases along the queue.
+    at: usize,
+    content: Content,
+}
+
+enum Content {
+    /// Never empty.
+    Bytes(Bytes),
+    /// `left` is never 0.
+    File { file: Arc<File>, offset: u64, left: u64 },
+}
+
+/// How far [`Outbox::write_to`] came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Progress {
+    /// All is written, the outbox is empty.
+    Drained,
+    /// The socket takes no more now: go on when it is writable.
+    Blocked,
+    /// [`WRITE_BUDGET`] is used up: see to other connections, then go on. No readiness event will come.
+    Paused,
+}
+
+/// Why an outbox could not be written. What is left of it cannot be sent any more: reset the connection, so that
+/// the client does not take what it got for complete (spec B10).
+#[derive(Debug)]
+pub enum WriteError {
+    /// The connection broke or the client left; see [`is_disconnect`].
+    Transport(io::Error),
+    /// A file could not be read.
+    File(io::Error),
+    /// A file ended `missing` bytes before the promised length (spec B14).
+    FileShort {
+        /// Bytes that were promised and are not there.
+        missing: u64,
+    },
+}
+
+impl Outbox {
+    /// An empty outbox, without memory.
+    pub const fn new() -> Self {
+        Self { text: Vec::new(), text_written: 0, references: VecDeque::new(), referenced: 0 }
+    }
+
+    /// Bytes still to be written, files included. What falls between two calls of [`write_to`](Self::write_to)
+    /// is what was written: a server renews its write deadline by it.
+    #[inline]
+    pub fn len(&self) -> u64 {
+        (self.text.len() - self.text_written) as u64 + self.referenced
+    }
+
+    /// Whether everything is written.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.text.len() == self.text_written && self.references.is_empty()
+    }
+
+    /// Appends a copy of `text`.
+    #[inline]
+    pub fn push_text(&mut self, text: &[u8]) {
+        self.text_mut().extend_from_slice(text);
+    }
+
+    /// The text buffer, for encoders that append to a `Vec`: heads and chunk sizes are written in place.
+    ///
+    /// Only append: what the buffer holds already is not the caller's.
+    #[inline]
+    pub fn text_mut(&mut self) -> &mut Vec<u8> {
+        if self.text.capacity() == 0 {
+            self.text = SPARE_TEXT.take();
+        }
+        &mut self.text
+    }
+
+    /// Appends `bytes`: by reference, or copied when shorter than [`COPY_BYTES_MAX`].
+    pub fn push_bytes(&mut self, bytes: Bytes) {
+        if bytes.len() < COPY_BYTES_MAX {
+            self.push_text(&bytes);
+        } else {
+            self.referenced += bytes.len() as u64;
+            self.references.push_back(Reference { at: self.text.len(), content: Content::Bytes(bytes) });
+        }
+    }
+
+    /// Appends `len` bytes of `file` from `offset`. The file is not touched before its turn comes, and its own
+    /// position is never used.
+    pub fn push_file(&mut self, file: Arc<File>, offset: u64, len: u64) {
+        if len > 0 {
+            self.referenced += len;
+            let content = Content::File { file, offset, left: len };
+            self.references.push_back(Reference { at: self.text.len(), content });
+        }
+    }
+
+    /// Forgets everything and gives the memory back.
+    pub fn clear(&mut self) {
+        self.references = VecDeque::new();
+        self.referenced = 0;
+        self.text_written = 0;
+        let mut text = std::mem::take(&mut self.text);
+        if (1..=SPARE_CAPACITY_MAX).contains(&text.capacity()) {
+            text.clear();
+            SPARE_TEXT.set(text);
+        }
+    }
+
+    /// Writes as much as `transport` takes.
+    pub fn write_to(&mut self, transport: &Transport) -> Result<Progress, WriteError> {
+        let mut budget = WRITE_BUDGET;
+        loop {
+            let step = match self.references.front() {
+                None if self.text.len() == self.text_written => {
+                    self.clear();
+                    return Ok(Progress::Drained);
+                }
+                None => self.write_text(transport)?,
+                Some(first) => match &first.content {
+                    Content::File { .. } if first.at == self.text_written => {
+                        self.write_file(transport, budget)?
+                    }
+                    _ => self.write_slices(transport)?,
+                },
+            };
+            if step.blocked {
+                self.compact();
+                return Ok(Progress::Blocked);
+            }
+            budget = budget.saturating_sub(step.written);
+            if budget == 0 && !self.is_empty() {
+                self.compact();
+                return Ok(Progress::Paused);
+            }
+        }
+    }
+
+    /// The usual case: nothing but text.
+    fn write_text(&mut self, transport: &Transport) -> Result<Step, WriteError> {
+        let rest = &self.text[self.text_written..];
+        let step = Step::of(transport.write(rest), rest.len())?;
+        self.text_written += step.written as usize;
+        Ok(step)
+    }
+
+    /// Text and bytes up to the next file or the end, in one call.
+    fn write_slices(&mut self, transport: &Transport) -> Result<Step, WriteError> {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let (mut count, mut offered, mut text_taken, mut file_follows) = (0, 0, self.text_written, false);
+        let mut references = self.references.iter();
+        while count + 2 <= SLICES_MAX {
+            let next = references.next();
+            let text = &self.text[text_taken..next.map_or(self.text.len(), |next| next.at)];
+            if !text.is_empty() {
+                slices[count] = IoSlice::new(text);
+                (count, offered, text_taken) = (count + 1, offered + text.len(), text_taken + text.len());
+            }
+            match next.map(|next| &next.content) {
+                Some(Content::Bytes(bytes)) => {
+                    slices[count] = IoSlice::new(bytes);
+                    (count, offered) = (count + 1, offered + bytes.len());
+                }
+                Some(Content::File { .. }) => {
+                    file_follows = true;
+                    break;
+                }
+                None => break,
+            }
+        }
+        let step = Step::of(transport.write_vectored(&slices[..count], file_follows), offered)?;
+        self.advance(step.written as usize);
+        Ok(step)
+    }
+
+    /// Takes `written` bytes of text and shared bytes off the front.
+    fn advance(&mut self, mut written: usize) {
+        while written > 0 {
+            let text_end = self.references.front().map_or(self.text.len(), |first| first.at);
+            let text = written.min(text_end - self.text_written);
+            self.text_written += text;
+            written -= text;
+            if written == 0 {
+                return;
+            }
+            let Some(Reference { content: Content::Bytes(bytes), .. }) = self.references.front_mut() else {
+                unreachable!("only text and bytes are offered to be written together")
+            };
+            let taken = written.min(bytes.len());
+            bytes.advance(taken);
+            if bytes.is_empty() {
+                self.references.pop_front();
+            }
+            self.referenced -= taken as u64;
+            written -= taken;
+        }
+    }
+
+    /// The file at the front.
+    fn write_file(&mut self, transport: &Transport, budget: u64) -> Result<Step, WriteError> {
+        let Some(Reference { content: Content::File { file, offset, left }, .. }) =
+            self.references.front_mut()
+        else {
+            unreachable!("called when a file is at the front")
+        };
+        let count = (*left).min(budget);
+        let written = match transport.send_file(file, offset, count as usize) {
+            Ok(0) => return Err(WriteError::FileShort { missing: *left }),
+            Ok(written) => written as u64,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Ok(Step { written: 0, blocked: true });
+            }
+            Err(error) if is_disconnect(&error) => return Err(WriteError::Transport(error)),
+            Err(error) => return Err(WriteError::File(error)),
+        };
+        *left -= written;
+        if *left == 0 {
+            self.references.pop_front();
+        }
+        self.referenced -= written;
+        // A short count does not prove a full socket here: the file may have ended, which the next try finds out.
+        Ok(Step { written, blocked: false })
+    }
+
+    /// Drops written text, so that the buffer of a stream that never drains does not grow for ever.
+    fn compact(&mut self) {
+        if self.text_written >= COMPACT_BYTES_MIN && self.text_written * 2 >= self.text.len() {
+            self.text.drain(..self.text_written);
+            for reference in &mut self.references {
+                reference.at -= self.text_written;
+            }
+            self.text_written = 0;
+        }
+    }
+}
+
+/// The outcome of one system call.
+struct Step {
+    written: u64,
+    blocked: bool,
+}
+
+impl Step {
+    /// A short count means that the socket's buffer is full, and that an event will follow when it is not: the
+    /// second call that would only say `WouldBlock` is spared.
+    fn of(result: io::Result<usize>, offered: usize) -> Result<Self, WriteError> {
+        match result {
+            Ok(written) => Ok(Self { written: written as u64, blocked: written < offered }),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Self { written: 0, blocked: true }),
+            Err(error) => Err(WriteError::Transport(error)),
+        }
+    }
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox")
+            .field("text", &(self.text.len() - self.text_written))
+            .field("references", &self.references.len())
+            .field("referenced", &self.referenced)
+            .finish()
+    }
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transport(error) => write!(f, "the connection failed while writing: {error}"),
+            Self::File(error) => write!(f, "the file being sent could not be read: {error}"),
+            Self::FileShort { missing } => write!(f, "the file being sent ended {missing} bytes early"),
+        }
+    }
+}
+
+impl std::error::Error for WriteError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Transport(error) | Self::File(error) => Some(error),
+            Self::FileShort { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing::{Client, XorShift, scratch_file, tcp_pair, unix_pair};
+    use crate::transport::Interest;
+
+    const PATIENCE: Option<Duration> = Some(Duration::from_secs(10));
+
+    /// Writes until drained, waiting as a server would.
+    fn drain(outbox: &mut Outbox, transport: &Transport) -> Result<(), WriteError> {
+        loop {
+            match outbox.write_to(transport)? {
+                Progress::Drained => return Ok(()),
+                Progress::Blocked => assert!(transport.wait(Interest::Writable, PATIENCE).unwrap()),
+                Progress::Paused => {}
+            }
+        }
+    }
+
+    fn read_all(mut client: Client) -> thread::JoinHandle<Vec<u8>> {
+        thread::spawn(move || {
+            let mut got = Vec::new();
+            client.read_to_end(&mut got).unwrap();
+            got
+        })
+    }
+
+    #[test]
+    fn a_small_response_is_written_and_leaves_no_memory_behind() {
+        let (ours, mut client) = tcp_pair();
+        let mut outbox = Outbox::new();
+        outbox.push_text(b"HTTP/1.1 200 OK\r\n\r\n");
+        outbox.push_bytes(Bytes::from_static(b"hello"));
+        assert_eq!(outbox.len(), 24);
+        assert_eq!(outbox.write_to(&ours).unwrap(), Progress::Drained);
+        assert!(outbox.is_empty());
+        assert_eq!((outbox.len(), outbox.text.capacity(), outbox.references.capacity()), (0, 0, 0));
+        let mut got = [0; 24];
+        client.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"HTTP/1.1 200 OK\r\n\r\nhello");
+    }
+
+    #[test]
+    fn the_next_response_on_the_thread_reuses_the_buffer() {
+        let (ours, _client) = tcp_pair();
+        let mut outbox = Outbox::new();
+        outbox.push_text(&[b'x'; 3000]);
+        let buffer = outbox.text.as_ptr();
+        assert_eq!(outbox.write_to(&ours).unwrap(), Progress::Drained);
+        let mut another = Outbox::new();
+        another.push_text(b"y");
+        assert_eq!(another.text.as_ptr(), buffer);
+    }
+
+    #[test]
+    fn an_empty_outbox_is_drained_and_empty_parts_are_none() {
+        let (ours, _client) = tcp_pair();
+        let mut outbox = Outbox::new();
+        outbox.push_text(b"");
+        outbox.push_bytes(Bytes::new());
+        outbox.push_file(Arc::new(scratch_file(b"")), 0, 0);
+        assert!(outbox.is_empty());
+        assert_eq!(outbox.write_to(&ours).unwrap(), Progress::Drained);
+    }
+
+    #[test]
+    fn large_bytes_are_referred_to_and_small_ones_copied() {
+        let mut outbox = Outbox::new();
+        outbox.push_bytes(Bytes::from(vec![b'a'; COPY_BYTES_MAX - 1]));
+        assert_eq!((outbox.references.len(), outbox.text.len()), (0, COPY_BYTES_MAX - 1));
+        outbox.push_bytes(Bytes::from(vec![b'b'; COPY_BYTES_MAX]));
+        assert_eq!((outbox.references.len(), outbox.text.len()), (1, COPY_BYTES_MAX - 1));
+        assert_eq!(outbox.len(), 2 * COPY_BYTES_MAX as u64 - 1);
+    }
+
+    /// Everything in every order, through sockets whose buffers fill up, comes out as it was put in.
+    #[test]
+    fn random_mixtures_arrive_byte_for_byte() {
+        let mut random = XorShift(0x5eed);
+        let pattern = (0..300_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<u8>>();
+        let file = Arc::new(scratch_file(&pattern));
+        let shared = Bytes::from(pattern.clone());
+        for round in 0..12 {
+            let (ours, client) = if round % 2 == 0 { unix_pair() } else { tcp_pair() };
+            rustix::net::sockopt::set_socket_send_buffer_size(&ours, 4096 << (round % 5)).unwrap();
+            let reader = read_all(client);
+            let mut expected = Vec::new();
+            let mut outbox = Outbox::new();
+            for _ in 0..200 {
+                let start = random.below(1_000_000) as usize;
+                let len = match random.below(4) {
+                    0 => random.below(40_000),
+                    _ => random.below(6_000),
+                } as usize;
+                expected.extend_from_slice(&pattern[start..start + len]);
+                match random.below(3) {
+                    0 => outbox.push_text(&pattern[start..start + len]),
+                    1 => outbox.push_bytes(shared.slice(start..start + len)),
+                    _ => outbox.push_file(file.clone(), start as u64, len as u64),
+                }
+            }
+            assert_eq!(outbox.len(), expected.len() as u64);
+            drain(&mut outbox, &ours).unwrap();
+            drop(ours);
+            assert!(reader.join().unwrap() == expected, "round {round}");
+        }
+    }
+
+    /// An endless stream of small chunks to a client that is always a little behind.
+    #[test]
+    fn the_buffer_of_a_stream_that_never_drains_stays_small() {
+        let (ours, mut client) = unix_pair();
+        rustix::net::sockopt::set_socket_send_buffer_size(&ours, 4096).unwrap();
+        let chunk = [b'c'; 1000];
+        let mut outbox = Outbox::new();
+        let mut buffer = vec![0; 50_000];
+        let mut received = 0;
+        for _ in 0..2000 {
+            while outbox.len() < 50_000 {
+                outbox.push_text(&chunk);
+            }
+            assert_eq!(outbox.write_to(&ours).unwrap(), Progress::Blocked);
+            received += client.read(&mut buffer).unwrap();
+        }
+        assert!(received > 1_000_000, "the stream moved: {received}");
+        assert!(outbox.text.capacity() <= 256 * 1024, "{}", outbox.text.capacity());
+    }
+
+    #[test]
+    fn a_fast_reader_does_not_keep_the_writer_to_itself() {
+        let (ours, mut client) = unix_pair();
+        let file = Arc::new(scratch_file(&[]));
+        let len = 64 * WRITE_BUDGET;
+        file.set_len(len).unwrap();
+        let reader = thread::spawn(move || io::copy(&mut client, &mut io::sink()).unwrap());
+        let mut outbox = Outbox::new();
+        outbox.push_file(file, 0, len);
+        let mut left = outbox.len();
+        while !outbox.is_empty() {
+            if outbox.write_to(&ours).unwrap() == Progress::Blocked {
+                assert!(ours.wait(Interest::Writable, PATIENCE).unwrap());
+            }
+            assert!(left - outbox.len() <= WRITE_BUDGET);
+            left = outbox.len();
+        }
+        drop(ours);
+        assert_eq!(reader.join().unwrap(), len);
+    }
+
+    #[test]
+    fn a_file_that_ends_early_is_an_error_after_what_there_is() {
+        let (ours, client) = tcp_pair();
+        let reader = read_all(client);
+        let mut outbox = Outbox::new();
+        outbox.push_text(b"head;");
+        outbox.push_file(Arc::new(scratch_file(b"12345")), 2, 10);
+        outbox.push_text(b"never");
+        match drain(&mut outbox, &ours) {
+            Err(WriteError::FileShort { missing: 7 }) => {}
+            other => panic!("{other:?}"),
+        }
+        drop(ours);
+        assert_eq!(reader.join().unwrap(), b"head;345");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_mistaken_for_a_disconnect() {
+        let (ours, _client) = tcp_pair();
+        let folder = Arc::new(File::open("/").unwrap());
+        let mut outbox = Outbox::new();
+        outbox.push_file(folder, 0, 10);
+        assert!(matches!(outbox.write_to(&ours), Err(WriteError::File(_))));
+    }
+
+    #[test]
+    fn a_client_that_left_is_a_transport_error_for_each_kind_of_content() {
+        let file = Arc::new(scratch_file(b"12345"));
+        for kind in 0..3 {
+            let (ours, client) = unix_pair();
+            drop(client);
+            let mut outbox = Outbox::new();
+            match kind {
+                0 => outbox.push_text(b"text"),
+                1 => outbox.push_bytes(Bytes::from(vec![0; 10_000])),
+                _ => outbox.push_file(file.clone(), 0, 5),
+            }
+            match outbox.write_to(&ours) {
+                Err(WriteError::Transport(error)) => assert!(is_disconnect(&error), "{error}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn clearing_forgets_everything() {
+        let mut outbox = Outbox::new();
+        outbox.push_text(b"text");
+        outbox.push_bytes(Bytes::from(vec![0; 10_000]));
+        outbox.clear();
+        assert!(outbox.is_empty());
+        assert_eq!(outbox.len(), 0);
+    }
+}
