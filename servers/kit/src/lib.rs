@@ -5,7 +5,9 @@ pub mod http_date;
 mod inherited_fd;
 pub mod listener;
 pub mod outbox;
+pub mod timer_queue;
 pub mod transport;
+pub mod worker_pool;
 
 #[cfg(test)]
 mod testing;

@@ -13,7 +13,7 @@ fn a_server_out_of_descriptors_is_told_to_pause_and_can_go_on_later() {
     rustix::event::poll(&mut wait, None).unwrap();
 
     let before = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..before.clone() }).unwrap();
+    setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..before }).unwrap();
     let starved = listener.accept();
     setrlimit(Resource::Nofile, before).unwrap();
 
