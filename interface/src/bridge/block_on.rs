@@ -1,0 +1,216 @@
+//! An async application on a server of threads: the thread that serves the request polls, and sleeps in between.
+
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+};
+
+use http::Request;
+
+use super::tunnel;
+use crate::{
+    App, AppError, AppFactory, AppResult, AsyncApp, AsyncAppFactory, AsyncBody, BodyError, BodyErrorKind,
+    BodyParts, BoxError, Frame, FrameRead, FrameSink, OnDisconnect, Policy, PollBody, ReadBody, Scope,
+    StartError, Watch, Worker, WriteBody,
+};
+
+/// Makes a sync application of an async one, and the factory of one of the factory of the other.
+///
+/// The call, and then the body, are polled on the thread that serves the request; it sleeps while they wait. Reading the
+/// request body blocks that thread, so a read counts as ready and does not run beside a timer. Everything else may be
+/// awaited side by side. A client that leaves cancels the call as the factory's [`Policy`] says, where the server can
+/// see it leave.
+///
+/// ```
+/// use http::{Request, Response};
+/// use varvel::{App, AsyncBody, ReadBody, Scope, app_fn, bridge::BlockOn};
+///
+/// let app = BlockOn::new(app_fn(|request: Request<AsyncBody>, _| async {
+///     let name = request.into_body().collect(1024).await?;
+///     Ok(Response::new(AsyncBody::full(name)))
+/// }));
+/// let response = app.call(Request::new(ReadBody::from("falcon")), Scope::for_test()).unwrap();
+/// assert_eq!(response.body().exact_len(), Some(6));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct BlockOn<A> {
+    inner: A,
+    on_disconnect: OnDisconnect,
+}
+
+impl<A> BlockOn<A> {
+    /// Wraps an async application, or the factory of one.
+    pub fn new(inner: A) -> Self {
+        Self { inner, on_disconnect: OnDisconnect::default() }
+    }
+}
+
+impl<A: AsyncApp> App for BlockOn<A> {
+    fn call(&self, request: Request<ReadBody>, scope: Scope) -> AppResult {
+        let watch = scope.watch();
+        let call = self.inner.call(request.map(to_async), scope);
+        let outcome = match self.on_disconnect {
+            OnDisconnect::Finish => Some(block_on(call)),
+            OnDisconnect::Cancel => block_on(UnlessGone { call: pin!(call), watch: &watch }),
+        };
+        let response = outcome.unwrap_or_else(|| Err(AppError::abort()))?;
+        let on_disconnect = self.on_disconnect;
+        Ok(response.map(|body| to_push(body, watch, on_disconnect)))
+    }
+}
+
+impl<F: AsyncAppFactory> AppFactory for BlockOn<F> {
+    type App = BlockOn<F::App>;
+
+    fn policy(&self) -> Policy {
+        self.inner.policy()
+    }
+
+    fn build(&self, worker: &Worker) -> Result<Self::App, StartError> {
+        let inner = block_on(self.inner.build(worker))?;
+        Ok(BlockOn { inner, on_disconnect: self.inner.policy().on_disconnect })
+    }
+
+    fn teardown(&self, app: Self::App, worker: &Worker) -> Result<(), BoxError> {
+        block_on(self.inner.teardown(app.inner, worker))
+    }
+}
+
+/// Polls a call until it is done, or until the client is gone.
+struct UnlessGone<'a, F> {
+    call: Pin<&'a mut F>,
+    watch: &'a Watch,
+}
+
+impl<F: Future> Future for UnlessGone<'_, F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // The call goes first: an answer that is ready is sent, whoever has left.
+        match self.call.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => self.watch.poll_disconnected(cx).map(|()| None),
+        }
+    }
+}
+
+/// Polls a future on this thread until it is done.
+pub(super) fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let waker = this_thread();
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return output;
+        }
+        // A wake-up before this point is remembered; one that was meant for an earlier wait only polls once too often.
+        thread::park();
+    }
+}
+
+/// A waker that unparks the current thread; made once per thread.
+fn this_thread() -> Waker {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+
+        fn wake_by_ref(self: &Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    thread_local! {
+        static WAKER: Waker = Waker::from(Arc::new(Unpark(thread::current())));
+    }
+    WAKER.with(Waker::clone)
+}
+
+/// The request body: polling it blocks.
+fn to_async(body: ReadBody) -> AsyncBody {
+    struct Blocking(Box<dyn FrameRead + Send>);
+    impl PollBody for Blocking {
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame, BodyError>>> {
+            Poll::Ready(self.0.next_frame().transpose())
+        }
+
+        fn exact_len(&self) -> Option<u64> {
+            self.0.exact_len()
+        }
+    }
+    match body.into_parts() {
+        BodyParts::Empty => AsyncBody::empty(),
+        BodyParts::Full(bytes) => AsyncBody::full(bytes),
+        BodyParts::File(region) => AsyncBody::file(region),
+        BodyParts::Stream(stream) => AsyncBody::from_poll(Blocking(stream)),
+        BodyParts::Tunnel(never) | BodyParts::Deferred(never) => match never {},
+    }
+}
+
+/// The response body: a writer that polls.
+fn to_push(body: AsyncBody, watch: Watch, on_disconnect: OnDisconnect) -> WriteBody {
+    let exact_len = body.exact_len();
+    match body.into_parts() {
+        BodyParts::Empty => WriteBody::empty(),
+        BodyParts::Full(bytes) => WriteBody::full(bytes),
+        BodyParts::File(region) => WriteBody::file(region),
+        BodyParts::Stream(mut stream) => {
+            let write = move |sink: &mut dyn FrameSink| push(stream.as_mut(), sink, &watch, on_disconnect);
+            match exact_len {
+                Some(len) => WriteBody::from_sized_writer(len, write),
+                None => WriteBody::from_writer(write),
+            }
+        }
+        BodyParts::Tunnel(tunnel) => WriteBody::from(BodyParts::Tunnel(tunnel::to_blocking(tunnel))),
+        BodyParts::Deferred(never) => match never {},
+    }
+}
+
+fn push(
+    mut stream: Pin<&mut (dyn PollBody + Send)>,
+    sink: &mut dyn FrameSink,
+    watch: &Watch,
+    on_disconnect: OnDisconnect,
+) -> Result<(), BodyError> {
+    let waker = this_thread();
+    let mut cx = Context::from_waker(&waker);
+    // Once the client is gone under `Finish`, frames are still taken, so that the producer runs to its end (spec E10).
+    let mut gone: Option<BodyError> = None;
+    let mut flushed = true;
+    loop {
+        let pushed = match stream.as_mut().poll_frame(&mut cx) {
+            Poll::Ready(None) => return gone.map_or(Ok(()), Err),
+            Poll::Ready(Some(Err(error))) => return Err(error),
+            Poll::Ready(Some(Ok(_))) if gone.is_some() => Ok(()),
+            Poll::Ready(Some(Ok(frame))) => {
+                flushed = false;
+                match frame {
+                    Frame::Data(data) => sink.data(data),
+                    Frame::Trailers(trailers) => sink.trailers(trailers),
+                }
+            }
+            // What was accepted must reach the client before a wait (spec B9).
+            Poll::Pending if !flushed && gone.is_none() => {
+                flushed = true;
+                sink.flush()
+            }
+            Poll::Pending => {
+                if on_disconnect == OnDisconnect::Cancel && watch.poll_disconnected(&mut cx).is_ready() {
+                    return Err(BodyError::new(BodyErrorKind::Disconnected));
+                }
+                thread::park();
+                Ok(())
+            }
+        };
+        match pushed {
+            Err(error) if on_disconnect == OnDisconnect::Finish => gone = Some(error),
+            pushed => pushed?,
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The link between an event loop and the pool thread that runs a sync call for it.
+//!
+//! ```text
+//!        event loop                          |          pool thread
+//!   request body, polled when wanted  --- request --->  ReadBody::next_frame blocks
+//!   OffloadedCall                     <--- answer ----  App::call returns
+//!   the response body                 <--- frames ----  the writer's sink blocks beyond the high-water mark
+//! ```
+//!
+//! The loop's side never blocks; the thread's side waits on the condition variable. Whichever side ends first says so,
+//! and the other stops waiting.
+
+use std::{
+    any::Any,
+    collections::VecDeque,
+    panic::resume_unwind,
+    pin::Pin,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, response};
+
+use crate::{AppError, AsyncBody, BodyError, BodyErrorKind, Frame, FrameRead, FrameSink, PollBody};
+
+/// What a panic left behind.
+pub(super) type Panic = Box<dyn Any + Send>;
+
+/// What the thread answers: the head, and the body unless that comes through the link.
+pub(super) type Answer = Result<(response::Parts, LinkedBody), AppError>;
+
+/// A response body as it crosses.
+pub(super) enum LinkedBody {
+    /// It needs no thread.
+    Whole(AsyncBody),
+    /// Its frames follow through the link, this many bytes if that is known.
+    Frames(Option<u64>),
+}
+
+#[derive(Default)]
+pub(super) struct Link {
+    state: Mutex<State>,
+    /// Tells the thread of every change that it may wait for.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// The loop's task, when it waits.
+    task: Option<Waker>,
+    /// The loop's side is gone: nobody takes what the thread makes, and nobody brings what it wants.
+    abandoned: bool,
+    request: Request,
+    answer: Option<Result<Answer, Panic>>,
+    frames: VecDeque<Frame>,
+    /// Bytes of data in `frames`.
+    buffered: u64,
+    /// The loop has come back for more and found nothing: all that was taken has been written.
+    drained: bool,
+    end: Option<Result<Result<(), BodyError>, Panic>>,
+}
+
+/// The next frame of the request body.
+#[derive(Default)]
+enum Request {
+    #[default]
+    Unwanted,
+    /// The thread waits for it.
+    Wanted,
+    Here(Result<Option<Frame>, BodyError>),
+}
+
+impl Link {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic runs under the lock, so what it guards is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_while(&self, condition: impl FnMut(&mut State) -> bool) -> MutexGuard<'_, State> {
+        self.changed.wait_while(self.lock(), condition).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes something for the loop to see, and wakes it.
+    fn tell_loop(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.lock();
+        change(&mut state);
+        let task = state.task.take();
+        drop(state);
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    /// Hands the answer over, from whatever thread has it.
+    pub(super) fn answer(&self, answer: Result<Answer, Panic>) {
+        self.tell_loop(|state| state.answer = Some(answer));
+    }
+
+    /// Says how the response body ended.
+    pub(super) fn end(&self, end: Result<Result<(), BodyError>, Panic>) {
+        self.tell_loop(|state| state.end = Some(end));
+    }
+}
+
+/// The loop's side: polls the request body for the thread, and whatever the thread makes.
+pub(super) struct LoopSide {
+    link: Arc<Link>,
+    request: Option<Pin<Box<dyn PollBody + Send>>>,
+}
+
+impl LoopSide {
+    pub(super) fn new(link: Arc<Link>, request: Option<Pin<Box<dyn PollBody + Send>>>) -> Self {
+        Self { link, request }
+    }
+
+    /// Polls for the answer. Unwinds with the application's panic, if that is what came of it.
+    pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        self.bring_request(cx);
+        let answer = self.link.lock().answer.take();
+        match answer {
+            Some(answer) => Poll::Ready(answer.unwrap_or_else(|panic| resume_unwind(panic))),
+            None => Poll::Pending,
+        }
+    }
+
+    fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+        self.bring_request(cx);
+        let mut state = self.link.lock();
+        if let Some(frame) = state.frames.pop_front() {
+            if let Frame::Data(data) = &frame {
+                state.buffered -= data.len() as u64;
+            }
+            drop(state);
+            self.link.changed.notify_all();
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        if let Some(end) = state.end.take() {
+            drop(state);
+            let end = end.unwrap_or_else(|panic| resume_unwind(panic));
+            return Poll::Ready(end.err().map(Err));
+        }
+        state.drained = true;
+        drop(state);
+        self.link.changed.notify_all();
+        Poll::Pending
+    }
+
+    /// Has the loop woken by whatever the thread does from here on, and polls the request body if it waits for that.
+    fn bring_request(&mut self, cx: &mut Context<'_>) {
+        let mut state = self.link.lock();
+        state.task = Some(cx.waker().clone());
+        if !matches!(state.request, Request::Wanted) {
+            return;
+        }
+        drop(state);
+        let frame = match &mut self.request {
+            None => Ok(None),
+            Some(body) => match body.as_mut().poll_frame(cx) {
+                Poll::Pending => return,
+                Poll::Ready(frame) => frame.transpose(),
+            },
+        };
+        if let Ok(None) | Err(_) = frame {
+            self.request = None;
+        }
+        self.link.lock().request = Request::Here(frame);
+        self.link.changed.notify_all();
+    }
+
+    /// The response body whose frames come through the link.
+    pub(super) fn into_body(self, exact_len: Option<u64>) -> AsyncBody {
+        AsyncBody::from_poll(LinkedFrames { side: self, left: exact_len })
+    }
+}
+
+impl Drop for LoopSide {
+    fn drop(&mut self) {
+        let mut state = self.link.lock();
+        state.abandoned = true;
+        // Dropped outside the lock: values of the application may do anything in their drop.
+        let left = (state.answer.take(), std::mem::take(&mut state.frames), state.end.take());
+        drop(state);
+        self.link.changed.notify_all();
+        drop(left);
+    }
+}
+
+struct LinkedFrames {
+    side: LoopSide,
+    left: Option<u64>,
+}
+
+impl PollBody for LinkedFrames {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+        let frame = self.side.poll_response(cx);
+        if let (Poll::Ready(Some(Ok(Frame::Data(data)))), Some(left)) = (&frame, &mut self.left) {
+            *left = left.saturating_sub(data.len() as u64);
+        }
+        frame
+    }
+
+    fn exact_len(&self) -> Option<u64> {
+        self.left
+    }
+}
+
+/// The request body as the thread reads it.
+pub(super) struct LinkedRequest {
+    pub(super) link: Arc<Link>,
+    /// What it declared, less what was read.
+    pub(super) left: Option<u64>,
+    pub(super) over: bool,
+}
+
+impl FrameRead for LinkedRequest {
+    fn next_frame(&mut self) -> Result<Option<Frame>, BodyError> {
+        if self.over {
+            return Ok(None);
+        }
+        self.link.tell_loop(|state| state.request = Request::Wanted);
+        let mut state =
+            self.link.wait_while(|state| matches!(state.request, Request::Wanted) && !state.abandoned);
+        let frame = match std::mem::take(&mut state.request) {
+            Request::Here(frame) => frame,
+            Request::Wanted | Request::Unwanted => Err(BodyError::new(BodyErrorKind::Disconnected)),
+        };
+        match &frame {
+            Ok(None) | Err(_) => self.over = true,
+            Ok(Some(Frame::Data(data))) => {
+                self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+            }
+            Ok(Some(Frame::Trailers(_))) => {}
+        }
+        frame
+    }
+
+    fn exact_len(&self) -> Option<u64> {
+        self.left
+    }
+}
+
+/// Where the thread's writer pushes its frames.
+pub(super) struct LinkedSink<'a> {
+    pub(super) link: &'a Link,
+    pub(super) high_water: u64,
+}
+
+impl LinkedSink<'_> {
+    fn push(&mut self, frame: Frame) -> Result<(), BodyError> {
+        let len = match &frame {
+            Frame::Data(data) => data.len() as u64,
+            Frame::Trailers(_) => 0,
+        };
+        let high_water = self.high_water;
+        // A frame larger than the mark goes through when nothing else waits.
+        drop(
+            self.link.wait_while(|state| {
+                !state.abandoned && state.buffered > 0 && state.buffered + len > high_water
+            }),
+        );
+        let mut taken = false;
+        self.link.tell_loop(|state| {
+            if !state.abandoned {
+                state.frames.push_back(frame);
+                state.buffered += len;
+                state.drained = false;
+                taken = true;
+            }
+        });
+        if taken { Ok(()) } else { Err(BodyError::new(BodyErrorKind::Disconnected)) }
+    }
+}
+
+impl FrameSink for LinkedSink<'_> {
+    fn data(&mut self, chunk: Bytes) -> Result<(), BodyError> {
+        self.push(Frame::Data(chunk))
+    }
+
+    fn flush(&mut self) -> Result<(), BodyError> {
+        let state =
+            self.link.wait_while(|state| !(state.abandoned || state.frames.is_empty() && state.drained));
+        if state.abandoned { Err(BodyError::new(BodyErrorKind::Disconnected)) } else { Ok(()) }
+    }
+
+    fn trailers(&mut self, trailers: HeaderMap) -> Result<(), BodyError> {
+        self.push(Frame::Trailers(trailers))
+    }
+}

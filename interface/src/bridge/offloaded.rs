@@ -1,0 +1,252 @@
+//! A sync application on an event loop: each call runs on the worker's blocking pool.
+
+use std::{
+    fmt,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{Request, Response};
+
+use super::{
+    link::{Link, LinkedBody, LinkedRequest, LinkedSink, LoopSide},
+    tunnel,
+};
+use crate::{
+    App, AppError, AppFactory, AppResult, AsyncApp, AsyncAppFactory, AsyncAppResult, AsyncBody, BodyParts,
+    BoxError, Job, Policy, ReadBody, Scope, StartError, Worker, WriteBody, Writer,
+};
+
+/// Makes an async application of a sync one, and the factory of one of the factory of the other.
+///
+/// Call and response writer run on one thread of the worker's pool ([`Worker::offload`]); frames cross a bounded link,
+/// while bodies in memory and files return without it. A full pool answers 503. A call whose client has left runs to its
+/// end, as threads do; its reads and writes fail with `Disconnected`.
+///
+/// ```
+/// use std::sync::Arc;
+/// use http::Response;
+/// use varvel::{AsyncApp, WriteBody, bridge::Offloaded, sync_fn};
+///
+/// let app = Offloaded::new(sync_fn(|_, _| Ok(Response::new(WriteBody::from_static(b"hello")))));
+/// fn is_async(_: &impl AsyncApp) {}
+/// is_async(&app);
+/// ```
+pub struct Offloaded<A> {
+    inner: Arc<A>,
+}
+
+impl<A> Offloaded<A> {
+    /// Wraps a sync application, or the factory of one.
+    pub fn new(inner: A) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    pub(super) fn inner(&self) -> &Arc<A> {
+        &self.inner
+    }
+
+    /// Gives the application back once no call runs any more.
+    pub(super) fn into_inner(self) -> Option<A> {
+        Arc::into_inner(self.inner)
+    }
+}
+
+impl<A> Clone for Offloaded<A> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<A> fmt::Debug for Offloaded<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Offloaded")
+    }
+}
+
+impl<A: App + Send + Sync + 'static> AsyncApp for Offloaded<A> {
+    type Future = OffloadedCall;
+
+    fn call(&self, request: Request<AsyncBody>, scope: Scope) -> OffloadedCall {
+        let (head, body) = request.into_parts();
+        let link = Arc::new(Link::default());
+        let exact_len = body.exact_len();
+        let (stream, body) = match body.into_parts() {
+            BodyParts::Stream(stream) => {
+                let request = LinkedRequest { link: Arc::clone(&link), left: exact_len, over: false };
+                (Some(stream), ReadBody::from_frames(request))
+            }
+            BodyParts::Full(bytes) => (None, ReadBody::full(bytes)),
+            BodyParts::File(region) => (None, ReadBody::file(region)),
+            // A request is never a tunnel or deferred.
+            _ => (None, ReadBody::empty()),
+        };
+        let side = LoopSide::new(Arc::clone(&link), stream);
+        let app = Arc::clone(&self.inner);
+        let worker = scope.worker().clone();
+        let job_worker = worker.clone();
+        let job: Job = Box::new(move || {
+            let request = Request::from_parts(head, body);
+            let result = catch_unwind(AssertUnwindSafe(|| app.call(request, scope.with_deferral())));
+            // Before the answer: once that is out, the worker may want the application back for its teardown.
+            drop(app);
+            match result {
+                Ok(result) => answer(&link, result, &job_worker, Where::Pool),
+                Err(panic) => link.answer(Err(panic)),
+            }
+        });
+        match worker.offload(job) {
+            Ok(()) => OffloadedCall::running(side),
+            Err(_) => OffloadedCall::refused(),
+        }
+    }
+}
+
+/// A sync call that runs on the pool.
+pub struct OffloadedCall(Call);
+
+enum Call {
+    Running(LoopSide),
+    Done(Option<AsyncAppResult>),
+}
+
+impl OffloadedCall {
+    fn running(side: LoopSide) -> Self {
+        Self(Call::Running(side))
+    }
+
+    fn refused() -> Self {
+        Self::done(Err(AppError::unavailable("the blocking pool is full")))
+    }
+
+    pub(super) fn done(result: AsyncAppResult) -> Self {
+        Self(Call::Done(Some(result)))
+    }
+
+    /// The future of what a sync call returned on the loop itself: what still needs a thread of it gets one.
+    pub(super) fn returned(result: AppResult, worker: &Worker) -> Self {
+        match result.map(Response::into_parts) {
+            Err(error) => Self::done(Err(error)),
+            Ok((head, body)) => match without_thread(body) {
+                Ok(body) => Self::done(Ok(Response::from_parts(head, body))),
+                Err(body) => {
+                    let link = Arc::new(Link::default());
+                    answer(&link, Ok(Response::from_parts(head, body)), worker, Where::Elsewhere);
+                    Self::running(LoopSide::new(link, None))
+                }
+            },
+        }
+    }
+}
+
+impl Future for OffloadedCall {
+    type Output = AsyncAppResult;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<AsyncAppResult> {
+        let answer = match &mut self.0 {
+            Call::Running(side) => ready!(side.poll_answer(cx)),
+            Call::Done(result) => return result.take().map_or(Poll::Pending, Poll::Ready),
+        };
+        let Call::Running(side) = std::mem::replace(&mut self.0, Call::Done(None)) else {
+            return Poll::Pending;
+        };
+        Poll::Ready(answer.map(|(head, body)| {
+            let body = match body {
+                LinkedBody::Whole(body) => body,
+                LinkedBody::Frames(exact_len) => side.into_body(exact_len),
+            };
+            Response::from_parts(head, body)
+        }))
+    }
+}
+
+impl fmt::Debug for OffloadedCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OffloadedCall")
+    }
+}
+
+/// On which thread an answer turned up.
+#[derive(Clone, Copy, PartialEq)]
+enum Where {
+    /// On one of the pool, which may block.
+    Pool,
+    /// On the loop, or on whatever thread sent a deferred reply.
+    Elsewhere,
+}
+
+/// Hands a sync response over, and sees to it that its body is written.
+fn answer(link: &Arc<Link>, result: AppResult, worker: &Worker, here: Where) {
+    let (head, body) = match result {
+        Ok(response) => response.into_parts(),
+        Err(error) => return link.answer(Ok(Err(error))),
+    };
+    let body = match without_thread(body) {
+        Ok(body) => return link.answer(Ok(Ok((head, LinkedBody::Whole(body))))),
+        Err(body) => body,
+    };
+    let exact_len = body.exact_len();
+    match body.into_parts() {
+        BodyParts::Stream(writer) if here == Where::Pool => {
+            link.answer(Ok(Ok((head, LinkedBody::Frames(exact_len)))));
+            write(link, writer, worker);
+        }
+        BodyParts::Stream(writer) => {
+            let (job_link, job_worker) = (Arc::clone(link), worker.clone());
+            let job: Job = Box::new(move || write(&job_link, writer, &job_worker));
+            link.answer(Ok(match worker.offload(job) {
+                Ok(()) => Ok((head, LinkedBody::Frames(exact_len))),
+                Err(_) => Err(AppError::unavailable("the blocking pool is full")),
+            }));
+        }
+        BodyParts::Deferred(deferred) => {
+            let (link, worker) = (Arc::clone(link), worker.clone());
+            deferred.on_reply(move |result| answer(&link, result, &worker, Where::Elsewhere));
+        }
+        // `without_thread` has taken every other kind.
+        _ => link.answer(Ok(Err(AppError::internal("the body's kind is unknown to the bridge")))),
+    }
+}
+
+/// Runs a writer on this thread, to its end.
+fn write(link: &Arc<Link>, writer: Writer, worker: &Worker) {
+    let mut sink = LinkedSink { link, high_water: worker.info().limits.write_high_water };
+    link.end(catch_unwind(AssertUnwindSafe(|| writer.write_to(&mut sink))));
+}
+
+/// The body as an async one, or back if a thread is needed, or time.
+fn without_thread(body: WriteBody) -> Result<AsyncBody, WriteBody> {
+    Ok(match body.into_parts() {
+        BodyParts::Empty => AsyncBody::empty(),
+        BodyParts::Full(bytes) => AsyncBody::full(bytes),
+        BodyParts::File(region) => AsyncBody::file(region),
+        BodyParts::Tunnel(tunnel) => AsyncBody::from(BodyParts::Tunnel(tunnel::to_async(tunnel))),
+        parts @ (BodyParts::Stream(_) | BodyParts::Deferred(_)) => return Err(WriteBody::from(parts)),
+    })
+}
+
+impl<F> AsyncAppFactory for Offloaded<F>
+where
+    F: AppFactory,
+    F::App: App + Send + Sync + 'static,
+{
+    type App = Offloaded<F::App>;
+
+    fn policy(&self) -> Policy {
+        self.inner.policy()
+    }
+
+    async fn build(&self, worker: &Worker) -> Result<Self::App, StartError> {
+        Ok(Offloaded::new(self.inner.build(worker)?))
+    }
+
+    async fn teardown(&self, app: Self::App, worker: &Worker) -> Result<(), BoxError> {
+        match app.into_inner() {
+            Some(app) => self.inner.teardown(app, worker),
+            None => Err("a call that outlived the drain deadline still holds the application".into()),
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Tunnels across the bridges: an async continuation on a thread, a blocking one beside an event loop.
+
+use std::{
+    future::poll_fn,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Wake, Waker},
+    thread,
+    time::Duration,
+};
+
+use bytes::{Buf, BytesMut};
+
+use super::link::Panic;
+use crate::{AsyncIo, AsyncTunnel, BlockingTransport, BlockingTunnel, PollIo};
+
+/// Runs an async continuation on the thread that a blocking one would have: the transport's own wait is where it sleeps.
+pub(super) fn to_blocking(tunnel: AsyncTunnel) -> BlockingTunnel {
+    let worker = tunnel.worker().clone();
+    BlockingTunnel::new(worker, |io| {
+        let (transport, _) = io.into_transport();
+        let waker = transport.waker();
+        let shared = Arc::new(Mutex::new(Waiting { transport, reader: None, writer: None }));
+        let mut run = tunnel.run(OnThread(Arc::clone(&shared)));
+        let mut cx = Context::from_waker(&waker);
+        while run.as_mut().poll(&mut cx).is_pending() {
+            let mut waiting = lock(&shared);
+            let (reader, writer) = (waiting.reader.take(), waiting.writer.take());
+            if waiting.transport.wait(reader.is_some(), writer.is_some(), None).is_err() {
+                return;
+            }
+            drop(waiting);
+            // Which of them can go on the next poll tells; the wakers may belong to parts of the continuation.
+            reader.into_iter().chain(writer).for_each(Waker::wake);
+        }
+    })
+}
+
+struct Waiting {
+    transport: Box<dyn BlockingTransport>,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+struct OnThread(Arc<Mutex<Waiting>>);
+
+impl PollIo for OnThread {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut waiting = lock(&self.0);
+        match waiting.transport.try_read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                waiting.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            result => Poll::Ready(result),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut waiting = lock(&self.0);
+        match waiting.transport.try_write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                waiting.writer = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            result => Poll::Ready(result),
+        }
+    }
+
+    fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(lock(&self.0).transport.close_write())
+    }
+}
+
+/// Dropping the connection closes it; the thread's own handle remains only to wait on.
+impl Drop for OnThread {
+    fn drop(&mut self) {
+        let _ = lock(&self.0).transport.close_write();
+    }
+}
+
+/// Runs a blocking continuation on a thread of its own, with the event loop carrying its bytes.
+///
+/// Not on the pool: a tunnel may last for days, and would take a thread from the calls for as long.
+pub(super) fn to_async(tunnel: BlockingTunnel) -> AsyncTunnel {
+    AsyncTunnel::new(tunnel.worker().clone(), |io| {
+        Box::pin(async move {
+            let pipe = Arc::new(Pipe::default());
+            let end = LoopEnd(Arc::clone(&pipe));
+            let thread_end = ThreadEnd(Arc::clone(&pipe));
+            let started = thread::Builder::new().name("varvel-tunnel".into()).spawn(move || {
+                let result = catch_unwind(AssertUnwindSafe(|| tunnel.run(thread_end)));
+                pipe.tell_loop(|state| state.returned = Some(result));
+            });
+            // Without a thread there is nobody to talk to: the connection closes.
+            if started.is_ok() {
+                end.carry(io).await;
+            }
+        })
+    })
+}
+
+/// How many bytes wait in each direction at most.
+const PIPE_BYTES: usize = 64 * 1024;
+
+#[derive(Default)]
+struct Pipe {
+    state: Mutex<PipeState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct PipeState {
+    /// The loop's task, when it waits.
+    task: Option<Waker>,
+    incoming: BytesMut,
+    /// The client closed its sending side, or the connection failed.
+    incoming_end: Option<io::ErrorKind>,
+    incoming_over: bool,
+    outgoing: BytesMut,
+    close_wanted: bool,
+    /// The loop's end is gone, or writing failed.
+    broken: bool,
+    /// Somebody woke the thread's waker.
+    woken: bool,
+    returned: Option<Result<(), Panic>>,
+}
+
+impl Pipe {
+    fn lock(&self) -> MutexGuard<'_, PipeState> {
+        lock(&self.state)
+    }
+
+    fn tell_loop(&self, change: impl FnOnce(&mut PipeState)) {
+        let mut state = self.lock();
+        change(&mut state);
+        let task = state.task.take();
+        drop(state);
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+}
+
+impl Wake for Pipe {
+    fn wake(self: Arc<Self>) {
+        self.lock().woken = true;
+        self.changed.notify_all();
+    }
+}
+
+struct LoopEnd(Arc<Pipe>);
+
+impl LoopEnd {
+    /// Carries bytes both ways until the thread has returned and everything it wrote is out.
+    async fn carry(&self, mut io: AsyncIo) {
+        let mut closed = false;
+        let returned = poll_fn(|cx| {
+            let mut state = self.0.lock();
+            state.task = Some(cx.waker().clone());
+            let changed = Self::read(&mut io, &mut state, cx) | Self::write(&mut io, &mut state, cx);
+            if state.close_wanted && state.outgoing.is_empty() && !closed {
+                closed = io.poll_close(cx).is_ready();
+            }
+            let over = state.outgoing.is_empty() || state.broken;
+            let returned = if over { state.returned.take() } else { None };
+            drop(state);
+            if changed {
+                self.0.changed.notify_all();
+            }
+            returned.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await;
+        if let Err(panic) = returned {
+            resume_unwind(panic);
+        }
+    }
+
+    fn read(io: &mut AsyncIo, state: &mut PipeState, cx: &mut Context<'_>) -> bool {
+        let mut changed = false;
+        let mut piece = [0; 8 * 1024];
+        while !state.incoming_over && state.incoming.len() < PIPE_BYTES {
+            match io.poll_read(cx, &mut piece) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(0)) => state.incoming_over = true,
+                Poll::Ready(Ok(read)) => state.incoming.extend_from_slice(&piece[..read]),
+                Poll::Ready(Err(error)) => {
+                    state.incoming_over = true;
+                    state.incoming_end = Some(error.kind());
+                }
+            }
+            changed = true;
+        }
+        changed
+    }
+
+    fn write(io: &mut AsyncIo, state: &mut PipeState, cx: &mut Context<'_>) -> bool {
+        let mut changed = false;
+        while !state.outgoing.is_empty() && !state.broken {
+            match io.poll_write(cx, &state.outgoing) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(written)) if written > 0 => state.outgoing.advance(written),
+                Poll::Ready(_) => state.broken = true,
+            }
+            changed = true;
+        }
+        if let Poll::Ready(Err(_)) = io.poll_flush(cx) {
+            state.broken = true;
+            changed = true;
+        }
+        changed
+    }
+}
+
+impl Drop for LoopEnd {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.broken = true;
+        state.incoming_over = true;
+        drop(state);
+        self.0.changed.notify_all();
+    }
+}
+
+struct ThreadEnd(Arc<Pipe>);
+
+impl BlockingTransport for ThreadEnd {
+    fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut state = self.0.lock();
+        let taken = buffer.len().min(state.incoming.len());
+        if taken > 0 {
+            state.incoming.copy_to_slice(&mut buffer[..taken]);
+            drop(state);
+            self.0.tell_loop(|_| {});
+            return Ok(taken);
+        }
+        match (state.incoming_over, state.incoming_end.take()) {
+            (_, Some(kind)) => Err(kind.into()),
+            (true, None) => Ok(0),
+            (false, None) => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut fits = 0;
+        let mut broken = false;
+        self.0.tell_loop(|state| {
+            broken = state.broken || state.close_wanted;
+            fits = if broken { 0 } else { bytes.len().min(PIPE_BYTES.saturating_sub(state.outgoing.len())) };
+            state.outgoing.extend_from_slice(&bytes[..fits]);
+        });
+        match fits {
+            _ if broken => Err(io::ErrorKind::BrokenPipe.into()),
+            0 if !bytes.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
+            fits => Ok(fits),
+        }
+    }
+
+    fn close_write(&mut self) -> io::Result<()> {
+        self.0.tell_loop(|state| state.close_wanted = true);
+        Ok(())
+    }
+
+    fn wait(&mut self, readable: bool, writable: bool, timeout: Option<Duration>) -> io::Result<()> {
+        let pointless = |state: &mut PipeState| {
+            !(std::mem::take(&mut state.woken)
+                || (readable && (!state.incoming.is_empty() || state.incoming_over))
+                || (writable && (state.outgoing.len() < PIPE_BYTES || state.broken)))
+        };
+        let state = self.0.lock();
+        match timeout {
+            Some(timeout) => drop(self.0.changed.wait_timeout_while(state, timeout, pointless)),
+            None => drop(self.0.changed.wait_while(state, pointless)),
+        }
+        Ok(())
+    }
+
+    fn waker(&self) -> Waker {
+        Waker::from(Arc::clone(&self.0))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
