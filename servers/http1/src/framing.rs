@@ -1,18 +1,35 @@
 //! Where a message body ends (RFC 9112 section 6.3).
+//!
+//! The steps of the RFC, as far as they concern a server that reads requests:
+//!
+//! | step | says | here |
+//! |---|---|---|
+//! | 3 | Transfer-Encoding overrides Content-Length, but both together ought to be an error | 400: two hops may choose differently |
+//! | 4 | `chunked` last: chunked; Transfer-Encoding without it at the end: 400 | `chunked` alone: chunked; other codings before it: 501 (section 6.1); all else: 400 |
+//! | 5 | invalid Content-Length: 400, unless it is a list of equal numbers | 400, equal numbers included |
+//! | 6 | valid Content-Length: so many bytes | the same |
+//! | 7 | neither: no body | the same |
+//!
+//! Transfer-Encoding in HTTP/1.0 is a faulty message (section 6.1): 400.
+
+use http::Version;
+
+use crate::error::Refusal;
+use crate::grammar::{is_token, list, trim};
 
 /// How the body of a request is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestFraming {
-    /// No body: neither Content-Length nor Transfer-Encoding (step 7).
+    /// No body: neither Content-Length nor Transfer-Encoding.
     None,
-    /// Content-Length, possibly 0 (step 6).
+    /// Content-Length, possibly 0.
     Length(u64),
-    /// Transfer-Encoding: chunked (step 4).
+    /// Transfer-Encoding: chunked.
     Chunked,
 }
 
 impl RequestFraming {
-    /// The length of the body if it is known before reading: 0 without a body.
+    /// The length of the body if it is known before reading: 0 without a body, `None` if chunked.
     pub fn exact_len(self) -> Option<u64> {
         match self {
             RequestFraming::None => Some(0),
@@ -34,7 +51,8 @@ pub enum BodyLength {
 /// How the body of a response is delimited on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResponseFraming {
-    /// No body may follow: HEAD, 204, 304, or the head of an upgrade. The application's body need not even be polled.
+    /// No body may follow: HEAD, 204, 304, or the head of an upgrade. The application's body need not even be
+    /// produced.
     None,
     /// Exactly so many bytes follow.
     Length(u64),
@@ -42,4 +60,142 @@ pub enum ResponseFraming {
     Chunked,
     /// All bytes until the connection closes belong to the body.
     UntilClose,
+}
+
+/// The framing fields of a request, gathered while all fields are read, judged when all are known.
+#[derive(Debug, Default)]
+pub(crate) struct FramingFields {
+    content_length: Option<Result<u64, Refusal>>,
+    transfer_encoding: Option<Result<(), Refusal>>,
+}
+
+impl FramingFields {
+    pub(crate) fn add_content_length(&mut self, value: &[u8]) {
+        self.content_length = Some(match self.content_length {
+            None => parse_content_length(value),
+            Some(_) => Err(Refusal::ContentLengthRepeated),
+        });
+    }
+
+    pub(crate) fn add_transfer_encoding(&mut self, value: &[u8]) {
+        self.transfer_encoding = Some(match self.transfer_encoding {
+            None => parse_transfer_encoding(value),
+            Some(_) => Err(Refusal::TransferEncodingInvalid),
+        });
+    }
+
+    pub(crate) fn judge(self, version: Version) -> Result<RequestFraming, Refusal> {
+        match (self.transfer_encoding, self.content_length) {
+            (None, None) => Ok(RequestFraming::None),
+            (None, Some(length)) => Ok(RequestFraming::Length(length?)),
+            (Some(_), Some(_)) => Err(Refusal::TransferEncodingWithLength),
+            (Some(_), None) if version == Version::HTTP_10 => Err(Refusal::TransferEncodingInHttp10),
+            (Some(chunked), None) => chunked.map(|()| RequestFraming::Chunked),
+        }
+    }
+}
+
+/// `1*DIGIT` that fits 64 bits: no sign, no space, no separator, no prefix. A longer number is no length anybody could send.
+pub(crate) fn parse_content_length(value: &[u8]) -> Result<u64, Refusal> {
+    if value.contains(&b',') {
+        return Err(Refusal::ContentLengthRepeated);
+    }
+    if value.is_empty() {
+        return Err(Refusal::ContentLengthInvalid);
+    }
+    value.iter().try_fold(0u64, |length, digit| match digit {
+        b'0'..=b'9' => length
+            .checked_mul(10)
+            .and_then(|length| length.checked_add(u64::from(digit - b'0')))
+            .ok_or(Refusal::ContentLengthInvalid),
+        _ => Err(Refusal::ContentLengthInvalid),
+    })
+}
+
+fn parse_transfer_encoding(value: &[u8]) -> Result<(), Refusal> {
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    if is_chunked(value) {
+        return Ok(());
+    }
+    // Only a correct list of words that ends in the one `chunked` is a message we could have framed, had we known the others.
+    let mut words = value.split(|&byte| byte == b',').map(trim);
+    let well_formed = words.clone().all(|word| !word.is_empty() && word.iter().all(|&byte| is_token(byte)));
+    let chunked_last = words.next_back().is_some_and(is_chunked);
+    match well_formed && chunked_last && !words.any(is_chunked) {
+        true => Err(Refusal::TransferCodingUnknown),
+        false => Err(Refusal::TransferEncodingInvalid),
+    }
+}
+
+/// Whether a list field has this word, without regard to case.
+pub(crate) fn lists(value: &[u8], word: &[u8]) -> bool {
+    list(value).any(|element| element.eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_length_is_digits_that_fit() {
+        for (text, length) in [("0", 0), ("5", 5), ("0005", 5), ("18446744073709551615", u64::MAX)] {
+            assert_eq!(parse_content_length(text.as_bytes()), Ok(length), "{text}");
+        }
+        for text in [
+            "",
+            "+5",
+            "-5",
+            "5 5",
+            "5_0",
+            "0x5",
+            "5.0",
+            "1e3",
+            "five",
+            "18446744073709551616",
+            "\u{a0}5",
+            "5\u{b}",
+        ] {
+            assert_eq!(parse_content_length(text.as_bytes()), Err(Refusal::ContentLengthInvalid), "{text}");
+        }
+        for text in ["5, 5", "5,6", ","] {
+            assert_eq!(parse_content_length(text.as_bytes()), Err(Refusal::ContentLengthRepeated), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_the_word_chunked_is_a_transfer_encoding() {
+        for text in ["chunked", "Chunked", "CHUNKED"] {
+            assert_eq!(parse_transfer_encoding(text.as_bytes()), Ok(()), "{text}");
+        }
+        for text in ["gzip, chunked", "gzip,deflate,chunked", "x-new\t,\tchunked"] {
+            assert_eq!(
+                parse_transfer_encoding(text.as_bytes()),
+                Err(Refusal::TransferCodingUnknown),
+                "{text}"
+            );
+        }
+        for text in [
+            "",
+            "identity",
+            "gzip",
+            "chunked, gzip",
+            "chunked, chunked",
+            "chunked, gzip, chunked",
+            ", chunked",
+            "chunked,",
+            "\"chunked\"",
+            "chunked;a=b",
+            "xchunked",
+            "chun ked",
+            "\u{a0}chunked",
+            "gzip;q=1, chunked",
+            "'chunked'",
+        ] {
+            assert_eq!(
+                parse_transfer_encoding(text.as_bytes()),
+                Err(Refusal::TransferEncodingInvalid),
+                "{text}"
+            );
+        }
+    }
 }

@@ -1,28 +1,55 @@
 //! From the bytes of a head to a [`RequestHead`].
-use crate::RequestFraming;
+//!
+//! ```text
+//!   input: | GET /a HTTP/1.1 CRLF Host: x CRLF CRLF | the next bytes ...
+//!            ^^^ ^^                     ^
+//!            |   +- target, uri         +- values: slices of `input`, nothing is copied
+//!            +- a constant for the known ones
+//! ```
+//!
+//! A head that is whole at first sight is parsed at once, by one pass of httparse. Whatever is not whole and correct goes
+//! through the [`HeadScanner`], which finds the end or names the fault, and is parsed afterwards.
+
+use std::mem::{self, MaybeUninit};
+
 use bytes::Bytes;
-use http::{Request, uri::Authority};
+use http::header::{self, HeaderName, HeaderValue};
+use http::uri::Authority;
+use http::{HeaderMap, Method, Request, Version};
+
+use crate::close_reason::CloseReason;
+use crate::error::Refusal;
+use crate::framing::{FramingFields, RequestFraming, lists};
+use crate::grammar::{is_target, is_token, list};
+use crate::head_scanner::{HeadScanner, ScanLimits};
+use crate::host::parse_authority;
+use crate::limits::Limits;
+use crate::target::Target;
+
 /// A request without its body.
 #[derive(Debug)]
 pub struct RequestHead {
     /// Method, URI, version and fields.
     ///
-    /// The URI is path and query, exactly as sent; `*` for OPTIONS of the whole server and `host:port` for CONNECT. The version is
-    /// 1.0 or 1.1; higher minor versions arrive as 1.1 (RFC 9110 section 2.5). Transfer-Encoding is removed: it is already undone.
+    /// The URI is path and query, exactly as sent; `*` for OPTIONS of the whole server; host and port for CONNECT. The
+    /// version is 1.0 or 1.1: higher minor versions count as 1.1 (RFC 9110 section 2.5). Transfer-Encoding is
+    /// missing from the fields, because the body is delivered without it.
     pub request: Request<()>,
     /// The request target exactly as on the wire.
     pub target: Bytes,
-    /// Host and port the request is for: from the target if it has one, else from Host; `None` if that is missing or empty.
+    /// Host and port the request is for: from the target if it has them, else from Host. `None` if Host is missing
+    /// (HTTP/1.0) or empty.
     pub authority: Option<Authority>,
     /// How the body is delimited.
     pub framing: RequestFraming,
     /// The peer waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
-    /// The change of protocol that is offered, see [`accept_upgrade`](crate::Connection::accept_upgrade).
+    /// The change of protocol on offer, see [`accept_upgrade`](crate::Connection::accept_upgrade).
     pub upgrade: Option<UpgradeRequest>,
-    /// `TE: trailers` was sent: trailers of the response will be sent on, if it is chunked.
+    /// The peer sent `TE: trailers`, so trailers of a chunked response will reach it.
     pub te_trailers: bool,
 }
+
 /// What a request offers to turn the connection into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpgradeRequest {
@@ -30,4 +57,239 @@ pub enum UpgradeRequest {
     Protocol,
     /// A tunnel to the authority (RFC 9110 section 9.3.6).
     Connect,
+}
+
+/// A head and what the connection has to know besides.
+pub(crate) struct Received {
+    pub(crate) head: RequestHead,
+    /// Bytes of input the head takes.
+    pub(crate) length: usize,
+    /// Why no request may follow, if so.
+    pub(crate) close: Option<CloseReason>,
+}
+
+/// Takes a head from the beginning of `input`, which does not begin with an empty line. `None` if its end is missing; then
+/// `scanner` knows how far it was looked at.
+pub(crate) fn read(
+    input: &Bytes,
+    scanner: &mut HeadScanner,
+    limits: &Limits,
+    spare: &mut HeaderMap,
+) -> Result<Option<Received>, Refusal> {
+    if scanner.is_new() {
+        if let Some(received) = parse(input, limits, spare)? {
+            return Ok(Some(received));
+        }
+    }
+    let bounds = ScanLimits {
+        request_line_bytes: limits.request_line_bytes_max,
+        bytes: limits.head_bytes_max,
+        fields: limits.header_count_max,
+    };
+    let Some(length) = scanner.scan(input, &bounds)? else { return Ok(None) };
+    let head = as_minor_version_1(input.slice(..length));
+    match parse(&head, limits, spare)? {
+        Some(received) => Ok(Some(received)),
+        // The scanner and the parser accept the same heads; if they ever differ, the head is in doubt.
+        None => Err(Refusal::FieldNameInvalid),
+    }
+}
+
+/// A head of version 1.2 to 1.9 as one of 1.1, which is all httparse knows. There is no such version, so this copy is rare.
+fn as_minor_version_1(head: Bytes) -> Bytes {
+    let minor = head.iter().position(|&byte| byte == b'\r').map_or(0, |end| end - 1);
+    if head[minor] <= b'1' {
+        return head;
+    }
+    let mut copy = Vec::from(head);
+    copy[minor] = b'1';
+    Bytes::from(copy)
+}
+
+/// Fields that are parsed without a heap allocation.
+const FIELDS_ON_STACK: usize = 128;
+
+/// `None` if this is no head that is whole, within the limits and correct by its bytes; why is for the scanner to say.
+fn parse(input: &Bytes, limits: &Limits, spare: &mut HeaderMap) -> Result<Option<Received>, Refusal> {
+    let count = limits.header_count_max as usize;
+    let mut on_stack = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
+    let mut on_heap;
+    let room = if count <= FIELDS_ON_STACK {
+        &mut on_stack[..count]
+    } else {
+        on_heap = Vec::new();
+        on_heap.resize_with(count, MaybeUninit::uninit);
+        &mut on_heap[..]
+    };
+    let mut parsed = httparse::Request::new(&mut []);
+    let length = match parsed.parse_with_uninit_headers(input, room) {
+        Ok(httparse::Status::Complete(length)) => length,
+        _ => return Ok(None),
+    };
+    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
+        return Ok(None);
+    };
+    let line = method.len() + target.len() + " ".len() + " HTTP/1.1".len();
+    if line > limits.request_line_bytes_max as usize
+        || length > limits.head_bytes_max as usize
+        || !target.bytes().all(is_target)
+        || !lines_end_in_crlf(input, length, parsed.headers)
+    {
+        return Ok(None);
+    }
+    let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
+    let result = build(input, method, target, version, parsed.headers, spare);
+    let (head, close) = result.inspect_err(|_| spare.clear())?;
+    Ok(Some(Received { head, length, close }))
+}
+
+/// httparse takes a lone LF for a line end and never a lone CR. So a line ends in CRLF if there is a CR two bytes before the
+/// next; the last line is checked together with the empty one.
+fn lines_end_in_crlf(input: &[u8], length: usize, fields: &[httparse::Header<'_>]) -> bool {
+    let start = input.as_ptr() as usize;
+    input[..length].ends_with(b"\r\n\r\n")
+        && fields.iter().all(|field| input[field.name.as_ptr() as usize - start - 2] == b'\r')
+}
+
+fn build(
+    input: &Bytes,
+    method: &str,
+    target: &str,
+    version: Version,
+    fields: &[httparse::Header<'_>],
+    spare: &mut HeaderMap,
+) -> Result<(RequestHead, Option<CloseReason>), Refusal> {
+    let method = parse_method(method)?;
+    let target = input.slice_ref(target.as_bytes());
+    let Target { uri, authority } = Target::parse(&method, &target)?;
+    let known = KnownFields::read(input, fields, spare)?;
+
+    // RFC 9112 section 3.2: HTTP/1.1 needs Host even where the target overrides it.
+    let host = match known.host {
+        None if version == Version::HTTP_11 => return Err(Refusal::HostMissing),
+        None => None,
+        Some(host) if host.is_empty() => None,
+        Some(host) => Some(parse_authority(input.slice_ref(host)).ok_or(Refusal::HostInvalid)?),
+    };
+    let framing = known.framing.judge(version)?;
+    let has_body = framing.exact_len() != Some(0);
+    if has_body && method == Method::CONNECT {
+        return Err(Refusal::ConnectWithBody);
+    }
+    // RFC 9110 section 10.1.1: a server ignores the expectations of HTTP/1.0.
+    let is_http11 = version == Version::HTTP_11;
+    if known.expects_unknown && is_http11 {
+        return Err(Refusal::ExpectationUnknown);
+    }
+    let upgrade = match () {
+        () if method == Method::CONNECT => Some(UpgradeRequest::Connect),
+        () if is_http11 && known.connection_upgrade && known.upgrade == Some(true) => {
+            Some(UpgradeRequest::Protocol)
+        }
+        () => None,
+    };
+    // RFC 9112 section 9.3.
+    let close = match () {
+        () if known.connection_close => Some(CloseReason::PeerAsked),
+        () if is_http11 || known.connection_keep_alive => None,
+        () => Some(CloseReason::Http10),
+    };
+
+    let mut request = Request::new(());
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.version_mut() = version;
+    *request.headers_mut() = mem::take(spare);
+    let head = RequestHead {
+        request,
+        target,
+        authority: authority.or(host),
+        framing,
+        expects_continue: known.expects_continue && is_http11 && has_body,
+        upgrade,
+        te_trailers: known.te_trailers,
+    };
+    Ok((head, close))
+}
+
+fn parse_method(method: &str) -> Result<Method, Refusal> {
+    match method {
+        "GET" => Ok(Method::GET),
+        "POST" => Ok(Method::POST),
+        "HEAD" => Ok(Method::HEAD),
+        _ => Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::MethodInvalid),
+    }
+}
+
+/// The fields this crate acts on.
+#[derive(Default)]
+struct KnownFields<'a> {
+    host: Option<&'a [u8]>,
+    framing: FramingFields,
+    connection_close: bool,
+    connection_keep_alive: bool,
+    connection_upgrade: bool,
+    expects_continue: bool,
+    expects_unknown: bool,
+    /// Whether all lines name protocols correctly, and there are any.
+    upgrade: Option<bool>,
+    te_trailers: bool,
+}
+
+impl<'a> KnownFields<'a> {
+    /// One pass over the fields: into `map` with all but Transfer-Encoding, and a look at those that matter here.
+    fn read(
+        input: &Bytes,
+        fields: &[httparse::Header<'a>],
+        map: &mut HeaderMap,
+    ) -> Result<KnownFields<'a>, Refusal> {
+        let mut known = KnownFields::default();
+        map.try_reserve(fields.len()).map_err(|_| Refusal::TooManyFields)?;
+        for field in fields {
+            let name =
+                HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Refusal::FieldNameInvalid)?;
+            match name {
+                header::HOST if known.host.is_some() => return Err(Refusal::HostRepeated),
+                header::HOST => known.host = Some(field.value),
+                header::CONTENT_LENGTH => known.framing.add_content_length(field.value),
+                header::TRANSFER_ENCODING => {
+                    known.framing.add_transfer_encoding(field.value);
+                    continue;
+                }
+                header::CONNECTION => {
+                    known.connection_close |= lists(field.value, b"close");
+                    known.connection_keep_alive |= lists(field.value, b"keep-alive");
+                    known.connection_upgrade |= lists(field.value, b"upgrade");
+                }
+                header::EXPECT => {
+                    for expectation in list(field.value) {
+                        match expectation.eq_ignore_ascii_case(b"100-continue") {
+                            true => known.expects_continue = true,
+                            false => known.expects_unknown = true,
+                        }
+                    }
+                }
+                header::UPGRADE => {
+                    known.upgrade = Some(known.upgrade != Some(false) && names_protocols(field.value));
+                }
+                header::TE => known.te_trailers |= lists(field.value, b"trailers"),
+                _ => {}
+            }
+            let value = HeaderValue::from_maybe_shared(input.slice_ref(field.value))
+                .map_err(|_| Refusal::FieldValueInvalid)?;
+            map.try_append(name, value).map_err(|_| Refusal::TooManyFields)?;
+        }
+        Ok(known)
+    }
+}
+
+/// A list of `name` or `name/version` with at least one element.
+fn names_protocols(value: &[u8]) -> bool {
+    let is_word = |word: &[u8]| !word.is_empty() && word.iter().all(|&byte| is_token(byte));
+    let mut any = false;
+    list(value).all(|protocol| {
+        any = true;
+        let mut parts = protocol.splitn(2, |&byte| byte == b'/');
+        parts.all(is_word)
+    }) && any
 }
