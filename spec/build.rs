@@ -88,6 +88,7 @@ fn documentation(title: &str, text: &str, attributes: &Attributes) -> String {
     let mut facts = vec![format!("`{level}`")];
     facts.extend(capabilities.iter().map(|capability| format!("capability `{capability}`")));
     facts.extend(rfc.iter().map(|(rfc, section)| {
+        // The library's sections are constants, hence the leak; the process ends soon.
         let section = RfcSection { rfc: *rfc, section: section.clone().leak() };
         format!("[{section}]({})", section.url())
     }));

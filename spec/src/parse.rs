@@ -217,7 +217,7 @@ fn entry<'a>(
         .filter(|(_, last)| last.starts_with('`'))
         .ok_or_else(|| section.error(format!("{id} does not end with a paragraph of attributes")))?;
     let attributes = attributes(last).map_err(|message| section.error(format!("{id}: {message}")))?;
-    if !text.contains(attributes.level.key_words()) {
+    if !says(text, attributes.level) {
         return Err(section.error(format!("{id} is a {} but its text does not say so", attributes.level)));
     }
     if let Some(unknown) = attributes.capabilities.iter().find(|name| !capabilities.contains(&name.as_str()))
@@ -225,6 +225,16 @@ fn entry<'a>(
         return Err(section.error(format!("{id}: {unknown} is not in the table of capabilities")));
     }
     Ok(Entry { text: text.trim_end(), attributes: Some(attributes), ..clause })
+}
+
+/// Whether the key words of the level are in the text, be it across the end of a line.
+fn says(text: &str, level: Level) -> bool {
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match level {
+        Level::MustNot | Level::ShouldNot => text.contains(level.key_words()),
+        Level::Must => text.replace("MUST NOT", "").contains("MUST"),
+        Level::Should => text.replace("SHOULD NOT", "").contains("SHOULD"),
+    }
 }
 
 /// Reads the last paragraph of a clause, in which a line may end at any blank.
@@ -373,6 +383,7 @@ mod tests {
             ),
             ("`MUST NOT` ·", "`NEVER` ·", "varvel.md:16: S1: no level is called \"NEVER\""),
             ("`MUST NOT` ·", "`SHOULD` ·", "varvel.md:16: S1 is a SHOULD but its text does not say so"),
+            ("`MUST NOT` ·", "`MUST` ·", "varvel.md:16: S1 is a MUST but its text does not say so"),
             ("by: wire", "by: eye", "varvel.md:16: S1: no kind of check is called \"eye\""),
             ("· Checked by: wire", "", "varvel.md:16: S1: no `Checked by:`"),
             ("by: wire", "by: wire (how", "varvel.md:16: S1: what follows `Checked by:` does not end in `)`"),
