@@ -1,13 +1,34 @@
-//! What every Varvel server needs and no application sees
+//! What every server of Varvel needs and no application sees: sockets, buffers, timers, threads, signals,
+//! settings, log.
+//!
+//! It knows nothing of how a server waits, which is where servers differ: nothing in here owns a loop, and except
+//! where its documentation says so, nothing blocks. Unix only, Linux first.
+//!
+//! ```text
+//!   settings --> listener --accept--> transport --read--> (protocol core, application)
+//!                                        ^                            |
+//!                                        +-------- outbox <-----------+  head with http_date, body
+//!
+//!   timer_queue: what to wait for next     worker_pool: what must not run on the loop
+//!   shutdown: when to end                  access_log: what happened
+//! ```
+//!
+//! The modules stand in reading order.
 
 mod bind_address;
-pub mod http_date;
 mod inherited_fd;
 pub mod listener;
-pub mod outbox;
-pub mod timer_queue;
 pub mod transport;
+
+pub mod http_date;
+pub mod outbox;
+
+pub mod timer_queue;
 pub mod worker_pool;
+
+pub mod access_log;
+pub mod settings;
+pub mod shutdown;
 
 #[cfg(test)]
 mod testing;

@@ -1,0 +1,205 @@
+//! The exchanges of one connection as their scopes see them: which one is current, whether the client is gone, and the
+//! hooks for the end.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use varvel::{Event, Finish, FinishHook, Outcome, Phase};
+
+use super::failure::panic_message;
+
+/// The state behind a server's [`varvel::Exchange`]; one per connection, shared with every scope and watch of it.
+///
+/// An exchange that nobody watches and that has no hook takes no lock: `used` says whether there is anything under it.
+#[derive(Debug, Default)]
+pub struct Exchanges {
+    /// The number of the exchange under way, 0 between two.
+    current: AtomicU64,
+    gone: AtomicBool,
+    /// Set before `current` is looked at, read after it was changed: so either [`end`](Self::end) sees that there is a
+    /// hook to run, or [`on_finish`](Self::on_finish) sees that the exchange is over.
+    used: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    hooks: Vec<FinishHook>,
+    watchers: Vec<Waker>,
+    /// What became of the last exchange that had a hook.
+    last: Option<(u64, Finish)>,
+}
+
+impl Exchanges {
+    /// Begins exchange `number`.
+    pub fn begin(&self, number: u64) {
+        self.current.store(number, SeqCst);
+    }
+
+    /// Whether exchange `number` is under way.
+    pub fn is_current(&self, number: u64) -> bool {
+        self.current.load(SeqCst) == number
+    }
+
+    /// Ends the exchange under way, if any: wakes who watches it and runs its hooks, each exactly once (spec E12).
+    ///
+    /// A hook that panics is contained and reported (spec E7).
+    pub fn end(&self, finish: Finish, report: impl Fn(Event<'_>)) {
+        let number = self.current.swap(0, SeqCst);
+        if number == 0 || !self.used.swap(false, SeqCst) {
+            return;
+        }
+        let mut state = self.lock();
+        let hooks = std::mem::take(&mut state.hooks);
+        let watchers = std::mem::take(&mut state.watchers);
+        if !hooks.is_empty() {
+            state.last = Some((number, finish));
+        }
+        drop(state);
+        watchers.into_iter().for_each(Waker::wake);
+        for hook in hooks {
+            run(hook, &finish, &report);
+        }
+    }
+
+    /// Notes that the client has left, and wakes who watches for it.
+    pub fn disconnected(&self) {
+        self.gone.store(true, SeqCst);
+        if self.used.load(SeqCst) {
+            let watchers = std::mem::take(&mut self.lock().watchers);
+            watchers.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// See [`varvel::Exchange::is_disconnected`].
+    pub fn is_disconnected(&self, number: u64) -> bool {
+        self.gone.load(SeqCst) || !self.is_current(number)
+    }
+
+    /// See [`varvel::Exchange::poll_disconnected`].
+    pub fn poll_disconnected(&self, number: u64, cx: &mut Context<'_>) -> Poll<()> {
+        self.used.store(true, SeqCst);
+        let mut state = self.lock();
+        if self.is_disconnected(number) {
+            return Poll::Ready(());
+        }
+        if !state.watchers.iter().any(|watcher| watcher.will_wake(cx.waker())) {
+            state.watchers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// See [`varvel::Exchange::on_finish`].
+    pub fn on_finish(&self, number: u64, hook: FinishHook, report: impl Fn(Event<'_>)) {
+        self.used.store(true, SeqCst);
+        let mut state = self.lock();
+        if self.is_current(number) {
+            state.hooks.push(hook);
+            return;
+        }
+        let finish = match state.last {
+            Some((last, finish)) if last == number => finish,
+            _ => Finish::new(Outcome::Completed, None, 0),
+        };
+        drop(state);
+        run(hook, &finish, report);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn run(hook: FinishHook, finish: &Finish, report: impl Fn(Event<'_>)) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| hook(finish))) {
+        report(Event::Panicked { during: Phase::Hook, message: panic_message(&*panic) });
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("hooks", &self.hooks.len())
+            .field("watchers", &self.watchers.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::AtomicUsize,
+        mpsc::{self, Sender},
+    };
+    use std::task::Wake;
+
+    use super::*;
+
+    fn hook(to: &Sender<Outcome>) -> FinishHook {
+        let to = to.clone();
+        Box::new(move |finish| to.send(finish.outcome).unwrap())
+    }
+
+    #[test]
+    fn a_hook_runs_once_with_what_became_of_its_exchange() {
+        let (sender, receiver) = mpsc::channel();
+        let exchanges = Exchanges::default();
+        exchanges.begin(1);
+        exchanges.on_finish(1, hook(&sender), |_| {});
+        exchanges.end(Finish::new(Outcome::Failed, None, 3), |_| {});
+        exchanges.end(Finish::new(Outcome::Completed, None, 3), |_| {});
+        exchanges.begin(2);
+        // Too late for the first, and none of the second's business.
+        exchanges.on_finish(1, hook(&sender), |_| {});
+        exchanges.end(Finish::new(Outcome::Completed, None, 0), |_| {});
+        drop(sender);
+        assert_eq!(receiver.iter().collect::<Vec<_>>(), [Outcome::Failed, Outcome::Failed]);
+    }
+
+    #[test]
+    fn a_panicking_hook_is_reported_and_the_next_one_runs() {
+        let (sender, receiver) = mpsc::channel();
+        let panics = AtomicUsize::new(0);
+        let exchanges = Exchanges::default();
+        exchanges.begin(1);
+        exchanges.on_finish(1, Box::new(|_| panic!("in a hook")), |_| {});
+        exchanges.on_finish(1, hook(&sender), |_| {});
+        exchanges.end(Finish::new(Outcome::Completed, None, 0), |event| {
+            assert!(matches!(event, Event::Panicked { during: Phase::Hook, message: "in a hook" }));
+            panics.fetch_add(1, SeqCst);
+        });
+        assert_eq!((receiver.recv(), panics.into_inner()), (Ok(Outcome::Completed), 1));
+    }
+
+    #[test]
+    fn who_watches_is_woken_by_the_disconnect_and_by_the_end() {
+        struct Flag(AtomicBool);
+        impl Wake for Flag {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, SeqCst);
+            }
+        }
+        for leave in [true, false] {
+            let flag = Arc::new(Flag(AtomicBool::new(false)));
+            let waker = Waker::from(Arc::clone(&flag));
+            let mut cx = Context::from_waker(&waker);
+            let exchanges = Exchanges::default();
+            exchanges.begin(1);
+            assert!(exchanges.poll_disconnected(1, &mut cx).is_pending());
+            if leave {
+                exchanges.disconnected();
+            } else {
+                exchanges.end(Finish::new(Outcome::Completed, None, 0), |_| {});
+            }
+            assert!(flag.0.load(SeqCst));
+            assert!(exchanges.poll_disconnected(1, &mut cx).is_ready());
+        }
+    }
+}

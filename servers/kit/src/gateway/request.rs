@@ -1,0 +1,43 @@
+//! From a request head to what the application gets.
+
+use std::{sync::Arc, time::Instant};
+
+use http::{Request, header};
+use varvel::{Caps, Exchange, Offer, Scope, UpgradeKind};
+use varvel_http1::{RequestHead, UpgradeRequest};
+
+/// Splits a head into the request and its scope.
+///
+/// An upgrade is put into the scope if the worker can carry it out and the request has no body: with one, the bytes that
+/// follow are still HTTP, and no tunnel could begin before the application has read them (RFC 9110 section 7.8).
+pub fn admit(
+    head: RequestHead,
+    exchange: Arc<dyn Exchange>,
+    number: u64,
+    now: Instant,
+) -> (Request<()>, Scope) {
+    let offer = head.upgrade.filter(|_| head.framing.exact_len() == Some(0)).and_then(|upgrade| {
+        let caps = exchange.worker().info().caps;
+        match upgrade {
+            UpgradeRequest::Protocol if caps.contains(Caps::UPGRADE) => {
+                Some(Offer::new(UpgradeKind::Http1, protocols(&head.request)))
+            }
+            UpgradeRequest::Connect if caps.contains(Caps::CONNECT) => {
+                Some(Offer::new(UpgradeKind::Connect, ""))
+            }
+            _ => None,
+        }
+    });
+    let scope = Scope::new(exchange, number, head.target, now).with_authority(head.authority);
+    let scope = match offer {
+        Some(offer) => scope.with_upgrade(offer),
+        None => scope,
+    };
+    (head.request, scope)
+}
+
+/// The `Upgrade` fields as one list.
+fn protocols(request: &Request<()>) -> String {
+    let fields = request.headers().get_all(header::UPGRADE).iter();
+    fields.filter_map(|field| field.to_str().ok()).collect::<Vec<_>>().join(", ")
+}

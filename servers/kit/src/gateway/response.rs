@@ -1,0 +1,91 @@
+//! From an answer to the bytes of its head, with a report of everything that the application may not do.
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use varvel::Event;
+use varvel_http1::{BodyLength, Connection, HeadRefused, ResponseFraming, SentHead};
+
+use super::failure::ErrorResponse;
+
+/// What came of sending a head.
+#[derive(Debug)]
+pub enum Sent {
+    /// The application's head was written.
+    Head(SentHead),
+    /// The application's answer is not one; 500 was sent in its place, whole.
+    Replaced(SentHead),
+    /// No answer is awaited: the connection is over.
+    Nothing,
+}
+
+/// Writes the head of an application's answer. `has_body` says whether the application gave a body, empty or not known to be.
+pub fn send_head(
+    http: &mut Connection,
+    status: StatusCode,
+    headers: &HeaderMap,
+    length: BodyLength,
+    date_line: &[u8],
+    out: &mut Vec<u8>,
+    report: impl Fn(Event<'_>),
+) -> Sent {
+    let (clause, detail) = match http.send_head(status, headers, length, date_line, out) {
+        Ok(head) => {
+            report_faults(&head, status, length, &report);
+            return Sent::Head(head);
+        }
+        Err(HeadRefused::NotAwaited) => return Sent::Nothing,
+        Err(HeadRefused::ConnectNeedsAccept) => {
+            ("U7", "a 2xx answer to CONNECT without accepting its upgrade token; 500 was sent")
+        }
+        Err(_) if status == StatusCode::SWITCHING_PROTOCOLS => {
+            ("U7", "a 101 without accepting an upgrade token; 500 was sent")
+        }
+        Err(_) => ("A4", "the status of an answer must be 200 to 599; 500 was sent"),
+    };
+    report(Event::Contract { clause, detail });
+    send_error(http, &ErrorResponse::INTERNAL, date_line, out).map_or(Sent::Nothing, Sent::Replaced)
+}
+
+/// Writes a whole error response; `None` if none is awaited.
+pub fn send_error(
+    http: &mut Connection,
+    response: &ErrorResponse,
+    date_line: &[u8],
+    out: &mut Vec<u8>,
+) -> Option<SentHead> {
+    let mut headers = HeaderMap::with_capacity(2);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    if response.retry {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if response.close {
+        http.shutting_down();
+    }
+    let length = response.text.len() as u64;
+    let head = http.send_head(response.status, &headers, BodyLength::Known(length), date_line, out).ok()?;
+    if head.framing != ResponseFraming::None {
+        let frame = http.send_data(length, out);
+        out.extend_from_slice(response.text.as_bytes());
+        out.extend_from_slice(frame.suffix);
+    }
+    // Every byte that was declared has just been written.
+    let _ = http.send_end(None, out);
+    Some(head)
+}
+
+fn report_faults(head: &SentHead, status: StatusCode, length: BodyLength, report: &impl Fn(Event<'_>)) {
+    if !head.removed.is_empty() {
+        let names = head.removed.names().collect::<Vec<_>>().join(", ");
+        let detail = format!("fields that only the server may set were removed from the answer: {names}");
+        report(Event::Contract { clause: "A3", detail: &detail });
+    }
+    if let Some(declared) = head.length_mismatch {
+        let detail = format!("content-length says {declared}, the body is {length:?} long");
+        report(Event::Contract { clause: "A5", detail: &detail });
+    }
+    if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) && length != BodyLength::Known(0) {
+        report(Event::Contract {
+            clause: "A4",
+            detail: "an answer of 204 or 304 has a body, which was not sent",
+        });
+    }
+}
