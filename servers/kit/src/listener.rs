@@ -18,20 +18,21 @@
 use std::fmt;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use socket2::{Domain, SockAddr, Socket, Type};
+use varvel::Address;
 
 pub use crate::bind_address::{BindAddress, BindAddressError};
 use crate::inherited_fd;
-use crate::transport::{PeerAddr, Transport};
+use crate::transport::{Transport, ip_address, unix_address};
 
 /// How long to leave the listener alone after [`AcceptError::Exhausted`].
 ///
@@ -71,8 +72,10 @@ impl Default for BindOptions {
 pub struct Listener {
     socket: ListeningSocket,
     address: BindAddress,
-    /// Unlinks the file of a Unix socket that we made. Declared last: the file goes after the socket is closed.
-    _file: Option<SocketFile>,
+    /// The local address of every connection; `None` if that depends on the connection.
+    local: Option<Address>,
+    /// Declared last: the file goes after the socket is closed.
+    file: Option<SocketFile>,
 }
 
 #[derive(Debug)]
@@ -122,32 +125,57 @@ impl Listener {
         })
     }
 
-    /// Takes over a TCP socket that listens already.
-    pub fn from_tcp(listener: TcpListener) -> io::Result<Self> {
-        let address = BindAddress::Tcp(listener.local_addr()?);
-        listener.set_nonblocking(true)?;
-        sockopt::set_tcp_nodelay(&listener, true)?;
-        Ok(Self { socket: ListeningSocket::Tcp(listener), address, _file: None })
+    /// Takes over a socket that listens already: what a server does with the listeners of its
+    /// [`Launch`](varvel::Launch). The file of a Unix socket stays when this is dropped.
+    pub fn new(listener: varvel::Listener) -> io::Result<Self> {
+        match listener {
+            varvel::Listener::Tcp(listener) => Self::from_tcp(listener),
+            varvel::Listener::Unix(listener) => Self::from_unix(listener),
+            _ => Err(ErrorKind::Unsupported.into()),
+        }
     }
 
-    /// Takes over a Unix socket that listens already. Its file, if any, stays when the listener is dropped.
-    pub fn from_unix(listener: UnixListener) -> io::Result<Self> {
-        let path = listener.local_addr()?.as_pathname().map(Path::to_owned);
-        let address = BindAddress::Unix(path.unwrap_or_default());
+    /// What a [`Launch`](varvel::Launch) takes, and the file to keep until the server has returned.
+    pub fn into_parts(self) -> (varvel::Listener, Option<SocketFile>) {
+        let listener = match self.socket {
+            ListeningSocket::Tcp(listener) => listener.into(),
+            ListeningSocket::Unix(listener) => listener.into(),
+        };
+        (listener, self.file)
+    }
+
+    fn from_tcp(listener: TcpListener) -> io::Result<Self> {
+        let addr = listener.local_addr()?;
         listener.set_nonblocking(true)?;
-        Ok(Self { socket: ListeningSocket::Unix(listener), address, _file: None })
+        // Linux passes it on to accepted sockets, which saves a system call per connection.
+        sockopt::set_tcp_nodelay(&listener, true)?;
+        let local = (!addr.ip().is_unspecified()).then(|| ip_address(addr));
+        Ok(Self {
+            socket: ListeningSocket::Tcp(listener),
+            address: BindAddress::Tcp(addr),
+            local,
+            file: None,
+        })
+    }
+
+    fn from_unix(listener: UnixListener) -> io::Result<Self> {
+        let addr = listener.local_addr()?;
+        let address = BindAddress::Unix(addr.as_pathname().map(Path::to_owned).unwrap_or_default());
+        listener.set_nonblocking(true)?;
+        let local = Some(unix_address(&addr));
+        Ok(Self { socket: ListeningSocket::Unix(listener), address, local, file: None })
     }
 
     /// The next connection and where it comes from. Takes one system call: the connection is non-blocking,
     /// closed on exec and, over TCP, without Nagle's delay from the start.
-    pub fn accept(&self) -> Result<(Transport, PeerAddr), AcceptError> {
+    pub fn accept(&self) -> Result<(Transport, Address), AcceptError> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         loop {
             return match rustix::net::acceptfrom_with(self, flags) {
                 Ok((fd, addr)) => match &self.socket {
-                    ListeningSocket::Unix(_) => Ok((Transport::Unix(UnixStream::from(fd)), PeerAddr::Unix)),
+                    ListeningSocket::Unix(_) => Ok((Transport::Unix(fd.into()), Address::Unnamed)),
                     ListeningSocket::Tcp(_) => match addr.map(SocketAddr::try_from) {
-                        Some(Ok(addr)) => Ok((Transport::Tcp(TcpStream::from(fd)), PeerAddr::from(addr))),
+                        Some(Ok(addr)) => Ok((Transport::Tcp(fd.into()), ip_address(addr))),
                         _ => Err(AcceptError::ConnectionGone(ErrorKind::NotConnected.into())),
                     },
                 },
@@ -160,6 +188,15 @@ impl Listener {
     /// Where this listens: for TCP always [`BindAddress::Tcp`], with the port that the system chose for port 0.
     pub fn address(&self) -> &BindAddress {
         &self.address
+    }
+
+    /// The address at which the client of an accepted connection reached us. Asks the system only if this listens
+    /// at every address.
+    pub fn local_addr_of(&self, transport: &Transport) -> io::Result<Address> {
+        match &self.local {
+            Some(local) => Ok(local.clone()),
+            None => transport.local_addr(),
+        }
     }
 
     /// IP address and port; `None` for a Unix socket.
@@ -224,8 +261,6 @@ fn bind_tcp(addr: SocketAddr, v6_only: bool, options: &BindOptions) -> io::Resul
     }
     socket.bind(&addr.into())?;
     socket.listen(options.backlog.try_into().unwrap_or(i32::MAX))?;
-    // `from_tcp` sets TCP_NODELAY on the listening socket: Linux passes it on to accepted ones, which saves a
-    // system call per connection.
     Listener::from_tcp(socket.into())
 }
 
@@ -245,7 +280,7 @@ fn bind_unix(path: &Path, options: &BindOptions) -> io::Result<Listener> {
         fs::set_permissions(path, Permissions::from_mode(mode))?;
     }
     socket.listen(options.backlog.try_into().unwrap_or(i32::MAX))?;
-    Ok(Listener { _file: Some(file), ..Listener::from_unix(socket.into())? })
+    Ok(Listener { file: Some(file), ..Listener::from_unix(socket.into())? })
 }
 
 /// Removes the file of a Unix socket that nobody serves any more: its server was killed and could not.
@@ -268,7 +303,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 
 /// The file of a Unix socket that we made; removed on drop, if it is still that file and we are still us.
 #[derive(Debug)]
-struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     /// A forked child drops its copy of the listener, too; the parent goes on using the file.
     owner: u32,
@@ -386,6 +421,8 @@ impl std::error::Error for AcceptError {}
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::os::unix::net::UnixStream;
 
     use super::*;
     use crate::testing::scratch_path;
@@ -401,7 +438,7 @@ mod tests {
     }
 
     /// The connection that is on its way.
-    fn accept(listener: &Listener) -> (Transport, PeerAddr) {
+    fn accept(listener: &Listener) -> (Transport, Address) {
         let mut wait = [rustix::event::PollFd::new(listener, rustix::event::PollFlags::IN)];
         rustix::event::poll(&mut wait, None).unwrap();
         listener.accept().unwrap()
@@ -417,8 +454,9 @@ mod tests {
         assert!(matches!(listener.accept(), Err(AcceptError::NoneWaiting)));
         let client = TcpStream::connect(listener.socket_addr().unwrap()).unwrap();
         let (transport, peer) = accept(&listener);
-        assert_eq!(peer, PeerAddr::Tcp(client.local_addr().unwrap()));
-        assert_eq!(transport.local_addr().unwrap(), listener.socket_addr());
+        assert_eq!(peer.ip(), client.local_addr().ok());
+        assert_eq!(listener.local_addr_of(&transport).unwrap(), transport.local_addr().unwrap());
+        assert_eq!(transport.local_addr().unwrap().ip(), listener.socket_addr());
         assert!(sockopt::tcp_nodelay(&transport).unwrap());
         assert_eq!(transport.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
         let flags = rustix::io::fcntl_getfd(&transport).unwrap();
@@ -446,11 +484,13 @@ mod tests {
         let listener = bind(":0");
         let port = listener.socket_addr().unwrap().port();
         let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        let (_transport, peer) = accept(&listener);
-        assert!(peer.socket_addr().unwrap().is_ipv4(), "{peer}");
+        let (transport, peer) = accept(&listener);
+        assert!(peer.ip().unwrap().is_ipv4(), "{peer}");
+        let reached = SocketAddr::from(([127, 0, 0, 1], port));
+        assert_eq!(listener.local_addr_of(&transport).unwrap().ip(), Some(reached));
         if machine_has_ipv6() {
             let _client = TcpStream::connect(("::1", port)).unwrap();
-            assert!(accept(&listener).1.socket_addr().unwrap().is_ipv6());
+            assert!(accept(&listener).1.ip().unwrap().is_ipv6());
         }
     }
 
@@ -486,7 +526,10 @@ mod tests {
 
         let mut client = UnixStream::connect(&path).unwrap();
         let (transport, peer) = accept(&listener);
-        assert_eq!(peer, PeerAddr::Unix);
+        assert_eq!(peer, Address::Unnamed);
+        let local = Address::Unix(path.clone().into());
+        assert_eq!(listener.local_addr_of(&transport).unwrap(), local);
+        assert_eq!(transport.local_addr().unwrap(), local);
         client.write_all(b"ping").unwrap();
         assert!(transport.wait(Interest::Readable, None).unwrap());
         let mut got = [0; 8];
@@ -496,6 +539,25 @@ mod tests {
 
         drop(listener);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_socket_goes_through_a_launch_and_keeps_its_file() {
+        let path = scratch_path();
+        let (listener, file) = bind(&format!("unix:{}", path.display())).into_parts();
+        let listener = Listener::new(listener).unwrap();
+        UnixStream::connect(&path).unwrap();
+        assert_eq!(accept(&listener).1, Address::Unnamed);
+        drop(listener);
+        assert!(path.exists());
+        drop(file);
+        assert!(!path.exists());
+
+        let (listener, file) = bind("127.0.0.1:0").into_parts();
+        assert!(file.is_none());
+        let listener = Listener::new(listener).unwrap();
+        let _client = TcpStream::connect(listener.socket_addr().unwrap()).unwrap();
+        assert!(sockopt::tcp_nodelay(accept(&listener).0).unwrap());
     }
 
     #[test]
@@ -546,6 +608,7 @@ mod tests {
         let path = scratch_path();
         let _socket = UnixListener::bind(&path).unwrap();
         let file = SocketFile::made_at(&path).unwrap();
+        // What the copy in a child looks like to itself.
         drop(SocketFile { owner: file.owner + 1, path: file.path.clone(), identity: file.identity });
         assert!(path.exists());
         drop(file);

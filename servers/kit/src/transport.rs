@@ -23,18 +23,19 @@
 //! [`discard`]: Transport::discard
 //! [`reset`]: Transport::reset
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::FileExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt};
+use varvel::Address;
 
 /// One accepted connection. Dropping it closes the socket.
 #[derive(Debug)]
@@ -43,15 +44,6 @@ pub enum Transport {
     Tcp(TcpStream),
     /// Over a Unix stream socket.
     Unix(UnixStream),
-}
-
-/// Who is at the other end of a [`Transport`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PeerAddr {
-    /// Address and port. An IPv4 client of a dual-stack socket has its IPv4 address here, not the mapped one.
-    Tcp(SocketAddr),
-    /// A process on this machine. Clients of Unix sockets do not bind, so there is no name to tell.
-    Unix,
 }
 
 /// What [`Transport::peek`] found without taking anything.
@@ -261,18 +253,21 @@ impl Transport {
     }
 
     /// Who is at the other end. Fails when the connection is broken already.
-    pub fn peer_addr(&self) -> io::Result<PeerAddr> {
+    ///
+    /// An IPv4 client of a dual-stack socket has its IPv4 address here, not the mapped one.
+    pub fn peer_addr(&self) -> io::Result<Address> {
         match self {
-            Self::Tcp(stream) => Ok(PeerAddr::from(stream.peer_addr()?)),
-            Self::Unix(_) => Ok(PeerAddr::Unix),
+            Self::Tcp(stream) => Ok(ip_address(stream.peer_addr()?)),
+            Self::Unix(_) => Ok(Address::Unnamed),
         }
     }
 
-    /// The address the client reached us at; `None` over a Unix socket.
-    pub fn local_addr(&self) -> io::Result<Option<SocketAddr>> {
+    /// The address that the client reached. [`Listener::local_addr_of`](crate::listener::Listener::local_addr_of)
+    /// usually knows without asking the system.
+    pub fn local_addr(&self) -> io::Result<Address> {
         match self {
-            Self::Tcp(stream) => Ok(Some(unmapped(stream.local_addr()?))),
-            Self::Unix(_) => Ok(None),
+            Self::Tcp(stream) => Ok(ip_address(stream.local_addr()?)),
+            Self::Unix(stream) => Ok(unix_address(&stream.local_addr()?)),
         }
     }
 }
@@ -294,38 +289,19 @@ pub fn is_disconnect(error: &io::Error) -> bool {
     )
 }
 
-/// `::ffff:192.0.2.1` as `192.0.2.1`: what an IPv4 client looks like must not depend on how we listened.
-fn unmapped(addr: SocketAddr) -> SocketAddr {
+/// With `::ffff:192.0.2.1` as `192.0.2.1`: what an IPv4 client looks like must not depend on how we listened.
+pub(crate) fn ip_address(addr: SocketAddr) -> Address {
     match addr.ip().to_canonical() {
-        ip @ IpAddr::V4(_) => SocketAddr::new(ip, addr.port()),
+        ip @ IpAddr::V4(_) => Address::Ip(SocketAddr::new(ip, addr.port())),
         // Kept whole: `fe80::1%2` means nothing without its scope.
-        IpAddr::V6(_) => addr,
+        IpAddr::V6(_) => Address::Ip(addr),
     }
 }
 
-impl From<SocketAddr> for PeerAddr {
-    fn from(addr: SocketAddr) -> Self {
-        Self::Tcp(unmapped(addr))
-    }
-}
-
-impl PeerAddr {
-    /// Address and port, over TCP.
-    pub fn socket_addr(self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(addr) => Some(addr),
-            Self::Unix => None,
-        }
-    }
-}
-
-/// `192.0.2.1:40000`, or `unix:`.
-impl fmt::Display for PeerAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(addr) => addr.fmt(f),
-            Self::Unix => f.write_str("unix:"),
-        }
+pub(crate) fn unix_address(addr: &UnixAddr) -> Address {
+    match addr.as_pathname() {
+        Some(path) => Address::Unix(Arc::new(path.to_owned())),
+        None => Address::Unnamed,
     }
 }
 
@@ -349,7 +325,6 @@ impl AsRawFd for Transport {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::sync::Arc;
     use std::thread;
 
     use super::*;
@@ -493,7 +468,7 @@ mod tests {
 
     #[test]
     fn an_ipv4_client_of_a_dual_stack_socket_has_its_ipv4_address() {
-        let addr = |text: &str| PeerAddr::from(text.parse::<SocketAddr>().unwrap()).to_string();
+        let addr = |text: &str| ip_address(text.parse().unwrap()).to_string();
         assert_eq!(addr("[::ffff:192.0.2.1]:5"), "192.0.2.1:5");
         assert_eq!(addr("192.0.2.1:5"), "192.0.2.1:5");
         assert_eq!(addr("[fe80::1%2]:5"), "[fe80::1%2]:5");

@@ -12,8 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Something to run once on a thread of the pool.
-pub type Job = Box<dyn FnOnce() + Send + 'static>;
+use varvel::Job;
 
 /// Told of each job that panicked, on the thread that ran it, with what was panicked with.
 pub type PanicHandler = Box<dyn Fn(Box<dyn Any + Send>) + Send + Sync + 'static>;
