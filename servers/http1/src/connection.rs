@@ -108,6 +108,13 @@ pub struct DataFrame {
     pub excess: bool,
 }
 
+/// What became of the end of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SentEnd {
+    /// The application's trailers had fields that may not be trailers; they were left out.
+    pub trailers_removed: bool,
+}
+
 /// # Receiving
 ///
 /// `input` is what was read and is not consumed yet. What a method consumes, it splits off the front; the values it gives are slices of the same
@@ -317,7 +324,8 @@ impl Connection {
         awaited
     }
 
-    /// Writes an interim response: 100, 102, 103 or another 1xx but 101. Fields that frame messages or manage the connection are left out.
+    /// Writes an interim response: 102, 103 or another 1xx but 101. Fields that frame messages or manage the connection are left out.
+    /// A 100 is written without fields, and only if the peer waits for it, as by [`send_continue`](Self::send_continue).
     ///
     /// # Errors
     ///
@@ -338,7 +346,8 @@ impl Connection {
             return Err(InterimRefused::Http10);
         }
         if status == StatusCode::CONTINUE {
-            self.request.awaits_continue = false;
+            self.send_continue(out);
+            return Ok(());
         }
         write_status_line(status, out);
         write_fields(headers, b"", out);
@@ -447,9 +456,7 @@ impl Connection {
             // RFC 9110 section 10.1.1. The peer may leave the body out now, or send it.
             () if self.awaits_continue() => CloseReason::ContinueNotSent,
             () if is_connect => CloseReason::ConnectRefused,
-            () if framing == ResponseFraming::UntilClose && !self.request.is_head => {
-                CloseReason::ResponseUntilClose
-            }
+            () if framing == ResponseFraming::UntilClose => CloseReason::ResponseUntilClose,
             () if self.shutting_down => CloseReason::ShuttingDown,
             () => return,
         };
@@ -492,9 +499,14 @@ impl Connection {
     ///
     /// [`ShortBody`] if the declared length was not reached. The connection is broken then: close it without writing more, so that
     /// the peer does not take the response for a whole one.
-    pub fn send_end(&mut self, trailers: Option<&HeaderMap>, out: &mut Vec<u8>) -> Result<(), ShortBody> {
+    pub fn send_end(
+        &mut self,
+        trailers: Option<&HeaderMap>,
+        out: &mut Vec<u8>,
+    ) -> Result<SentEnd, ShortBody> {
+        let mut sent = SentEnd { trailers_removed: false };
         if self.state.sending != Sending::Body {
-            return Ok(());
+            return Ok(sent);
         }
         match self.response {
             ResponseFraming::Length(missing) if missing > 0 => {
@@ -503,8 +515,10 @@ impl Connection {
             }
             ResponseFraming::Chunked => {
                 out.extend_from_slice(b"0\r\n");
-                if let Some(trailers) = trailers.filter(|_| self.request.te_trailers) {
-                    for (name, value) in trailers.iter().filter(|(name, _)| !trailers::is_forbidden(name)) {
+                for (name, value) in trailers.into_iter().flatten() {
+                    if trailers::is_forbidden(name) {
+                        sent.trailers_removed = true;
+                    } else if self.request.te_trailers {
                         write_field(name.as_str(), value, out);
                     }
                 }
@@ -513,7 +527,7 @@ impl Connection {
             _ => {}
         }
         self.apply(Event::ResponseEnd);
-        Ok(())
+        Ok(sent)
     }
 
     /// Answers a request the server does not serve with a whole small response in plain text, without the text to HEAD. The connection is
@@ -558,9 +572,6 @@ impl Connection {
             return Err(HeadRefused::NotAwaited);
         }
         let offered = self.request.upgrade.ok_or(HeadRefused::UpgradeNotOffered)?;
-        if self.state.receiving != Receiving::Complete {
-            return Err(HeadRefused::RequestUnread);
-        }
         let protocol = headers.get(header::UPGRADE);
         let status = match offered {
             UpgradeRequest::Protocol if protocol.is_none() => return Err(HeadRefused::UpgradeUnnamed),

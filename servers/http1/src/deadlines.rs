@@ -123,26 +123,25 @@ impl Clocks {
     }
 
     pub(crate) fn output(&mut self, written: usize, pending: bool, now: Instant) {
-        match self.pending_since {
-            Some(since) if pending => {
-                if written > 0 {
-                    self.write_waited = self.write_waited.saturating_add(millis(now, since));
-                    self.written = self.written.saturating_add(u32::try_from(written).unwrap_or(u32::MAX));
-                    self.pending_since = Some(now);
-                }
+        match (self.pending_since, pending) {
+            (Some(_), true) if written == 0 => {}
+            (Some(since), true) => {
+                self.write_waited = self.write_waited.saturating_add(millis(now, since));
+                self.written = self.written.saturating_add(u32::try_from(written).unwrap_or(u32::MAX));
+                self.pending_since = Some(now);
             }
-            None if pending => {
+            (None, true) => {
                 self.pending_since = Some(now);
                 self.write_waited = 0;
                 self.written = 0;
             }
-            Some(_) => {
+            (Some(_), false) => {
                 self.pending_since = None;
                 if self.awaited.is_some_and(waits_for_output) {
                     self.since = now;
                 }
             }
-            None => {}
+            (None, false) => {}
         }
     }
 

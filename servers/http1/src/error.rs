@@ -34,7 +34,7 @@ pub enum Refusal {
     TargetFormUnfit,
     /// The request line is longer than [`Limits::request_line_bytes_max`](crate::Limits).
     RequestLineTooLong,
-    /// The version is missing or malformed, or that of HTTP/0.9.
+    /// The version is missing, as in HTTP/0.9, or malformed.
     VersionInvalid,
     /// The major version is not 1. The opening of an HTTP/2 client (`PRI * HTTP/2.0`) ends here too: it was designed to be
     /// taken for a request of a version not spoken.
@@ -244,8 +244,6 @@ pub enum HeadRefused {
     UpgradeNotOffered,
     /// The head of an upgrade has no `upgrade` field naming the protocol.
     UpgradeUnnamed,
-    /// The request body has to be read to its end before the protocol can change (RFC 9110 section 7.8).
-    RequestUnread,
 }
 
 impl fmt::Display for HeadRefused {
@@ -256,7 +254,6 @@ impl fmt::Display for HeadRefused {
             HeadRefused::ConnectNeedsAccept => "a 2xx answer to CONNECT without a tunnel",
             HeadRefused::UpgradeNotOffered => "the request offered no upgrade",
             HeadRefused::UpgradeUnnamed => "the accepted protocol is not named in an upgrade field",
-            HeadRefused::RequestUnread => "upgrade before the end of the request body",
         })
     }
 }

@@ -159,11 +159,8 @@ fn version(index: u8, byte: u8, input: &[u8], at: usize) -> Result<Phase, Refusa
     match (index, byte) {
         (8, b'\n') => Err(Refusal::BareLf),
         _ if !fits => Err(Refusal::VersionInvalid),
-        (8, _) => match input[at - 3] {
-            b'1' => Ok(Phase::LineEnd),
-            b'0' => Err(Refusal::VersionInvalid),
-            _ => Err(Refusal::VersionUnsupported),
-        },
+        (8, _) if input[at - 3] == b'1' => Ok(Phase::LineEnd),
+        (8, _) => Err(Refusal::VersionUnsupported),
         _ => Ok(Phase::Version(index + 1)),
     }
 }

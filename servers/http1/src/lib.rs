@@ -18,7 +18,7 @@ mod timeouts;
 mod trailers;
 
 pub use close_reason::CloseReason;
-pub use connection::{After, Config, Connection, DataFrame, Eof};
+pub use connection::{After, Config, Connection, DataFrame, Eof, SentEnd};
 pub use deadlines::{Deadline, DeadlineKind, Expired};
 pub use error::{BodyFault, BodyFaultKind, HeadRefused, InterimRefused, Refusal, ShortBody};
 pub use framing::{BodyLength, RequestFraming, ResponseFraming};

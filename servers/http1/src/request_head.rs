@@ -50,13 +50,23 @@ pub struct RequestHead {
     pub te_trailers: bool,
 }
 
-/// What a request offers to turn the connection into.
+/// What a request offers to turn the connection into. An offer with a body is not taken up: the body would have to be read
+/// first, and no protocol in use needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpgradeRequest {
     /// One of the protocols in the `upgrade` field of the request (RFC 9110 section 7.8).
     Protocol,
     /// A tunnel to the authority (RFC 9110 section 9.3.6).
     Connect,
+}
+
+impl UpgradeRequest {
+    /// The first protocol in the `upgrade` fields of a request: what to accept when nobody chose.
+    pub fn first_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
+        let first =
+            headers.get_all(header::UPGRADE).iter().find_map(|value| list(value.as_bytes()).next())?;
+        HeaderValue::from_bytes(first).ok()
+    }
 }
 
 /// A head and what the connection has to know besides.
@@ -168,7 +178,7 @@ fn build(
     let host = match known.host {
         None if version == Version::HTTP_11 => return Err(Refusal::HostMissing),
         None => None,
-        Some(host) if host.is_empty() => None,
+        Some([]) => None,
         Some(host) => Some(parse_authority(input.slice_ref(host)).ok_or(Refusal::HostInvalid)?),
     };
     let framing = known.framing.judge(version)?;
@@ -183,7 +193,7 @@ fn build(
     }
     let upgrade = match () {
         () if method == Method::CONNECT => Some(UpgradeRequest::Connect),
-        () if is_http11 && known.connection_upgrade && known.upgrade == Some(true) => {
+        () if is_http11 && known.connection_upgrade && known.upgrade == Some(true) && !has_body => {
             Some(UpgradeRequest::Protocol)
         }
         () => None,
@@ -243,6 +253,10 @@ impl<'a> KnownFields<'a> {
         fields: &[httparse::Header<'a>],
         map: &mut HeaderMap,
     ) -> Result<KnownFields<'a>, Refusal> {
+        if !map.is_empty() {
+            // A map with fields would lend them to this request.
+            map.clear();
+        }
         let mut known = KnownFields::default();
         map.try_reserve(fields.len()).map_err(|_| Refusal::TooManyFields)?;
         for field in fields {

@@ -29,46 +29,17 @@ pub(crate) fn parse(section: &Bytes, count: usize) -> Result<Option<HeaderMap>, 
     Ok((!trailers.is_empty()).then_some(trailers))
 }
 
-/// Whether a field may not be a trailer: those that frame or route the message, modify the request, authenticate, or say how
-/// to read the content (RFC 9110 section 6.5.1).
+/// Whether a field may not be a trailer, in either direction: those that frame the message, route it, or manage the connection (RFC 9110
+/// section 6.5.1). Of others, such as Authorization, it is enough that they never get among the fields of the head.
 pub(crate) fn is_forbidden(name: &HeaderName) -> bool {
     match *name {
-        // Framing and routing.
         header::CONNECTION
         | header::CONTENT_LENGTH
         | header::HOST
-        | header::MAX_FORWARDS
         | header::TE
         | header::TRAILER
         | header::TRANSFER_ENCODING
         | header::UPGRADE => true,
-        // Request modifiers.
-        header::CACHE_CONTROL
-        | header::EXPECT
-        | header::IF_MATCH
-        | header::IF_MODIFIED_SINCE
-        | header::IF_NONE_MATCH
-        | header::IF_RANGE
-        | header::IF_UNMODIFIED_SINCE
-        | header::PRAGMA
-        | header::RANGE => true,
-        // Authentication and state.
-        header::AUTHORIZATION
-        | header::COOKIE
-        | header::PROXY_AUTHENTICATE
-        | header::PROXY_AUTHORIZATION
-        | header::SET_COOKIE
-        | header::WWW_AUTHENTICATE => true,
-        // How to read the content, and control of the response.
-        header::AGE
-        | header::CONTENT_ENCODING
-        | header::CONTENT_RANGE
-        | header::CONTENT_TYPE
-        | header::DATE
-        | header::EXPIRES
-        | header::LOCATION
-        | header::RETRY_AFTER
-        | header::VARY => true,
         _ => matches!(name.as_str(), "keep-alive" | "proxy-connection"),
     }
 }
