@@ -5,9 +5,9 @@
 //! where its documentation says so, nothing blocks. Unix only, Linux first.
 //!
 //! ```text
-//!   settings --> listener --accept--> transport --read--> (protocol core, application)
-//!                                        ^                            |
-//!                                        +-------- outbox <-----------+  head with http_date, body
+//!   settings --> listener --accept--> transport --read--> gateway --> application
+//!                                        ^                   |
+//!                                        +---- outbox <------+  head with http_date, body
 //!
 //!   timer_queue: what to wait for next     worker_pool: what must not run on the loop
 //!   shutdown: when to end                  access_log: what happened
@@ -25,6 +25,8 @@ pub mod outbox;
 
 pub mod timer_queue;
 pub mod worker_pool;
+
+pub mod gateway;
 
 pub mod access_log;
 pub mod settings;

@@ -17,13 +17,15 @@
 //!
 //! A drained outbox holds no memory, so that idle connections cost none, and filling one allocates nothing:
 //! each thread keeps one spare text buffer, which an empty outbox takes with its first bytes and gives back when
-//! they are written. Only a client that reads slower than we write makes a connection keep a buffer of its own.
+//! they are written. Only a client that reads slower than we write makes a connection keep a buffer of its own, and
+//! that about as large as what it is owed.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice};
+use std::mem;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
@@ -37,15 +39,15 @@ pub const COPY_BYTES_MAX: usize = 4 * 1024;
 /// Slices handed to the kernel in one call. More bring little, and the array lies on the stack.
 const SLICES_MAX: usize = 64;
 
-/// How much one [`Outbox::write_to`] writes at most, so that a client that reads as fast as we write (a file
+/// After about so many bytes [`Outbox::write_to`] pauses, so that a client that reads as fast as we write (a file
 /// over loopback, say) cannot keep an event loop to itself.
 pub const WRITE_BUDGET: u64 = 1024 * 1024;
 
 /// A text buffer that grew beyond this is not kept as the thread's spare.
 const SPARE_CAPACITY_MAX: usize = 256 * 1024;
 
-/// Written text is moved out of the buffer when it is at least this long (and at least half of the buffer).
-const COMPACT_BYTES_MIN: usize = 16 * 1024;
+/// Buffers smaller than this are not worth tidying up.
+const TIDY_CAPACITY_MIN: usize = 16 * 1024;
 
 thread_local! {
     static SPARE_TEXT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -164,11 +166,7 @@ impl Outbox {
         self.references = VecDeque::new();
         self.referenced = 0;
         self.text_written = 0;
-        let mut text = std::mem::take(&mut self.text);
-        if (1..=SPARE_CAPACITY_MAX).contains(&text.capacity()) {
-            text.clear();
-            SPARE_TEXT.set(text);
-        }
+        keep_as_spare(mem::take(&mut self.text));
     }
 
     /// Writes as much as `transport` takes.
@@ -189,12 +187,12 @@ impl Outbox {
                 },
             };
             if step.blocked {
-                self.compact();
+                self.tidy();
                 return Ok(Progress::Blocked);
             }
             budget = budget.saturating_sub(step.written);
             if budget == 0 && !self.is_empty() {
-                self.compact();
+                self.tidy();
                 return Ok(Progress::Paused);
             }
         }
@@ -286,15 +284,30 @@ impl Outbox {
         Ok(Step { written, blocked: false })
     }
 
-    /// Drops written text, so that the buffer of a stream that never drains does not grow for ever.
-    fn compact(&mut self) {
-        if self.text_written >= COMPACT_BYTES_MIN && self.text_written * 2 >= self.text.len() {
-            self.text.drain(..self.text_written);
-            for reference in &mut self.references {
-                reference.at -= self.text_written;
-            }
-            self.text_written = 0;
+    /// Drops written text when there is much of it: the buffer of a stream that never drains must not grow for
+    /// ever, and one who waits for a slow client must not wait with a large buffer.
+    fn tidy(&mut self) {
+        let rest = self.text.len() - self.text_written;
+        if self.text.capacity() < TIDY_CAPACITY_MIN || self.text_written < rest {
+            return;
         }
+        if rest < self.text.capacity() / 4 {
+            let own = self.text[self.text_written..].to_vec();
+            keep_as_spare(mem::replace(&mut self.text, own));
+        } else {
+            self.text.drain(..self.text_written);
+        }
+        for reference in &mut self.references {
+            reference.at -= self.text_written;
+        }
+        self.text_written = 0;
+    }
+}
+
+fn keep_as_spare(mut text: Vec<u8>) {
+    if (1..=SPARE_CAPACITY_MAX).contains(&text.capacity()) {
+        text.clear();
+        SPARE_TEXT.set(text);
     }
 }
 
@@ -475,6 +488,24 @@ mod tests {
         }
         assert!(received > 1_000_000, "the stream moved: {received}");
         assert!(outbox.text.capacity() <= 256 * 1024, "{}", outbox.text.capacity());
+    }
+
+    #[test]
+    fn a_slow_client_keeps_no_more_memory_than_it_is_owed() {
+        let (ours, mut client) = unix_pair();
+        let mut outbox = Outbox::new();
+        outbox.push_text(&vec![b'x'; 100_000]);
+        // What is left after the head went out: a large body and little text.
+        while outbox.write_to(&ours).unwrap() == Progress::Drained {
+            outbox.push_text(&vec![b'x'; 100_000]);
+            outbox.push_bytes(Bytes::from(vec![b'y'; 1_000_000]));
+            outbox.push_text(b"\r\n");
+        }
+        while outbox.text.len() - outbox.text_written > 2 {
+            let _ = client.read(&mut [0; 10_000]).unwrap();
+            assert_eq!(outbox.write_to(&ours).unwrap(), Progress::Blocked);
+        }
+        assert_eq!((outbox.text.capacity(), outbox.references.len()), (2, 1));
     }
 
     #[test]

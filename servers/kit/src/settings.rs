@@ -250,6 +250,7 @@ mod tests {
             assert!(reference().contains(&format!("### `{}`", setting.name)));
         }
         let mut names = describe().iter().map(|setting| setting.name).collect::<Vec<_>>();
+        names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), describe().len());
     }
