@@ -284,23 +284,18 @@ impl Outbox {
         Ok(Step { written, blocked: false })
     }
 
-    /// Drops written text when there is much of it: the buffer of a stream that never drains must not grow for
-    /// ever, and one who waits for a slow client must not wait with a large buffer.
+    /// Moves the rest of the text to a buffer of its own size when most of this one is idle: the buffer of a
+    /// stream that never drains must not grow for ever, and who waits for a slow client must not hold a large one.
     fn tidy(&mut self) {
-        let rest = self.text.len() - self.text_written;
-        if self.text.capacity() < TIDY_CAPACITY_MIN || self.text_written < rest {
-            return;
-        }
-        if rest < self.text.capacity() / 4 {
-            let own = self.text[self.text_written..].to_vec();
+        let rest = &self.text[self.text_written..];
+        if self.text.capacity() >= TIDY_CAPACITY_MIN && rest.len() < self.text.capacity() / 4 {
+            let own = rest.to_vec();
             keep_as_spare(mem::replace(&mut self.text, own));
-        } else {
-            self.text.drain(..self.text_written);
+            for reference in &mut self.references {
+                reference.at -= self.text_written;
+            }
+            self.text_written = 0;
         }
-        for reference in &mut self.references {
-            reference.at -= self.text_written;
-        }
-        self.text_written = 0;
     }
 }
 

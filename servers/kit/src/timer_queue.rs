@@ -423,6 +423,19 @@ mod tests {
     }
 
     #[test]
+    fn deadlines_in_the_past_are_entered_once_and_come_with_the_next_tick() {
+        let start = Instant::now();
+        let now = start + Duration::from_secs(10);
+        let mut deadlines = ConnectionDeadlines::new(start);
+        assert_eq!(deadlines.pop_expired(now), None);
+        for _ in 0..1000 {
+            deadlines.set(0, start);
+        }
+        assert_eq!(deadlines.buckets.iter().map(Vec::len).sum::<usize>(), 1);
+        assert_eq!(deadlines.pop_expired(now + TICK), Some(0));
+    }
+
+    #[test]
     fn alternating_time_outs_do_not_fill_the_wheel() {
         let start = Instant::now();
         let mut deadlines = ConnectionDeadlines::new(start);
