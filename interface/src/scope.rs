@@ -66,7 +66,7 @@ impl Scope {
         self
     }
 
-    /// Allows a deferred answer; for servers and bridges that can wait for one.
+    /// Allows a deferred answer; for servers that can wait for one, be it through a bridge.
     #[must_use]
     pub fn with_deferral(mut self) -> Self {
         self.deferral = true;

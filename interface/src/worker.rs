@@ -68,7 +68,7 @@ pub trait WorkerOps: Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TimerId(
     /// Chosen by the server.
-    pub u64,
+    pub u128,
 );
 
 impl Worker {

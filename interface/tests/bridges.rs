@@ -114,6 +114,7 @@ fn conn(full: bool) -> Arc<Conn> {
 
 fn scope(conn: &Arc<Conn>) -> Scope {
     Scope::new(Arc::clone(conn) as Arc<dyn Exchange>, 1, Bytes::from_static(b"/"), Instant::now())
+        .with_deferral()
 }
 
 /// Polls to the end, sleeping on a condition in between.

@@ -55,7 +55,7 @@ impl<A: App + Send + Sync + 'static> AsyncApp for Inline<A> {
             parts => return self.0.call(Request::from_parts(head, AsyncBody::from(parts)), scope),
         };
         let worker = scope.worker().clone();
-        let result = self.0.inner().call(Request::from_parts(head, body), scope.with_deferral());
+        let result = self.0.inner().call(Request::from_parts(head, body), scope);
         OffloadedCall::returned(result, &worker)
     }
 }

@@ -90,7 +90,7 @@ impl<A: App + Send + Sync + 'static> AsyncApp for Offloaded<A> {
         let job_worker = worker.clone();
         let job: Job = Box::new(move || {
             let request = Request::from_parts(head, body);
-            let result = catch_unwind(AssertUnwindSafe(|| app.call(request, scope.with_deferral())));
+            let result = catch_unwind(AssertUnwindSafe(|| app.call(request, scope)));
             // Before the answer: once that is out, the worker may want the application back for its teardown.
             drop(app);
             match result {

@@ -12,6 +12,7 @@
 use std::time::{Duration, Instant};
 
 use slab::Slab;
+use varvel::TimerId;
 
 /// Timers in the order of their deadlines; those of the same instant in the order of insertion.
 ///
@@ -31,6 +32,19 @@ pub struct TimerQueue<T> {
 pub struct TimerKey {
     slot: usize,
     number: u64,
+}
+
+/// As the contract's name for a timer, and back.
+impl From<TimerKey> for TimerId {
+    fn from(key: TimerKey) -> Self {
+        Self((key.slot as u128) << 64 | u128::from(key.number))
+    }
+}
+
+impl From<TimerId> for TimerKey {
+    fn from(id: TimerId) -> Self {
+        Self { slot: (id.0 >> 64) as usize, number: id.0 as u64 }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

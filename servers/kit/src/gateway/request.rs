@@ -28,11 +28,14 @@ pub fn admit(
             _ => None,
         }
     });
-    let scope = Scope::new(exchange, number, head.target, now).with_authority(head.authority);
-    let scope = match offer {
-        Some(offer) => scope.with_upgrade(offer),
-        None => scope,
-    };
+    let can_defer = exchange.worker().info().caps.contains(Caps::DEFER);
+    let mut scope = Scope::new(exchange, number, head.target, now).with_authority(head.authority);
+    if let Some(offer) = offer {
+        scope = scope.with_upgrade(offer);
+    }
+    if can_defer {
+        scope = scope.with_deferral();
+    }
     (head.request, scope)
 }
 
