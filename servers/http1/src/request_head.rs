@@ -150,6 +150,9 @@ fn parse(input: &Bytes, limits: &Limits, spare: &mut HeaderMap) -> Result<Option
     let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
     let result = build(input, method, target, version, parsed.headers, spare);
     let (head, close) = result.inspect_err(|_| spare.clear())?;
+    if limits.body_bytes_max.is_some_and(|max| head.framing.exact_len() > Some(max)) {
+        return Err(Refusal::BodyTooLarge);
+    }
     Ok(Some(Received { head, length, close }))
 }
 
