@@ -1,0 +1,517 @@
+//! Options and environment variables, made from the list of settings, and what they come down to.
+//!
+//! Whatever says the same thing wins in this order: command line, environment, the program's own defaults.
+
+use std::ffi::OsString;
+
+use clap::{
+    Arg, ArgAction, ArgMatches, Command,
+    builder::{PossibleValue, PossibleValuesParser},
+    error::ErrorKind,
+};
+use varvel_server_kit::settings::{self, Setting, SettingError, Settings, Unit};
+
+use crate::{Config, ServerKind};
+
+/// What a program says of itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Presentation {
+    /// As it was started, without the path.
+    pub(crate) name: String,
+    pub(crate) version: Option<String>,
+    pub(crate) about: Option<String>,
+}
+
+/// What the operator asked for.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// To serve.
+    Serve(Box<Config>),
+    /// To see what `Serve` would have been: the text to print.
+    PrintConfig(String),
+}
+
+/// Looks up an environment variable.
+pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// Options that are no settings: they choose or change the server itself.
+const SERVER: &str = "server";
+const INLINE: &str = "inline";
+const PRINT_CONFIG: &str = "print-config";
+
+/// Reads arguments, the first of which is the program's name, and the environment.
+///
+/// Help and version come as errors, too, whose `exit_code` is 0.
+pub(crate) fn parse(
+    presentation: &Presentation,
+    defaults: &Config,
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: Environment<'_>,
+) -> Result<Request, clap::Error> {
+    let mut command = command(presentation, defaults);
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    let origin = Origins { matches: &matches, environment };
+    let usage = |problem: String| command.error(ErrorKind::ValueValidation, problem);
+
+    let config = origin.resolve(defaults).map_err(usage)?;
+    if matches.get_flag(PRINT_CONFIG) {
+        return Ok(Request::PrintConfig(origin.print(&config)));
+    }
+    Ok(Request::Serve(Box::new(config)))
+}
+
+/// Where the value of an option comes from.
+struct Origins<'a> {
+    matches: &'a ArgMatches,
+    environment: Environment<'a>,
+}
+
+/// The text of an option, and who wrote it.
+enum Given {
+    Argument(String),
+    Variable { variable: String, text: String },
+    Nowhere,
+}
+
+impl Origins<'_> {
+    fn find(&self, option: &str) -> Result<Given, String> {
+        if let Some(values) = self.matches.try_get_many::<String>(option).ok().flatten() {
+            return Ok(Given::Argument(values.map(String::as_str).collect::<Vec<_>>().join(",")));
+        }
+        let variable = variable(option);
+        match (self.environment)(&variable).map(OsString::into_string) {
+            Some(Ok(text)) => Ok(Given::Variable { variable, text }),
+            Some(Err(bytes)) => Err(format!("{variable}: {bytes:?} is no text")),
+            None => Ok(Given::Nowhere),
+        }
+    }
+
+    fn resolve(&self, defaults: &Config) -> Result<Config, String> {
+        let mut config = defaults.clone();
+        let given = self.find(SERVER)?;
+        if let Given::Argument(text) | Given::Variable { text, .. } = &given {
+            config.server = server(text).map_err(|problem| given.blame(SERVER, &problem))?;
+        }
+        config.inline = self.inline(defaults.inline)?;
+        for setting in settings::describe() {
+            let given = self.find(setting.name)?;
+            if let Given::Argument(text) | Given::Variable { text, .. } = &given {
+                set(&mut config.settings, setting, text)
+                    .map_err(|problem| given.blame(setting.name, &problem))?;
+            }
+        }
+        self.apply_threads_to_loops(&mut config)?;
+        Ok(config)
+    }
+
+    /// `--threads` means the threads that serve, on either server: on the evented one each of them is a loop.
+    fn apply_threads_to_loops(&self, config: &mut Config) -> Result<(), String> {
+        let evented = config.server == ServerKind::Evented;
+        let loops_open = matches!(self.find("loops")?, Given::Nowhere);
+        if evented && loops_open && !matches!(self.find("threads")?, Given::Nowhere) {
+            config.settings.loops = Some(config.settings.threads);
+        }
+        Ok(())
+    }
+
+    fn inline(&self, default: bool) -> Result<bool, String> {
+        if self.matches.get_flag(INLINE) {
+            return Ok(true);
+        }
+        let variable = variable(INLINE);
+        match (self.environment)(&variable) {
+            None => Ok(default),
+            Some(text) if text == "on" => Ok(true),
+            Some(text) if text == "off" => Ok(false),
+            Some(text) => Err(format!("{variable}: {text:?} is neither `on` nor `off`")),
+        }
+    }
+
+    /// Every option with its value and origin, a line each.
+    fn print(&self, config: &Config) -> String {
+        let inline = if config.inline { "on" } else { "off" };
+        let own = [(SERVER, config.server.to_string()), (INLINE, inline.to_owned())];
+        let rest = settings::describe().iter().filter_map(|setting| {
+            let value = config.settings.show(setting.name)?;
+            Some((setting.name, value))
+        });
+        let line = |(name, value): (&str, String)| format!("{name} = {value}  # {}\n", self.origin(name));
+        own.into_iter().chain(rest).map(line).collect()
+    }
+
+    fn origin(&self, option: &str) -> String {
+        let on_command_line =
+            self.matches.value_source(option) == Some(clap::parser::ValueSource::CommandLine);
+        let variable = variable(option);
+        if on_command_line {
+            format!("--{option}")
+        } else if (self.environment)(&variable).is_some() {
+            variable
+        } else {
+            "default".to_owned()
+        }
+    }
+}
+
+impl Given {
+    /// Names whom a wrong value came from.
+    fn blame(&self, option: &str, problem: &str) -> String {
+        match self {
+            Self::Variable { variable, .. } => format!("{variable}: {problem}"),
+            _ => format!("--{option}: {problem}"),
+        }
+    }
+}
+
+/// The environment variable of an option.
+fn variable(option: &str) -> String {
+    format!("VARVEL_{}", option.replace('-', "_").to_ascii_uppercase())
+}
+
+fn server(text: &str) -> Result<ServerKind, String> {
+    if text == "prefork" {
+        return Err("the prefork server is not available in this version; choose threaded or evented".into());
+    }
+    ServerKind::ALL
+        .into_iter()
+        .find(|server| server.name() == text)
+        .ok_or_else(|| format!("there is no server `{}`; choose threaded or evented", text.escape_debug()))
+}
+
+fn set(settings: &mut Settings, setting: &Setting, text: &str) -> Result<(), String> {
+    settings.set(setting.name, text).map_err(|error| match error {
+        SettingError::Value { error, .. } => error.to_string(),
+        unknown => unknown.to_string(),
+    })
+}
+
+fn command(presentation: &Presentation, defaults: &Config) -> Command {
+    let spec = format!("{}.{}", varvel::SPEC_VERSION.0, varvel::SPEC_VERSION.1);
+    let on_varvel = format!("on Varvel {} (spec {spec})", env!("CARGO_PKG_VERSION"));
+    let version = match &presentation.version {
+        Some(version) => format!("{version} {on_varvel}"),
+        None => on_varvel,
+    };
+    let mut command = Command::new(presentation.name.clone())
+        .version(version)
+        .after_help(AFTER_HELP)
+        .after_long_help(AFTER_LONG_HELP)
+        // A wrapper script appends; whoever comes last is right.
+        .args_override_self(true)
+        .arg(server_option(defaults))
+        .arg(
+            Arg::new(INLINE)
+                .long(INLINE)
+                .help("Call a sync application on the event loops themselves")
+                .long_help(
+                    "Call a sync application on the event loops themselves, not on threads beside them.\n\n\
+                     Right for applications that never block. Only for the evented server.",
+                )
+                .action(ArgAction::SetTrue)
+                .help_heading(SERVER_HEADING),
+        )
+        .args(settings::describe().iter().map(|setting| option(setting, &defaults.settings)))
+        .arg(
+            Arg::new(PRINT_CONFIG)
+                .long(PRINT_CONFIG)
+                .help("Print every option with its value and where that comes from, and exit")
+                .action(ArgAction::SetTrue),
+        );
+    if let Some(about) = &presentation.about {
+        command = command.about(about.clone());
+    }
+    command
+}
+
+fn server_option(defaults: &Config) -> Arg {
+    let values = ServerKind::ALL.map(|server| PossibleValue::new(server.name()));
+    // Known, so that the answer is better than a guess at what was meant.
+    let unavailable = PossibleValue::new("prefork").hide(true);
+    Arg::new(SERVER)
+        .long(SERVER)
+        .value_name("SERVER")
+        .value_parser(PossibleValuesParser::new(values.into_iter().chain([unavailable])))
+        .hide_possible_values(true)
+        .help(format!("Which server: threaded or evented [default: {}]", defaults.server))
+        .long_help(format!(
+            "Which server.\n\nthreaded: a bounded pool of threads that may block. evented: an event loop per \
+             core.\n\n[default: {}]",
+            defaults.server,
+        ))
+        .help_heading(SERVER_HEADING)
+}
+
+/// A setting as an option.
+fn option(setting: &'static Setting, defaults: &Settings) -> Arg {
+    let default = defaults.show(setting.name).unwrap_or_default();
+    let mut text = setting.help();
+    if setting.name == "threads" {
+        text += " With --server evented the same as --loops.";
+    }
+    let option = Arg::new(setting.name)
+        .long(setting.name)
+        .value_name(value_name(setting.unit))
+        .value_parser(move |text: &str| {
+            set(&mut Settings::default(), setting, text).map(|()| text.to_owned())
+        })
+        .help(format!("{} [default: {default}]", setting.summary()))
+        .long_help(format!("{}\n\n[default: {default}]", wrap(&text)))
+        .help_heading(heading(setting.name));
+    match setting.unit {
+        Unit::Addresses => option.action(ArgAction::Append),
+        Unit::Switch => option.num_args(0..=1).require_equals(true).default_missing_value("on"),
+        _ => option,
+    }
+}
+
+/// How many characters of help text stand on a line, without its indentation.
+const WIDTH: usize = 90;
+
+/// Breaks lines between words; paragraphs stay apart.
+fn wrap(text: &str) -> String {
+    let mut wrapped = String::new();
+    for paragraph in text.split("\n\n") {
+        let mut room = 0;
+        for word in paragraph.split_whitespace() {
+            let length = word.chars().count();
+            if length < room {
+                wrapped.push(' ');
+                room -= 1 + length;
+            } else {
+                wrapped.push_str(if wrapped.is_empty() { "" } else { "\n" });
+                room = WIDTH.saturating_sub(length);
+            }
+            wrapped.push_str(word);
+        }
+        wrapped.push('\n');
+    }
+    wrapped.trim_end().to_owned()
+}
+
+fn value_name(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Time => "TIME",
+        Unit::Bytes => "SIZE",
+        Unit::Count => "N",
+        Unit::Switch => "on|off",
+        Unit::Addresses => "ADDRESS",
+        Unit::FileMode => "MODE",
+        Unit::LogFormat => "FORMAT",
+    }
+}
+
+const SERVER_HEADING: &str = "Server";
+
+/// Under which heading help shows a setting.
+fn heading(setting: &str) -> &'static str {
+    match setting {
+        "bind" | "backlog" | "reuse-port" | "unix-mode" => "Listening",
+        "max-connections" | "threads" | "loops" | "offload-threads" | "offload-queue" => "Capacity",
+        "drain-timeout" | "lame-duck-delay" => "Stopping",
+        "read-ahead" | "write-high-water" => "Buffers of a connection",
+        "access-log" => "Log",
+        name if name.ends_with("-bytes-max") || name.ends_with("-count-max") => "Limits of a request",
+        name if name.ends_with("-timeout") || name.ends_with("-rate-min") => "Slow and idle clients",
+        _ => OTHER_HEADING,
+    }
+}
+
+const OTHER_HEADING: &str = "Other settings";
+
+const AFTER_HELP: &str = "\
+TIME is 250ms, 30s or 1m30s, SIZE is 65536 or 64KiB; --help says more.
+Every option is also read from the environment: --head-timeout from VARVEL_HEAD_TIMEOUT.";
+
+const AFTER_LONG_HELP: &str = "\
+Values:
+  TIME     a number with ms, s, m, h or d, or several as in 1m30s; a bare number is seconds
+  SIZE     a number of bytes, or one with KiB, MiB or GiB as in 64KiB
+  ADDRESS  HOST:PORT, :PORT for every interface, [IPv6]:PORT, unix:PATH or fd:NUMBER
+  A limit can be `off` where that makes sense.
+
+Environment:
+  Every option is also read from the environment: --head-timeout from VARVEL_HEAD_TIMEOUT.
+  The command line wins.
+
+Signals:
+  SIGTERM, SIGINT  stop: no new connections, running requests may finish within --drain-timeout
+  SIGQUIT          stop now; so does a second SIGINT
+
+Exit status:
+  0 after a stop, 1 if it could not serve, 2 for a command line or environment that makes no sense.";
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn presentation() -> Presentation {
+        Presentation { name: "app".into(), ..Presentation::default() }
+    }
+
+    fn request_of(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Request, clap::Error> {
+        let arguments = ["app"].iter().chain(arguments).map(OsString::from);
+        let environment = |name: &str| {
+            let (_, value) = environment.iter().find(|(variable, _)| *variable == name)?;
+            Some(OsString::from(value))
+        };
+        parse(&presentation(), &Config::default(), arguments, &environment)
+    }
+
+    fn config_of(arguments: &[&str], environment: &[(&str, &str)]) -> Config {
+        match request_of(arguments, environment) {
+            Ok(Request::Serve(config)) => *config,
+            Ok(Request::PrintConfig(_)) => panic!("nobody asked to print"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn error_of(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String) {
+        let error = request_of(arguments, environment).unwrap_err();
+        (error.exit_code(), error.to_string())
+    }
+
+    #[test]
+    fn nothing_said_means_the_defaults() {
+        assert_eq!(config_of(&[], &[]), Config::default());
+    }
+
+    #[test]
+    fn the_command_line_beats_the_environment_and_that_the_programs_defaults() {
+        let environment = [("VARVEL_HEAD_TIMEOUT", "7s"), ("VARVEL_SERVER", "threaded")];
+        let config = config_of(&["--head-timeout", "5s"], &environment);
+        assert_eq!(config.settings.head_timeout, Duration::from_secs(5));
+        assert_eq!(config.server, ServerKind::Threaded);
+        assert_eq!(config_of(&[], &environment).settings.head_timeout, Duration::from_secs(7));
+    }
+
+    #[test]
+    fn every_setting_is_an_option_and_a_variable() {
+        let mut command = command(&presentation(), &Config::default());
+        let help = command.render_long_help().to_string();
+        for setting in settings::describe() {
+            let default = setting.default_text();
+            assert!(help.contains(&format!("--{}", setting.name)), "{}", setting.name);
+            assert!(help.contains(&format!("[default: {default}]")), "{}", setting.name);
+            assert_eq!(variable(setting.name), setting.env_name());
+            assert_ne!(heading(setting.name), OTHER_HEADING, "{} needs a heading", setting.name);
+            // Its own default, written out, is accepted and changes nothing.
+            let argument = format!("--{}={default}", setting.name);
+            let settings = config_of(&[&argument], &[]).settings;
+            assert_eq!(settings.show(setting.name), Some(default.clone()), "{argument}");
+            let settings = config_of(&[], &[(&setting.env_name(), &default)]).settings;
+            assert_eq!(settings.show(setting.name), Some(default), "{}", setting.env_name());
+        }
+    }
+
+    #[test]
+    fn bind_may_be_repeated_and_replaces_the_default() {
+        let config = config_of(&["--bind", "[::1]:80", "--bind", ":81", "--bind=unix:/run/a.sock"], &[]);
+        assert_eq!(config.settings.show("bind").unwrap(), "[::1]:80,:81,unix:/run/a.sock");
+        let config = config_of(&[], &[("VARVEL_BIND", ":80,fd:3")]);
+        assert_eq!(config.settings.show("bind").unwrap(), ":80,fd:3");
+    }
+
+    #[test]
+    fn threads_are_the_threads_that_serve_on_either_server() {
+        let evented = config_of(&["--server", "evented", "--threads", "3"], &[]);
+        assert_eq!(evented.settings.loops, Some(3));
+        let evented = config_of(&["--threads", "3", "--loops", "2"], &[]);
+        assert_eq!(evented.settings.loops, Some(2));
+        let evented = config_of(&[], &[("VARVEL_THREADS", "3")]);
+        assert_eq!(evented.settings.loops, Some(3));
+        let threaded = config_of(&["--server", "threaded", "--threads", "3"], &[]);
+        assert_eq!((threaded.settings.threads, threaded.settings.loops), (3, None));
+    }
+
+    #[test]
+    fn switches_need_no_value_and_the_last_of_two_counts() {
+        assert!(config_of(&["--reuse-port"], &[]).settings.reuse_port);
+        assert!(!config_of(&["--reuse-port", "--reuse-port=off"], &[]).settings.reuse_port);
+        assert!(config_of(&["--inline"], &[]).inline);
+        assert!(config_of(&[], &[("VARVEL_INLINE", "on")]).inline);
+    }
+
+    #[test]
+    fn mistakes_are_told_with_what_to_write_instead() {
+        for (arguments, environment, expected) in [
+            (
+                &["--head-timeout", "soon"][..],
+                &[][..],
+                "`soon` is no time: write a number with ms, s, m, h or d",
+            ),
+            (&["--head-timeot", "5s"], &[], "a similar argument exists: '--head-timeout'"),
+            (&["--server", "eventd"], &[], "a similar value exists: 'evented'"),
+            (&["--server", "prefork"], &[], "the prefork server is not available in this version"),
+            (&["--bind", "8000"], &[], "write :PORT for every interface"),
+            (&["--bind", "http://localhost:80"], &[], "leave out the scheme"),
+            (&["--threads", "0"], &[], "too small: at least 1"),
+            (&["--threads"], &[], "a value is required for '--threads <N>'"),
+            (&["here"], &[], "unexpected argument 'here'"),
+            (&[], &[("VARVEL_HEAD_TIMEOUT", "soon")], "VARVEL_HEAD_TIMEOUT: `soon` is no time"),
+            (&[], &[("VARVEL_SERVER", "apache")], "VARVEL_SERVER: there is no server `apache`"),
+            (&[], &[("VARVEL_SERVER", "prefork")], "VARVEL_SERVER: the prefork server is not available"),
+            (&[], &[("VARVEL_INLINE", "maybe")], "VARVEL_INLINE: \"maybe\" is neither `on` nor `off`"),
+        ] {
+            let (status, message) = error_of(arguments, environment);
+            assert!(message.contains(expected), "{arguments:?} {environment:?}: {message}");
+            assert_eq!(status, 2, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_text_in_the_environment_that_is_none_is_told() {
+        use std::os::unix::ffi::OsStringExt;
+        let environment =
+            |name: &str| (name == "VARVEL_BIND").then(|| OsString::from_vec(b"unix:/\xff".to_vec()));
+        let error = parse(&presentation(), &Config::default(), ["app".into()], &environment).unwrap_err();
+        assert!(error.to_string().contains("VARVEL_BIND: "), "{error}");
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn help_and_version_are_no_mistakes() {
+        for (argument, expected) in [("--help", "Exit status:"), ("-h", "VARVEL_"), ("--version", "(spec 0.")]
+        {
+            let (status, text) = error_of(&[argument], &[]);
+            assert!(text.contains(expected), "{text}");
+            assert!(!text.contains("prefork"), "{text}");
+            assert_eq!(status, 0);
+        }
+    }
+
+    #[test]
+    fn help_is_grouped_and_wrapped() {
+        let (_, short) = error_of(&["-h"], &[]);
+        assert!(short.contains("\nSlow and idle clients:\n      --head-timeout <TIME> "), "{short}");
+        let (_, long) = error_of(&["--help"], &[]);
+        let longest = long.lines().map(|line| line.chars().count()).max();
+        assert!(longest <= Some(WIDTH + 10), "{long}");
+    }
+
+    #[test]
+    fn wrapping_keeps_words_and_paragraphs() {
+        let text = format!("{}\n\nend", "word ".repeat(40).trim());
+        let wrapped = wrap(&text);
+        assert!(wrapped.lines().all(|line| line.len() <= WIDTH), "{wrapped}");
+        assert_eq!(wrapped.split_whitespace().count(), 41);
+        assert!(wrapped.ends_with("\n\nend"), "{wrapped}");
+    }
+
+    #[test]
+    fn the_printed_configuration_tells_values_and_origins() {
+        let request = request_of(&["--print-config", "--drain-timeout=90"], &[("VARVEL_BACKLOG", "7")]);
+        let Ok(Request::PrintConfig(text)) = request else { panic!("{request:?}") };
+        for line in [
+            "server = evented  # default",
+            "inline = off  # default",
+            "bind = 127.0.0.1:8000  # default",
+            "backlog = 7  # VARVEL_BACKLOG",
+            "drain-timeout = 1m30s  # --drain-timeout",
+        ] {
+            assert!(text.lines().any(|printed| printed == line), "{line} in\n{text}");
+        }
+        assert_eq!(text.lines().count(), 2 + settings::describe().len());
+    }
+}

@@ -1,0 +1,49 @@
+//! The sockets of a program: bound before anything else, so that a wrong address is the first thing to be told.
+
+use varvel::{Control, Launch};
+use varvel_server_kit::listener::{BindAddress, Listener, SocketFile};
+
+use crate::{Config, Error};
+
+/// Bound sockets, on their way to a server.
+pub(crate) struct Listening {
+    listeners: Vec<varvel::Listener>,
+    /// Where they listen, with the ports that the system chose.
+    addresses: Vec<BindAddress>,
+    files: Files,
+}
+
+/// The files of Unix sockets; removed when dropped, which is when the server has returned.
+pub(crate) struct Files {
+    _files: Vec<SocketFile>,
+}
+
+impl Listening {
+    pub(crate) fn bind(config: &Config) -> Result<Self, Error> {
+        let options = config.settings.bind_options();
+        let mut listeners = Vec::new();
+        let mut addresses = Vec::new();
+        let mut files = Vec::new();
+        for address in &config.settings.bind {
+            let listener = Listener::bind(address, &options)?;
+            addresses.push(listener.address().clone());
+            let (listener, file) = listener.into_parts();
+            listeners.push(listener);
+            files.extend(file);
+        }
+        Ok(Self { listeners, addresses, files: Files { _files: files } })
+    }
+
+    /// The addresses as somebody would type them into a browser or a client.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        let url = |address: &BindAddress| match address {
+            BindAddress::Unix(_) | BindAddress::Fd(_) => address.to_string(),
+            _ => format!("http://{address}"),
+        };
+        self.addresses.iter().map(url).collect()
+    }
+
+    pub(crate) fn launch(self, control: Control) -> (Launch, Files) {
+        (Launch::new(self.listeners).with_control(control), self.files)
+    }
+}

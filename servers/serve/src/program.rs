@@ -1,0 +1,262 @@
+//! A whole program: reads its command line, listens, serves, and stops by signal.
+
+use std::{
+    env,
+    ffi::OsString,
+    fmt,
+    io::{self, Write},
+    net::SocketAddr,
+    path::Path,
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
+
+use varvel::{Control, Served};
+use varvel_server_kit::{
+    listener::BindAddress,
+    settings::Settings,
+    shutdown::{Signals, StopRequest},
+};
+
+use crate::{
+    Config, Deploy, Error, ServerKind,
+    command_line::{self, Presentation, Request},
+    listening::Listening,
+};
+
+/// [`run`](crate::run) with words and defaults of the program's own.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+/// use http::{Request, Response};
+/// use varvel::{AsyncAppResult, AsyncBody, Scope, app_fn};
+/// use varvel_serve::Program;
+///
+/// async fn echo(request: Request<AsyncBody>, _scope: Scope) -> AsyncAppResult {
+///     Ok(Response::new(request.into_body()))
+/// }
+///
+/// fn main() -> ExitCode {
+///     Program::new(app_fn(echo))
+///         .version(env!("CARGO_PKG_VERSION"))
+///         .about("Sends every request body back")
+///         .default_bind(([127, 0, 0, 1], 3000))
+///         .run()
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Program<A> {
+    app: A,
+    presentation: Presentation,
+    defaults: Config,
+}
+
+impl<A> Program<A> {
+    /// A program that runs this: anything that is [`Deploy`].
+    pub fn new(app: A) -> Self {
+        Self { app, presentation: Presentation::default(), defaults: Config::default() }
+    }
+
+    /// What `--help` begins with. Default: nothing.
+    #[must_use]
+    pub fn about(mut self, about: impl Into<String>) -> Self {
+        self.presentation.about = Some(about.into());
+        self
+    }
+
+    /// The program's version, for `--version`, which names Varvel's as well. Usually `env!("CARGO_PKG_VERSION")`.
+    #[must_use]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.presentation.version = Some(version.into());
+        self
+    }
+
+    /// Where to listen if nobody says otherwise. Default: 127.0.0.1:8000.
+    #[must_use]
+    pub fn default_bind(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.defaults.settings.bind = vec![BindAddress::Tcp(address.into())];
+        self
+    }
+
+    /// The server if nobody says otherwise. Default: [`ServerKind::Evented`].
+    #[must_use]
+    pub fn default_server(mut self, server: ServerKind) -> Self {
+        self.defaults.server = server;
+        self
+    }
+
+    /// Changes what holds if nobody says otherwise.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let program = varvel_serve::Program::new(());
+    /// let program = program.defaults(|settings| {
+    ///     settings.body_timeout = Duration::from_secs(5);
+    ///     settings.body_bytes_max = Some(1 << 20);
+    /// });
+    /// ```
+    #[must_use]
+    pub fn defaults(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.defaults.settings);
+        self
+    }
+
+    /// Does as the command line and the environment say; blocks until a signal stops it.
+    ///
+    /// The exit status is 0 after a stop, 1 if it could not serve, 2 for a command line or environment that makes no
+    /// sense.
+    pub fn run<K>(mut self) -> ExitCode
+    where
+        A: Deploy<K>,
+    {
+        let arguments = env::args_os().collect::<Vec<_>>();
+        self.presentation.name = name(arguments.first());
+        let environment = |variable: &str| env::var_os(variable);
+        match command_line::parse(&self.presentation, &self.defaults, arguments, &environment) {
+            Ok(Request::Serve(config)) => match serve_until_signalled(self.app, &config) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    tell(format_args!("error: {error}"));
+                    ExitCode::FAILURE
+                }
+            },
+            Ok(Request::PrintConfig(text)) => {
+                // A reader that has seen enough is no failure.
+                let _ = io::stdout().write_all(text.as_bytes());
+                ExitCode::SUCCESS
+            }
+            Err(help_or_usage) => {
+                let _ = help_or_usage.print();
+                ExitCode::from(u8::try_from(help_or_usage.exit_code()).unwrap_or(2))
+            }
+        }
+    }
+}
+
+impl<A> fmt::Debug for Program<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program").field("defaults", &self.defaults).finish_non_exhaustive()
+    }
+}
+
+/// How the program was called, without the path.
+fn name(argument: Option<&OsString>) -> String {
+    let file = argument.and_then(|argument| Path::new(argument).file_name());
+    file.map_or_else(|| "varvel".to_owned(), |file| file.to_string_lossy().into_owned())
+}
+
+fn serve_until_signalled<K>(app: impl Deploy<K>, config: &Config) -> Result<(), Error> {
+    raise_descriptor_limit();
+    // Ahead of everything that takes time: a supervisor that changes its mind early gets an orderly end as well.
+    let signals = Signals::install().map_err(Error::Signals)?;
+    let listening = Listening::bind(config)?;
+    let control = Control::new();
+    obey(signals, &control, config);
+    let announcer = announce(&listening, &control, config);
+    let (launch, _files) = listening.launch(control.clone());
+    let served = app.deploy(config, launch);
+    // A server that failed before it was ready must not leave the announcer waiting.
+    control.announce_end();
+    let _ = announcer.join();
+    tell(format_args!("varvel-{} stopped; {}", config.server, outcome(&served?)));
+    Ok(())
+}
+
+fn outcome(served: &Served) -> String {
+    match served.cut {
+        0 => "every exchange was finished".to_owned(),
+        1 => "1 exchange was cut off".to_owned(),
+        cut => format!("{cut} exchanges were cut off"),
+    }
+}
+
+/// Passes signals on to the server for as long as the process lives.
+fn obey(mut signals: Signals, control: &Control, config: &Config) {
+    let (control, server) = (control.clone(), config.server);
+    let (delay, grace) = (config.settings.lame_duck_delay, config.settings.drain_timeout);
+    thread::spawn(move || {
+        loop {
+            match signals.wait() {
+                Ok(StopRequest::Graceful) => {
+                    let seconds = grace.as_secs_f32();
+                    tell(format_args!("varvel-{server} stopping; running exchanges have {seconds} s"));
+                    stop_after(delay, grace, &control);
+                }
+                Ok(StopRequest::Quick) => control.stop(Duration::ZERO),
+                Err(error) => {
+                    tell(format_args!("error: cannot wait for signals any more: {error}"));
+                    return;
+                }
+            }
+        }
+    });
+}
+
+/// Beside the thread that waits for signals, so that a second one is heard during the delay.
+fn stop_after(delay: Duration, grace: Duration, control: &Control) {
+    if delay.is_zero() {
+        return control.stop(grace);
+    }
+    let control = control.clone();
+    thread::spawn(move || {
+        thread::sleep(delay);
+        control.stop(grace);
+    });
+}
+
+/// Says where the program listens once it really serves.
+fn announce(listening: &Listening, control: &Control, config: &Config) -> thread::JoinHandle<()> {
+    let (server, settings) = (config.server, &config.settings);
+    let crew = match server {
+        ServerKind::Threaded => count(settings.threads as usize, "thread"),
+        ServerKind::Evented => count(settings.loop_count(), "loop"),
+    };
+    let (major, minor) = varvel::SPEC_VERSION;
+    let who = format!("varvel-{server} {} (spec {major}.{minor})", env!("CARGO_PKG_VERSION"));
+    let lines = listening.urls().into_iter().map(|url| format!("{who} listening on {url}, {crew}"));
+    let lines = lines.collect::<Vec<_>>();
+    let control = control.clone();
+    thread::spawn(move || {
+        if control.wait_ready() {
+            lines.iter().for_each(|line| tell(format_args!("{line}")));
+        }
+    })
+}
+
+fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// One write for each line, so that lines of several threads do not mix. A closed standard error is no reason to end.
+fn tell(line: fmt::Arguments<'_>) {
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// Lets the process have as many descriptors as it is allowed to. The soft limit, often 1,024, only protects programs
+/// that use `select`, which we are not.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Refused at worst; then the limit is what it was.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_tells_what_was_cut() {
+        assert_eq!(outcome(&Served::new(0)), "every exchange was finished");
+        assert_eq!(outcome(&Served::new(1)), "1 exchange was cut off");
+        assert_eq!(outcome(&Served::new(12)), "12 exchanges were cut off");
+    }
+
+    #[test]
+    fn a_program_is_named_as_it_was_called() {
+        assert_eq!(name(Some(&"/usr/local/bin/shop".into())), "shop");
+        assert_eq!(name(Some(&"".into())), "varvel");
+        assert_eq!(name(None), "varvel");
+    }
+}
