@@ -1,0 +1,130 @@
+//! What a check is, and what it says when it fails.
+
+use std::{error::Error, fmt};
+
+use varvel::Caps;
+use varvel_spec::Clause;
+
+use crate::{Case, broken::Fault};
+
+/// One check of one clause: does something to a server, and looks at what comes of it.
+///
+/// The tables of them are the files in `cases/`, one for each chapter of the specification.
+#[derive(Clone, Copy)]
+pub struct Check {
+    /// The clause it is for: a constant of [`varvel_spec::ids`].
+    pub clause: &'static Clause,
+    /// What it finds out, in a few words joined by hyphens; unique within the clause.
+    pub name: &'static str,
+    /// Runs only against servers that advertise all of these.
+    pub needs: Caps,
+    /// Runs only against servers that advertise none of these: the negative form of a capability (spec X2).
+    pub lacks: Caps,
+    /// Does it.
+    pub run: fn(&mut Case<'_>) -> Verdict,
+    /// Faults of the reference server, each of which it must catch; at least one.
+    pub caught: &'static [Fault],
+}
+
+/// What a check comes to.
+pub type Verdict = Result<(), Failure>;
+
+impl Check {
+    /// A check that runs against every server; [`needs`](Self::needs) and [`lacks`](Self::lacks) are set in place.
+    pub const fn new(
+        clause: &'static Clause,
+        name: &'static str,
+        run: fn(&mut Case<'_>) -> Verdict,
+        caught: &'static [Fault],
+    ) -> Self {
+        Self { clause, name, needs: Caps::NONE, lacks: Caps::NONE, run, caught }
+    }
+
+    /// Runs only against servers that advertise all of these.
+    #[must_use]
+    pub const fn needs(mut self, caps: Caps) -> Self {
+        self.needs = caps;
+        self
+    }
+
+    /// Runs only against servers that advertise none of these.
+    #[must_use]
+    pub const fn lacks(mut self, caps: Caps) -> Self {
+        self.lacks = caps;
+        self
+    }
+
+    /// Its name in reports and filters, such as `H1/no-body`.
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.clause.id, self.name)
+    }
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id())
+    }
+}
+
+/// Why a check did not pass: what should have been seen, and what was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What the clause asks for.
+    pub expected: String,
+    /// What came instead.
+    pub seen: String,
+    /// The check has nothing to say about this server; `expected` says why.
+    pub(crate) does_not_apply: bool,
+}
+
+impl Failure {
+    /// This was expected, and that was seen.
+    pub fn new(expected: impl Into<String>, seen: impl Into<String>) -> Self {
+        Self { expected: expected.into(), seen: seen.into(), does_not_apply: false }
+    }
+
+    /// Not a failure: this server gives no occasion for the check.
+    pub fn does_not_apply(reason: impl Into<String>) -> Self {
+        Self { expected: reason.into(), seen: String::new(), does_not_apply: true }
+    }
+
+    /// The same within a larger picture, such as the row of a table.
+    #[must_use]
+    pub fn within(mut self, what: impl fmt::Display) -> Self {
+        if !self.does_not_apply {
+            self.expected = format!("{what}: {}", self.expected);
+        }
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.does_not_apply {
+            return write!(f, "does not apply: {}", self.expected);
+        }
+        write!(f, "expected: {}\nseen:     {}", self.expected, self.seen)
+    }
+}
+
+impl Error for Failure {}
+
+/// Fails unless `holds`.
+///
+/// # Errors
+/// The failure, with these words.
+pub fn ensure(holds: bool, expected: impl fmt::Display, seen: impl fmt::Display) -> Verdict {
+    if holds { Ok(()) } else { Err(Failure::new(expected.to_string(), seen.to_string())) }
+}
+
+/// Fails unless both are equal; `what` names them.
+///
+/// # Errors
+/// The failure, with both values.
+pub fn expect_eq<S, E>(what: impl fmt::Display, seen: S, expected: E) -> Verdict
+where
+    S: PartialEq<E> + fmt::Debug,
+    E: fmt::Debug,
+{
+    ensure(seen == expected, format_args!("{what} {expected:?}"), format_args!("{what} {seen:?}"))
+}

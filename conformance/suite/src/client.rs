@@ -1,0 +1,387 @@
+//! A scripted client on a raw socket. It is no HTTP library: most clauses are about bytes, their order, and how a
+//! connection ends, which a library would tidy up.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
+
+use socket2::SockRef;
+
+use crate::{
+    Failure, Framing, Head, Response,
+    message::{chunk_size, field},
+    transcript::{Direction, Transcript},
+};
+
+/// How long anything that must happen may take. Generous, since machines that run tests are busy; nothing waits for it
+/// to pass unless a check fails.
+pub const LIMIT: Duration = Duration::from_secs(10);
+
+/// How long nothing must happen, where a clause says that nothing may. The only wait that passes in full.
+pub const SILENCE: Duration = Duration::from_millis(150);
+
+/// One connection to the server under test.
+#[derive(Debug)]
+pub struct Client {
+    stream: TcpStream,
+    /// What was received and not read yet.
+    buffer: Vec<u8>,
+    end: Option<End>,
+    transcript: Transcript,
+}
+
+/// How the server ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// In order: the end of the stream (FIN).
+    Closed,
+    /// By a reset (RST): the client may have lost what was under way.
+    Reset,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr, transcript: Transcript) -> Result<Self, Failure> {
+        let refused = |error: io::Error| Failure::new("the connection is accepted", error.to_string());
+        let stream = TcpStream::connect_timeout(&address, LIMIT).map_err(refused)?;
+        // Each piece that is sent on its own shall travel on its own.
+        stream.set_nodelay(true).map_err(refused)?;
+        stream.set_write_timeout(Some(LIMIT)).map_err(refused)?;
+        Ok(Self { stream, buffer: Vec::new(), end: None, transcript })
+    }
+
+    /// This end's address, as the server must see it.
+    ///
+    /// # Errors
+    /// If the socket has none any more.
+    pub fn local_address(&self) -> Result<SocketAddr, Failure> {
+        self.stream.local_addr().map_err(|error| Failure::new("a connected socket", error.to_string()))
+    }
+
+    /// Makes the buffers of this end's socket small, so that a client that does not read is felt soon.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn small_buffers(&mut self) -> Result<(), Failure> {
+        let socket = SockRef::from(&self.stream);
+        let set = socket.set_recv_buffer_size(4096).and_then(|()| socket.set_send_buffer_size(4096));
+        set.map_err(|error| Failure::new("small socket buffers", error.to_string()))
+    }
+
+    /// Sends all of it.
+    ///
+    /// # Errors
+    /// If the server does not take it.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> Result<(), Failure> {
+        let bytes = bytes.as_ref();
+        self.transcript.add(Direction::Sent, bytes);
+        self.stream.write_all(bytes).map_err(|error| {
+            Failure::new(format!("the server takes {} bytes", bytes.len()), error.to_string())
+        })
+    }
+
+    /// Sends as much of it as the server takes, which may have answered and closed before the end.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.transcript.add(Direction::Sent, bytes.as_ref());
+        let sent = self.stream.write_all(bytes.as_ref()).is_ok();
+        if !sent {
+            self.transcript.remark("the server did not take all of it");
+        }
+        sent
+    }
+
+    /// Sends until the server has taken nothing for `stalled`, or `most` bytes went out; returns how many did.
+    ///
+    /// # Errors
+    /// If the connection ends meanwhile.
+    pub fn send_until_stalled(&mut self, most: usize, stalled: Duration) -> Result<usize, Failure> {
+        let piece = [b'x'; 4096];
+        let mut sent = 0;
+        let broken = |error: io::Error| Failure::new("the connection stays open", error.to_string());
+        self.stream.set_write_timeout(Some(stalled)).map_err(broken)?;
+        while sent < most {
+            match self.stream.write(&piece[..piece.len().min(most - sent)]) {
+                Ok(taken) => sent += taken,
+                Err(error) if is_timeout(&error) => break,
+                Err(error) => return Err(broken(error)),
+            }
+        }
+        self.stream.set_write_timeout(Some(LIMIT)).map_err(broken)?;
+        self.transcript.remark(&format!("sent {sent} bytes in pieces of {}", piece.len()));
+        Ok(sent)
+    }
+
+    /// Sends each piece in a segment of its own.
+    ///
+    /// # Errors
+    /// If the server does not take it.
+    pub fn send_pieces<'a>(&mut self, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<(), Failure> {
+        for piece in pieces {
+            self.send(piece)?;
+            // A chance for the server to see the piece alone; nothing depends on its taking it.
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+
+    /// Reads the answer to a GET, or to whatever else has an ordinary answer.
+    ///
+    /// # Errors
+    /// If none arrives, or one that breaks the grammar.
+    pub fn response(&mut self) -> Result<Response, Failure> {
+        self.response_to("GET")
+    }
+
+    /// Reads the answer to a request with this method, on which it depends whether there is a body.
+    ///
+    /// # Errors
+    /// If none arrives, or one that breaks the grammar.
+    pub fn response_to(&mut self, method: &str) -> Result<Response, Failure> {
+        let mut interim = Vec::new();
+        let head = loop {
+            let head = self.head()?;
+            match head.status {
+                100 | 102..=199 => {
+                    framing(&head, method)?;
+                    interim.push(head);
+                }
+                _ => break head,
+            }
+        };
+        let framing = framing(&head, method)?;
+        let mut response = Response { interim, head, framing, body: Vec::new(), trailers: Vec::new() };
+        match framing {
+            Framing::None => {}
+            Framing::Length(length) => {
+                let length =
+                    usize::try_from(length).map_err(|_| Failure::new("a sane length", length.to_string()))?;
+                response.body = self.exactly(length)?;
+            }
+            Framing::Chunked => {
+                while let Some(chunk) = self.chunk()? {
+                    response.body.extend(chunk);
+                }
+                response.trailers = self.trailers()?;
+            }
+            Framing::Close => {
+                let (body, end) = self.rest()?;
+                if end == End::Reset {
+                    return Err(Failure::new("a body that ends with an orderly close", "a reset"));
+                }
+                response.body = body;
+            }
+        }
+        Ok(response)
+    }
+
+    /// Reads one head, interim or final.
+    ///
+    /// # Errors
+    /// If none arrives, or one that breaks the grammar.
+    pub fn head(&mut self) -> Result<Head, Failure> {
+        let mut text = Vec::new();
+        loop {
+            let line = self.line("a response head")?;
+            if line == b"\r\n" {
+                break;
+            }
+            text.extend(line);
+        }
+        Head::parse(&text).map_err(|expected| Failure::new(expected, "a response that breaks the grammar"))
+    }
+
+    /// Reads one chunk; `None` is the last one, behind which are the [trailers](Self::trailers).
+    ///
+    /// # Errors
+    /// If none arrives, or one that breaks the grammar.
+    pub fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        let line = self.line("a chunk")?;
+        let size = line
+            .strip_suffix(b"\r\n")
+            .ok_or_else(|| "a line that ends in CRLF".to_owned())
+            .and_then(chunk_size);
+        let size = size.map_err(|expected| Failure::new(expected, line.escape_ascii().to_string()))?;
+        if size == 0 {
+            return Ok(None);
+        }
+        let size = usize::try_from(size).map_err(|_| Failure::new("a sane chunk", size.to_string()))?;
+        let chunk = self.exactly(size)?;
+        let end = self.exactly(2)?;
+        if end != b"\r\n" {
+            return Err(Failure::new("CRLF behind the data of a chunk", end.escape_ascii().to_string()));
+        }
+        Ok(Some(chunk))
+    }
+
+    /// Reads what follows the last chunk.
+    ///
+    /// # Errors
+    /// If its end does not arrive, or it breaks the grammar.
+    pub fn trailers(&mut self) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+        let mut trailers = Vec::new();
+        loop {
+            let line = self.line("the end of a chunked body")?;
+            match line.strip_suffix(b"\r\n") {
+                Some(b"") => return Ok(trailers),
+                line => {
+                    let read = line.ok_or_else(|| "a line that ends in CRLF".to_owned()).and_then(field);
+                    trailers.push(read.map_err(|expected| Failure::new(expected, "something else"))?);
+                }
+            }
+        }
+    }
+
+    /// Reads so many bytes.
+    ///
+    /// # Errors
+    /// If they do not arrive.
+    pub fn exactly(&mut self, count: usize) -> Result<Vec<u8>, Failure> {
+        let deadline = Instant::now() + LIMIT;
+        while self.buffer.len() < count {
+            if !self.fill(deadline)? {
+                let seen = self.describe_end(format!("{} of them", self.buffer.len()));
+                return Err(Failure::new(format!("{count} bytes"), seen));
+            }
+        }
+        Ok(self.buffer.drain(..count).collect())
+    }
+
+    /// Reads all that comes until the server ends the connection, and how it does.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn rest(&mut self) -> Result<(Vec<u8>, End), Failure> {
+        let deadline = Instant::now() + LIMIT;
+        while self.fill(deadline)? {}
+        match self.end {
+            Some(end) => Ok((std::mem::take(&mut self.buffer), end)),
+            None => {
+                let seen = format!("it is open after {} more bytes and {LIMIT:?}", self.buffer.len());
+                Err(Failure::new("the server ends the connection", seen))
+            }
+        }
+    }
+
+    /// Expects that the server ends the connection without another byte.
+    ///
+    /// # Errors
+    /// If there is one, or no end.
+    pub fn closed(&mut self) -> Result<End, Failure> {
+        let (rest, end) = self.rest()?;
+        if rest.is_empty() {
+            return Ok(end);
+        }
+        Err(Failure::new("the end of the connection, without another byte", rest.escape_ascii().to_string()))
+    }
+
+    /// Expects that for a [while](SILENCE) the server neither sends a byte nor ends the connection.
+    ///
+    /// # Errors
+    /// If it does.
+    pub fn silent(&mut self) -> Result<(), Failure> {
+        let more = self.buffer.is_empty() && self.fill(Instant::now() + SILENCE)?;
+        if self.end.is_none() && !more && self.buffer.is_empty() {
+            return Ok(());
+        }
+        let seen = self.describe_end(self.buffer.escape_ascii().to_string());
+        Err(Failure::new("not a byte for now, and an open connection", seen))
+    }
+
+    /// Ends this side's sending (FIN) and goes on reading.
+    ///
+    /// # Errors
+    /// If the connection is gone.
+    pub fn half_close(&mut self) -> Result<(), Failure> {
+        self.transcript.remark("the client ends its sending side");
+        let shut = self.stream.shutdown(Shutdown::Write);
+        shut.map_err(|error| Failure::new("an open connection", error.to_string()))
+    }
+
+    /// Closes the connection in order. What was received and not read turns it into a reset, as with any socket.
+    pub fn close(self) {
+        self.transcript.remark("the client closes");
+    }
+
+    /// Resets the connection.
+    pub fn reset(self) {
+        self.transcript.remark("the client resets");
+        // Without lingering the system discards what is unsent and sends RST.
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+
+    /// Reads through the next LF; a missing CR is the caller's to find.
+    fn line(&mut self, of: &str) -> Result<Vec<u8>, Failure> {
+        /// Longer than any line that a server under test has reason to send.
+        const LINE_MAX: usize = 256 * 1024;
+        let deadline = Instant::now() + LIMIT;
+        let mut searched = 0;
+        loop {
+            if let Some(at) = self.buffer[searched..].iter().position(|byte| *byte == b'\n') {
+                return Ok(self.buffer.drain(..=searched + at).collect());
+            }
+            searched = self.buffer.len();
+            if searched > LINE_MAX || !self.fill(deadline)? {
+                let seen = match searched {
+                    0 => "nothing".to_owned(),
+                    _ => self.buffer[..searched.min(200)].escape_ascii().to_string(),
+                };
+                return Err(Failure::new(of, self.describe_end(seen)));
+            }
+        }
+    }
+
+    fn describe_end(&self, seen: String) -> String {
+        match self.end {
+            None => format!("{seen}, on an open connection"),
+            Some(End::Closed) => format!("{seen}, then the connection was closed"),
+            Some(End::Reset) => format!("{seen}, then the connection was reset"),
+        }
+    }
+
+    /// Receives more; `false` at the end of the connection or when the deadline has passed.
+    fn fill(&mut self, deadline: Instant) -> Result<bool, Failure> {
+        if self.end.is_some() {
+            return Ok(false);
+        }
+        let mut piece = [0; 16 * 1024];
+        loop {
+            // The system rounds a time-out of zero to for ever.
+            let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            let set = self.stream.set_read_timeout(Some(left));
+            set.map_err(|error| Failure::new("a connected socket", error.to_string()))?;
+            match self.stream.read(&mut piece) {
+                Ok(0) => {
+                    self.transcript.remark("the server closed");
+                    self.end = Some(End::Closed);
+                    return Ok(false);
+                }
+                Ok(count) => {
+                    self.transcript.add(Direction::Received, &piece[..count]);
+                    self.buffer.extend_from_slice(&piece[..count]);
+                    return Ok(true);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_timeout(&error) => {
+                    if Instant::now() >= deadline {
+                        return Ok(false);
+                    }
+                }
+                Err(_) => {
+                    self.transcript.remark("the server reset");
+                    self.end = Some(End::Reset);
+                    return Ok(false);
+                }
+            }
+        }
+    }
+}
+
+fn framing(head: &Head, method: &str) -> Result<Framing, Failure> {
+    let seen = || format!("status {} with {:?}", head.status, head.fields);
+    head.framing(method).map_err(|expected| Failure::new(expected, seen()))
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}

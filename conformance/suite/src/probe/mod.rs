@@ -1,0 +1,215 @@
+//! The probe: the application that the server under test runs. It does what each request tells it, and tells the
+//! recorder what is done to it.
+//!
+//! It is a factory of both kinds, so that the same checks run on servers of sync and of async applications and through
+//! the bridges between them. What it can be told stands in [`program`], as a query of the request; the events:
+//!
+//! | event | when | fields |
+//! |---|---|---|
+//! | `build`, `built` | a build begins, has succeeded | `serial`, `pid`, `thread`, `worker` |
+//! | `call` | a call begins | those of a [description](describe), `overlap`: how many run on this application |
+//! | `call-ended` | its future and body are gone | |
+//! | `future-dropped` | the future of an async call is dropped | `completed`: whether it had been |
+//! | `body-dropped` | a streamed response body is dropped | `polls`: how often it was polled or run, `ended` |
+//! | `misuse` | a completed future or ended body is asked again | `what` |
+//! | `mark`, `held`, `waiting` | at `emit`; before waiting at `gate` or `block`, for `stopping` or `disconnected` | `name` |
+//! | `stopping`, `disconnected` | that wait is over | |
+//! | `timer` | a timer has completed | `early`: whether before its deadline, `late_us`: by how much after |
+//! | `read`, `pulled` | after pulling the request body | `bytes`, `end`, `hex`: data or trailers; see `reading.rs` |
+//! | `interim` | after sending an interim head | `status`, `result` |
+//! | `finish` | a hook runs | `outcome`, `status`, `bytes`, `sync`: inside `on_finish` itself |
+//! | `stale` | after using a kept handle | `result`, `disconnected` |
+//! | `produced` | before each frame of `frames` | `nth`, from 0 |
+//! | `sent` | after each frame of `frames` was taken | `nth`, from 0 |
+//! | `push-failed` | a sink has returned an error | `error` |
+//! | `token`, `deferral` | after taking one | `some` |
+//! | `replied` | a deferred reply was sent | `ok` |
+//! | `spawned`, `offloaded` | after handing one over | `accepted` |
+//! | `task-began`, `task-ended`, `task-dropped`, `job-began`, `job-ended` | in it | `thread`, `name` |
+//! | `tunnel-began`, `tunnel-read`, `tunnel-ended` | in a tunnel | `hex`, `result` |
+//! | `teardown` | a teardown begins | `serial`, `pid`, `thread` |
+//! | `report` | the server reports | see `recording.rs` |
+//!
+//! All have `pid`, those of a request its `key`.
+
+mod answer;
+mod asynchronous;
+mod context;
+mod describe;
+mod link;
+mod program;
+mod recording;
+mod synchronous;
+mod tunnel;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use serde_json::json;
+use varvel::{
+    App, AppFactory, AppResult, AsyncApp, AsyncAppFactory, AsyncBody, BoxError, Policy, ReadBody, Scope,
+    StartError, Worker,
+};
+
+pub use asynchronous::ProbeCall;
+pub use context::digest;
+pub use program::{escape, pattern};
+
+pub(crate) use link::Link;
+pub(crate) use recording::Recording;
+
+use context::{Kept, thread_name};
+
+/// The factory of the probe, of both kinds.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    link: Arc<Link>,
+    plan: Plan,
+    builds: Arc<AtomicU32>,
+}
+
+/// What the probe's factory asks of its server, and what goes wrong when it builds and tears down.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// What it asks for.
+    pub policy: Policy,
+    /// Which build fails or panics, counted from 1, and how.
+    pub build_fails: Option<(u32, Failing)>,
+    /// A gate at which each build waits after its event `build`.
+    pub build_gate: Option<String>,
+    /// How teardown fails.
+    pub teardown_fails: Option<Failing>,
+}
+
+/// A way to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failing {
+    /// Returns an error.
+    Error,
+    /// Panics.
+    Panic,
+}
+
+/// The probe on one worker.
+#[derive(Debug)]
+pub struct ProbeApp {
+    link: Arc<Link>,
+    /// Numbers the applications of a process.
+    serial: u64,
+    /// Where it was built.
+    thread: String,
+    /// How many calls run.
+    running: Arc<AtomicU64>,
+    /// What requests left for later ones, by their keys.
+    kept: Arc<Mutex<HashMap<String, Kept>>>,
+}
+
+impl Probe {
+    pub(crate) fn new(link: Arc<Link>, plan: Plan) -> Self {
+        Self { link, plan, builds: Arc::default() }
+    }
+
+    /// Everything about a build but the waiting at its gate, which may or may not block.
+    fn begin(&self, worker: &Worker) -> ProbeApp {
+        static SERIAL: AtomicU64 = AtomicU64::new(1);
+        let app = ProbeApp {
+            link: Arc::clone(&self.link),
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+            thread: thread_name(),
+            running: Arc::default(),
+            kept: Arc::default(),
+        };
+        app.emit("build", worker);
+        app
+    }
+
+    fn finish(&self, app: ProbeApp, worker: &Worker) -> Result<ProbeApp, StartError> {
+        let nth = self.builds.fetch_add(1, Ordering::Relaxed) + 1;
+        match self.plan.build_fails {
+            Some((failing, Failing::Error)) if failing == nth => {
+                return Err(StartError::new("the probe fails to build, as planned"));
+            }
+            Some((failing, Failing::Panic)) if failing == nth => panic!("probe: planned panic in build"),
+            _ => {}
+        }
+        app.emit("built", worker);
+        Ok(app)
+    }
+
+    fn end(&self, app: ProbeApp, worker: &Worker) -> Result<(), BoxError> {
+        app.emit("teardown", worker);
+        match self.plan.teardown_fails {
+            Some(Failing::Error) => Err("the probe fails to be torn down, as planned".into()),
+            Some(Failing::Panic) => panic!("probe: planned panic in teardown"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ProbeApp {
+    fn emit(&self, event: &str, worker: &Worker) {
+        self.link.emit(json!({
+            "event": event, "serial": self.serial, "pid": std::process::id(), "thread": thread_name(),
+            "worker": describe::worker(worker),
+        }));
+    }
+}
+
+impl AppFactory for Probe {
+    type App = ProbeApp;
+
+    fn policy(&self) -> Policy {
+        self.plan.policy
+    }
+
+    fn build(&self, worker: &Worker) -> Result<ProbeApp, StartError> {
+        let app = self.begin(worker);
+        if let Some(gate) = &self.plan.build_gate {
+            self.link.wait(gate);
+        }
+        self.finish(app, worker)
+    }
+
+    fn teardown(&self, app: ProbeApp, worker: &Worker) -> Result<(), BoxError> {
+        self.end(app, worker)
+    }
+}
+
+impl AsyncAppFactory for Probe {
+    type App = ProbeApp;
+
+    fn policy(&self) -> Policy {
+        self.plan.policy
+    }
+
+    async fn build(&self, worker: &Worker) -> Result<ProbeApp, StartError> {
+        let app = self.begin(worker);
+        if let Some(gate) = &self.plan.build_gate {
+            self.link.pass(gate).await;
+        }
+        self.finish(app, worker)
+    }
+
+    async fn teardown(&self, app: ProbeApp, worker: &Worker) -> Result<(), BoxError> {
+        self.end(app, worker)
+    }
+}
+
+impl App for ProbeApp {
+    fn call(&self, request: http::Request<ReadBody>, scope: Scope) -> AppResult {
+        synchronous::call(self, request, scope)
+    }
+}
+
+impl AsyncApp for ProbeApp {
+    type Future = ProbeCall;
+
+    fn call(&self, request: http::Request<AsyncBody>, scope: Scope) -> ProbeCall {
+        asynchronous::call(self, request, scope)
+    }
+}

@@ -1,0 +1,237 @@
+//! What happened inside the server, as the probe and the server's reports tell it.
+//!
+//! ```text
+//!   probe, reporter  --one JSON object per line-->  recorder     (Unix stream, one per process of the server)
+//!                    <------ names of gates ------
+//! ```
+//!
+//! Events of one process arrive in the order in which they happened. It is a socket rather than a channel so that
+//! servers whose workers are processes are seen as well.
+
+use std::{
+    collections::BTreeSet,
+    fmt, fs,
+    io::{self, BufRead, BufReader, Write},
+    net::Shutdown,
+    os::unix::net::{UnixListener, UnixStream},
+    path::{Path, PathBuf},
+    process,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Instant,
+};
+
+use serde_json::Value;
+
+use crate::{Failure, client::LIMIT};
+
+/// Collects events, waits for them, and opens the gates at which calls are held.
+#[derive(Debug)]
+pub struct Recorder {
+    shared: Arc<Shared>,
+    path: PathBuf,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    events: Vec<Event>,
+    /// For late comers, who are told of them when they connect.
+    gates: BTreeSet<String>,
+    processes: Vec<UnixStream>,
+    over: bool,
+}
+
+/// Something that happened inside the server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event(Value);
+
+impl Event {
+    /// What sort of thing it was, such as `call`; the list stands in `probe/events.rs`.
+    pub fn kind(&self) -> &str {
+        self.text("event")
+    }
+
+    /// The key of the request it belongs to, which is the first segment of its path; empty if it belongs to none.
+    pub fn key(&self) -> &str {
+        self.text("key")
+    }
+
+    /// A field that is text; empty if there is none.
+    pub fn text(&self, field: &str) -> &str {
+        self.0[field].as_str().unwrap_or_default()
+    }
+
+    /// A field that is a number.
+    pub fn number(&self, field: &str) -> Option<u64> {
+        self.0[field].as_u64()
+    }
+
+    /// A field that is true or false; false if there is none.
+    pub fn is(&self, field: &str) -> bool {
+        self.0[field].as_bool().unwrap_or_default()
+    }
+
+    /// A field that is anything.
+    pub fn field(&self, field: &str) -> &Value {
+        &self.0[field]
+    }
+
+    /// All of it, such as a description of a request.
+    pub fn value(&self) -> &Value {
+        &self.0
+    }
+}
+
+impl From<Value> for Event {
+    fn from(value: Value) -> Self {
+        Self(value)
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Recorder {
+    /// Listens at a socket of its own in the directory for temporary files.
+    ///
+    /// # Errors
+    /// If the socket cannot be made.
+    pub fn start() -> io::Result<Self> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("varvel-conformance-{}-{number}.sock", process::id()));
+        // What a killed process with the same number left behind.
+        let _ = fs::remove_file(&path);
+        let listener = UnixListener::bind(&path)?;
+        let shared = Arc::new(Shared::default());
+        let accepting = Arc::clone(&shared);
+        thread::spawn(move || accepting.accept(&listener));
+        Ok(Self { shared, path })
+    }
+
+    /// Where the probe connects to.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Waits for an event, among those that there have been too; `what` says it in words.
+    ///
+    /// # Errors
+    /// If it does not come in time.
+    pub fn wait_for(&self, what: &str, found: impl Fn(&Event) -> bool) -> Result<Event, Failure> {
+        let deadline = Instant::now() + LIMIT;
+        let mut looked_at = 0;
+        let mut state = self.shared.lock();
+        loop {
+            if let Some(event) = state.events[looked_at..].iter().find(|event| found(event)) {
+                return Ok(event.clone());
+            }
+            looked_at = state.events.len();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Failure::new(format!("an event: {what}"), "it did not happen"));
+            }
+            let waited = self.shared.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The events so far for which `wanted` holds, in their order.
+    pub fn events(&self, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
+        self.shared.lock().events.iter().filter(|event| wanted(event)).cloned().collect()
+    }
+
+    /// Lets go whatever waits at this gate, now or later.
+    pub fn open(&self, gate: &str) {
+        let mut state = self.shared.lock();
+        if state.gates.insert(gate.to_owned()) {
+            // A process that has gone waits at no gate.
+            state.processes.retain_mut(|process| writeln!(process, "{gate}").is_ok());
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.over = true;
+        for process in state.processes.drain(..) {
+            let _ = process.shutdown(Shutdown::Both);
+        }
+        drop(state);
+        // Wakes the thread that accepts, which then ends.
+        let _ = UnixStream::connect(&self.path);
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn accept(self: Arc<Self>, listener: &UnixListener) {
+        for stream in listener.incoming() {
+            let (Ok(stream), mut state) = (stream, self.lock()) else { return };
+            if state.over {
+                return;
+            }
+            let Ok(mut process) = stream.try_clone() else { return };
+            if state.gates.iter().all(|gate| writeln!(process, "{gate}").is_ok()) {
+                state.processes.push(process);
+            }
+            drop(state);
+            let shared = Arc::clone(&self);
+            thread::spawn(move || shared.read(stream));
+        }
+    }
+
+    fn read(&self, stream: UnixStream) {
+        for line in BufReader::new(stream).lines() {
+            let Ok(line) = line else { return };
+            let Ok(value) = serde_json::from_str(&line) else { continue };
+            self.lock().events.push(Event(value));
+            self.changed.notify_all();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::probe::Link;
+
+    #[test]
+    fn events_arrive_in_order_and_gates_open_for_early_and_late() {
+        let recorder = Recorder::start().unwrap();
+        recorder.open("early");
+        let link = Link::new(recorder.path().to_owned());
+        for n in 0..100 {
+            link.emit(json!({ "event": "step", "key": "k", "n": n }));
+        }
+        let last = recorder.wait_for("step 99", |event| event.number("n") == Some(99)).unwrap();
+        assert_eq!((last.kind(), last.key()), ("step", "k"));
+        let numbers: Vec<_> =
+            recorder.events(|_| true).iter().filter_map(|event| event.number("n")).collect();
+        assert_eq!(numbers, (0..100).collect::<Vec<_>>());
+
+        link.wait("early");
+        let waiting = thread::spawn(move || link.wait("late"));
+        recorder.open("late");
+        waiting.join().unwrap();
+    }
+}

@@ -1,0 +1,190 @@
+//! A server under test that runs.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use serde_json::json;
+use varvel::{Control, Launch, Listener, ServeError, Served};
+
+use crate::{
+    Failure, Recorder, Subject, Tuning,
+    client::LIMIT,
+    probe::{Link, Plan, Probe, Recording},
+};
+
+/// How a check wants its server: settings, and what the probe's factory does.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The server's settings.
+    pub tuning: Tuning,
+    /// What the probe's factory asks for and does.
+    pub plan: Plan,
+    /// How many listeners it is given. Default: 1.
+    pub listeners: usize,
+    /// Whether starting it waits until it is ready. Default: it does.
+    pub wait_ready: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { tuning: Tuning::default(), plan: Plan::default(), listeners: 1, wait_ready: true }
+    }
+}
+
+impl From<Tuning> for Setup {
+    fn from(tuning: Tuning) -> Self {
+        Self { tuning, ..Self::default() }
+    }
+}
+
+impl From<Plan> for Setup {
+    fn from(plan: Plan) -> Self {
+        Self { plan, ..Self::default() }
+    }
+}
+
+/// A server with the probe on it, on a thread of its own. Dropping it opens all gates and stops it.
+#[derive(Debug)]
+pub struct Running {
+    addresses: Vec<SocketAddr>,
+    control: Control,
+    recorder: Recorder,
+    link: Arc<Link>,
+    ended: mpsc::Receiver<Ended>,
+    over: bool,
+}
+
+/// How a server returned; `Err` if it panicked.
+pub type Ended = Result<Result<Served, ServeError>, String>;
+
+impl Running {
+    pub(crate) fn start(subject: &Arc<dyn Subject>, setup: Setup) -> Result<Self, Failure> {
+        Self::try_start(subject, &setup)
+            .map_err(|error| Failure::new("loopback sockets for a test", error.to_string()))?
+            .ready(setup.wait_ready)
+    }
+
+    fn try_start(subject: &Arc<dyn Subject>, setup: &Setup) -> io::Result<Self> {
+        let recorder = Recorder::start()?;
+        let link = Arc::new(Link::new(recorder.path().to_owned()));
+        let sockets: Vec<TcpListener> =
+            (0..setup.listeners).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<io::Result<_>>()?;
+        let addresses = sockets.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
+        let control = Control::new();
+        let launch = Launch::new(sockets.into_iter().map(Listener::from).collect())
+            .with_control(control.clone())
+            .with_reporter(Arc::new(Recording(Arc::clone(&link))));
+        let probe = Probe::new(Arc::clone(&link), setup.plan.clone());
+
+        let (end, ended) = mpsc::channel();
+        let (subject, tuning, serving) = (Arc::clone(subject), setup.tuning.clone(), control.clone());
+        thread::Builder::new().name("server under test".to_owned()).spawn(move || {
+            let result = catch_unwind(AssertUnwindSafe(|| subject.serve(probe, launch, &tuning)));
+            let result = result.map_err(|panic| {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()
+            });
+            // Whoever waits for readiness waits no longer.
+            serving.announce_end();
+            // Nobody listens if the check is over.
+            let _ = end.send(result);
+        })?;
+        Ok(Self { addresses, control, recorder, link, ended, over: false })
+    }
+
+    /// Waits for readiness, within the limit; [`Control::wait_ready`] itself has none.
+    fn ready(mut self, wait: bool) -> Result<Self, Failure> {
+        if !wait || self.wait_ready()? {
+            return Ok(self);
+        }
+        let ended = self.ended()?;
+        Err(Failure::new("the server becomes ready", format!("it returned {ended:?}")))
+    }
+
+    /// Waits until the server is ready; `false` if it ended before that.
+    ///
+    /// # Errors
+    /// If it does neither in time.
+    pub fn wait_ready(&self) -> Result<bool, Failure> {
+        let (sender, receiver) = mpsc::channel();
+        let control = self.control.clone();
+        thread::spawn(move || sender.send(control.wait_ready()));
+        receiver.recv_timeout(LIMIT).map_err(|_| Failure::new("the server becomes ready or ends", "neither"))
+    }
+
+    /// Where its first listener is.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// Where its listeners are.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// By which it is stopped.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// What happens inside.
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    /// Waits until it has returned, and until everything that happened before is recorded.
+    ///
+    /// # Errors
+    /// If it does not return in time.
+    pub fn ended(&mut self) -> Result<Ended, Failure> {
+        let ended = self.ended.recv_timeout(LIMIT);
+        let ended = ended.map_err(|_| Failure::new("the server returns", "it goes on"))?;
+        self.over = true;
+        self.settle()?;
+        Ok(ended)
+    }
+
+    /// Whether it has returned by now.
+    pub fn has_ended(&self) -> Option<Ended> {
+        self.ended.try_recv().ok()
+    }
+
+    /// Waits until everything that happened in this process is recorded.
+    ///
+    /// # Errors
+    /// If the recorder does not hear of it.
+    pub fn settle(&self) -> Result<(), Failure> {
+        let nth = self.recorder.events(|event| event.kind() == "settled").len() as u64;
+        self.link.emit(json!({ "event": "settled", "nth": nth }));
+        self.recorder.wait_for("the harness's own mark", |event| {
+            event.kind() == "settled" && event.number("nth") >= Some(nth)
+        })?;
+        Ok(())
+    }
+
+    /// Stops it and waits until it has returned.
+    ///
+    /// # Errors
+    /// If it does not return in time.
+    pub fn stop(&mut self, grace: Duration) -> Result<Ended, Failure> {
+        self.control.stop(grace);
+        self.ended()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.control.stop(Duration::ZERO);
+        self.link.open_all();
+        if !self.over {
+            // A server that does not stop has failed its checks; its thread is left behind.
+            let _ = self.ended.recv_timeout(LIMIT);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What a server under test is to the suite.
+
+use std::time::Duration;
+
+use varvel::{Launch, ServeError, Served};
+
+use crate::Probe;
+
+/// A server under test.
+pub trait Subject: Send + Sync + 'static {
+    /// Its name in the report.
+    fn name(&self) -> String;
+
+    /// Serves the probe until `launch.control` stops it, with these settings, and returns as `Server::serve` does.
+    ///
+    /// [`Probe`] is a factory of both kinds: a server of sync applications takes it as an `AppFactory`, one of async
+    /// applications as an `AsyncAppFactory`, and either bridge wraps it. Called on a thread of its own, for many servers
+    /// in one run and some at the same time.
+    ///
+    /// # Errors
+    /// Those of the server.
+    fn serve(&self, probe: Probe, launch: Launch, tuning: &Tuning) -> Result<Served, ServeError>;
+
+    /// What this server is known not to do yet. A line whose checks all pass fails the run, so that it is deleted.
+    fn skips(&self) -> &[Skip] {
+        &[]
+    }
+}
+
+/// A clause or check that a server is known to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skip {
+    /// The id of a clause, such as `H8`, or of a check, such as `H8/two-lengths`.
+    pub id: &'static str,
+    /// Why, for the report.
+    pub reason: &'static str,
+}
+
+impl Skip {
+    /// This clause or check is not met, for this reason.
+    pub const fn new(id: &'static str, reason: &'static str) -> Self {
+        Self { id, reason }
+    }
+}
+
+/// How a server is to be set for a check; a subject maps each field to a setting of its own. What a server lacks a
+/// setting for it may ignore: the checks that depend on it then fail and say so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tuning {
+    /// From the first byte of a head to its end (spec S22). Default: 30 s.
+    pub head_timeout: Duration,
+    /// Without progress of a request body that is waited for (spec S22, B3). Default: 30 s.
+    pub body_timeout: Duration,
+    /// Without progress of a client that should read (spec S22). Default: 30 s.
+    pub write_timeout: Duration,
+    /// Idle between two requests (spec S22). Default: 30 s.
+    pub keep_alive_timeout: Duration,
+    /// The longest request line, in bytes without its CRLF (spec S15). Default: 8 KiB.
+    pub request_line_bytes_max: u32,
+    /// The longest head, in bytes (spec S15). Default: 64 KiB.
+    pub head_bytes_max: u32,
+    /// The most header fields (spec S15). Default: 100.
+    pub header_count_max: u32,
+    /// The longest request body, in bytes (spec B3). Default: no bound.
+    pub body_bytes_max: Option<u64>,
+    /// How much unread request body is held, in bytes (spec B7). Default: 64 KiB.
+    pub read_ahead: u64,
+    /// How much unsent response body is held, in bytes (spec B8). Default: 64 KiB.
+    pub write_high_water: u64,
+    /// How many connections are open at most; more wait or are refused (spec S16). Default: 512.
+    pub connections_max: u32,
+    /// Threads for sync calls: of the pool of a threaded server, or of the blocking pool beside event loops. Default: 16.
+    pub threads: u32,
+    /// Workers that a server of several runs, such as its event loops. Default: 1.
+    pub workers: u32,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            head_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            keep_alive_timeout: Duration::from_secs(30),
+            request_line_bytes_max: 8 * 1024,
+            head_bytes_max: 64 * 1024,
+            header_count_max: 100,
+            body_bytes_max: None,
+            read_ahead: 64 * 1024,
+            write_high_water: 64 * 1024,
+            connections_max: 512,
+            threads: 16,
+            workers: 1,
+        }
+    }
+}
