@@ -20,8 +20,6 @@ use crate::limits::Limits;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ChunkLines {
     phase: Phase,
-    /// The size on the current line, as far as it was read.
-    size: u64,
     /// Bytes of the current line.
     line: u32,
     /// Framing bytes spent beyond what the payload earned, see [`Limits::chunk_overhead_bytes_max`].
@@ -62,19 +60,25 @@ enum Phase {
 }
 
 impl ChunkLines {
-    pub(crate) const START: ChunkLines =
-        ChunkLines { phase: Phase::SizeStart, size: 0, line: 0, overspent: 0 };
+    pub(crate) const START: ChunkLines = ChunkLines { phase: Phase::SizeStart, line: 0, overspent: 0 };
 
-    /// Reads up to the end of a size line. Gives the bytes taken, and the size of the chunk if the line has ended.
-    pub(crate) fn read(&mut self, input: &[u8], limits: &Limits) -> Result<(usize, Option<u64>), BodyFault> {
+    /// Reads up to the end of a size line, adding its digits to `size`, which is 0 when a line begins. Gives the bytes taken and
+    /// whether the line has ended.
+    pub(crate) fn read(
+        &mut self,
+        input: &[u8],
+        size: &mut u64,
+        limits: &Limits,
+    ) -> Result<(usize, bool), BodyFault> {
         for (at, &byte) in input.iter().enumerate() {
             if self.phase == Phase::LineEnd {
                 if byte != b'\n' {
                     return Err(BodyFault::ChunkSizeInvalid);
                 }
-                return Ok((at + 1, Some(self.end_line(limits)?)));
+                self.end_line(*size, limits)?;
+                return Ok((at + 1, true));
             }
-            self.phase = self.step(byte)?;
+            self.phase = self.step(byte, size)?;
             if !matches!(self.phase, Phase::DataLf | Phase::SizeStart | Phase::LineEnd) {
                 self.line += 1;
                 if self.line > limits.chunk_line_bytes_max {
@@ -82,10 +86,10 @@ impl ChunkLines {
                 }
             }
         }
-        Ok((input.len(), None))
+        Ok((input.len(), false))
     }
 
-    fn step(&mut self, byte: u8) -> Result<Phase, BodyFault> {
+    fn step(&self, byte: u8, size: &mut u64) -> Result<Phase, BodyFault> {
         const SIZE: BodyFault = BodyFault::ChunkSizeInvalid;
         const EXTENSION: BodyFault = BodyFault::ChunkExtensionInvalid;
         Ok(match (self.phase, byte) {
@@ -99,7 +103,7 @@ impl ChunkLines {
                     return Err(SIZE);
                 }
                 let digit = (byte as char).to_digit(16).unwrap_or_default();
-                self.size = self.size << 4 | u64::from(digit);
+                *size = *size << 4 | u64::from(digit);
                 Phase::Size
             }
             (Phase::Size, b'\r') => Phase::LineEnd,
@@ -128,17 +132,16 @@ impl ChunkLines {
     }
 
     /// Accounts for a size line and makes ready for what follows the data of its chunk.
-    fn end_line(&mut self, limits: &Limits) -> Result<u64, BodyFault> {
+    fn end_line(&mut self, size: u64, limits: &Limits) -> Result<(), BodyFault> {
         const LINE_ENDS: u64 = 4;
         let spent = u64::from(self.overspent) + u64::from(self.line) + LINE_ENDS;
-        let earned = self.size.saturating_mul(2).saturating_add(16);
+        let earned = size.saturating_mul(2).saturating_add(16);
         let overspent = spent.saturating_sub(earned);
         if overspent > u64::from(limits.chunk_overhead_bytes_max) {
             return Err(BodyFault::ChunkOverhead);
         }
-        let size = self.size;
-        *self = ChunkLines { phase: Phase::DataCr, size: 0, line: 0, overspent: overspent as u32 };
-        Ok(size)
+        *self = ChunkLines { phase: Phase::DataCr, line: 0, overspent: overspent as u32 };
+        Ok(())
     }
 }
 
@@ -163,8 +166,9 @@ mod tests {
 
     fn size_of(line: &str) -> Result<Option<u64>, BodyFault> {
         let mut lines = ChunkLines::START;
-        let (_, size) = lines.read(line.as_bytes(), &Limits::default())?;
-        Ok(size)
+        let mut size = 0;
+        let (_, ended) = lines.read(line.as_bytes(), &mut size, &Limits::default())?;
+        Ok(ended.then_some(size))
     }
 
     #[test]
@@ -244,8 +248,7 @@ mod tests {
             let mut line = Vec::new();
             write_size_line(size, &mut line);
             assert_eq!(line, format!("{size:x}\r\n").into_bytes());
-            let mut lines = ChunkLines::START;
-            assert_eq!(lines.read(&line, &Limits::default()), Ok((line.len(), Some(size))));
+            assert_eq!(size_of(std::str::from_utf8(&line).unwrap()), Ok(Some(size)));
         }
     }
 }

@@ -44,14 +44,12 @@ pub struct Connection {
     response: ResponseFraming,
     /// How far the next head was looked at.
     scanner: HeadScanner,
-    /// What may still be dropped of a body nobody wants; `None` while it is wanted.
-    discard_left: Option<u32>,
+    /// Bytes of an unwanted body that may still be dropped.
+    discard_left: u32,
     state: State,
     request: RequestFacts,
     /// Why this is the last exchange, once it is.
     close: Option<CloseReason>,
-    /// What the peer did wrong; whoever asks again hears it again.
-    failure: Option<Refusal>,
     /// Empty lines skipped before this request.
     blank_lines: u8,
     shutting_down: bool,
@@ -128,11 +126,10 @@ impl Connection {
             body: BodyReader::new(RequestFraming::None),
             response: ResponseFraming::None,
             scanner: HeadScanner::HEAD,
-            discard_left: None,
+            discard_left: 0,
             state: State::START,
             request: RequestFacts::default(),
             close: None,
-            failure: None,
             blank_lines: 0,
             shutting_down: false,
             peer_finished: false,
@@ -158,8 +155,8 @@ impl Connection {
         now: Instant,
     ) -> Result<Option<RequestHead>, Refusal> {
         if self.state != State::START || self.close.is_some() {
-            return match self.failure {
-                Some(refusal) if self.state.sending == Sending::Idle => Err(refusal),
+            return match self.close {
+                Some(CloseReason::Refused(refusal)) if self.state.sending == Sending::Idle => Err(refusal),
                 _ => Ok(None),
             };
         }
@@ -217,6 +214,7 @@ impl Connection {
 
     fn begin_exchange(&mut self, head: &RequestHead, close: Option<CloseReason>) {
         self.body = BodyReader::new(head.framing);
+        self.discard_left = self.config.limits.discard_bytes_max;
         let event = if self.body.has_ended() { Event::HeadAlone } else { Event::HeadWithBody };
         self.apply(event);
         self.close = close;
@@ -245,8 +243,8 @@ impl Connection {
         match self.state.receiving {
             Receiving::Body => {}
             Receiving::Broken => {
-                return match self.failure {
-                    Some(Refusal::Body(fault)) => Err(fault),
+                return match self.close {
+                    Some(CloseReason::Body(fault)) => Err(fault),
                     _ => Err(BodyFault::Truncated),
                 };
             }
@@ -300,8 +298,7 @@ impl Connection {
     /// The peer is at fault: what it sends from now on is not looked at.
     fn fail(&mut self, refusal: Refusal) {
         self.apply(Event::RequestFault);
-        self.failure = Some(refusal);
-        self.close.get_or_insert(match refusal {
+        self.close = Some(match refusal {
             Refusal::Body(fault) => CloseReason::Body(fault),
             refusal => CloseReason::Refused(refusal),
         });
@@ -622,7 +619,6 @@ impl Connection {
                 Ok(true) => {
                     self.apply(Event::NextExchange);
                     self.scanner = HeadScanner::HEAD;
-                    self.discard_left = None;
                     self.blank_lines = 0;
                     self.clocks.wait_for(DeadlineKind::Idle, now);
                     return After::KeepAlive;
@@ -642,7 +638,7 @@ impl Connection {
         if self.state.receiving == Receiving::Complete {
             return Ok(true);
         }
-        let mut left = self.discard_left.unwrap_or(self.config.limits.discard_bytes_max) as usize;
+        let mut left = self.discard_left as usize;
         if self.body.remaining() > left as u64 {
             return Err(CloseReason::BodyUnread);
         }
@@ -660,7 +656,7 @@ impl Connection {
                     return Err(CloseReason::Body(BodyFault::Truncated));
                 }
                 BodyEvent::NeedMore => {
-                    self.discard_left = Some(left as u32);
+                    self.discard_left = left as u32;
                     self.clocks.wait_for(DeadlineKind::Discard, now);
                     return Ok(false);
                 }

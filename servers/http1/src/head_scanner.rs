@@ -29,7 +29,7 @@ pub(crate) struct HeadScanner {
     /// Bytes of the input that need not be looked at again.
     scanned: u32,
     /// Field lines begun.
-    fields: u32,
+    fields: u16,
     phase: Phase,
 }
 
@@ -121,9 +121,11 @@ impl HeadScanner {
                     b'\n' => return Err(Refusal::BareLf),
                     b' ' | b'\t' => return Err(Refusal::FieldFolded),
                     _ if !is_token(byte) => return Err(Refusal::FieldNameInvalid),
-                    _ if self.fields >= limits.fields => return Err(Refusal::TooManyFields),
                     _ => {
-                        self.fields += 1;
+                        // 65,535 are more than a `HeaderMap` holds, whatever is configured.
+                        let more =
+                            self.fields.checked_add(1).filter(|&more| u32::from(more) <= limits.fields);
+                        self.fields = more.ok_or(Refusal::TooManyFields)?;
                         Phase::FieldName
                     }
                 },

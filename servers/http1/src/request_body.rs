@@ -24,7 +24,8 @@ pub enum BodyEvent {
 /// Reads one body out of the input.
 #[derive(Debug)]
 pub(crate) struct BodyReader {
-    /// Bytes to come, of the body if its length is declared, of the chunk otherwise.
+    /// Bytes to come, of the body if its length is declared, of the chunk otherwise. On a chunk-size line, the size as far as it was
+    /// read.
     remaining: u64,
     /// Bytes of the body that have come.
     received: u64,
@@ -60,7 +61,7 @@ impl BodyReader {
 
     /// Bytes of the body certainly still to come.
     pub(crate) fn remaining(&self) -> u64 {
-        self.remaining
+        if matches!(self.stage, Stage::ChunkLine(_)) { 0 } else { self.remaining }
     }
 
     pub(crate) fn read(&mut self, input: &mut Bytes, limits: &Limits) -> Result<BodyEvent, BodyFault> {
@@ -84,13 +85,15 @@ impl BodyReader {
                 }
                 _ if input.is_empty() => return Ok(BodyEvent::NeedMore),
                 Stage::ChunkLine(lines) => {
-                    let (taken, size) = lines.read(input, limits)?;
+                    let (taken, ended) = lines.read(input, &mut self.remaining, limits)?;
                     input.advance(taken);
-                    let Some(size) = size else { continue };
+                    if !ended {
+                        continue;
+                    }
+                    let size = self.remaining;
                     if limits.body_bytes_max.is_some_and(|max| size > max.saturating_sub(self.received)) {
                         return Err(BodyFault::TooLarge);
                     }
-                    self.remaining = size;
                     self.stage = match size {
                         0 => Stage::Trailers(HeadScanner::TRAILERS),
                         _ => Stage::ChunkData(*lines),

@@ -19,16 +19,16 @@ use std::path::{Path, PathBuf};
 use varvel_http1::Config;
 
 /// One file.
-pub struct Vector {
-    pub path: PathBuf,
-    pub config: Config,
-    pub bytes: Vec<u8>,
-    pub expected: String,
+pub(crate) struct Vector {
+    pub(crate) path: PathBuf,
+    pub(crate) config: Config,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) expected: String,
 }
 
 impl Vector {
     /// All files of a folder below `testdata`, by name.
-    pub fn all(folder: &str) -> Vec<Vector> {
+    pub(crate) fn all(folder: &str) -> Vec<Vector> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(folder);
         let mut paths: Vec<PathBuf> =
             fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -51,12 +51,12 @@ impl Vector {
         Vector { path, config, bytes, expected: expected.to_owned() }
     }
 
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.path.file_stem().unwrap().to_string_lossy().into_owned()
     }
 
     /// Compares, or with `UPDATE_EXPECT=1` in the environment writes down what was seen. Gives the difference.
-    pub fn compare(&self, seen: &str) -> Option<String> {
+    pub(crate) fn compare(&self, seen: &str) -> Option<String> {
         if seen == self.expected {
             return None;
         }

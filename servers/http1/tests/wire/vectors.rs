@@ -7,10 +7,8 @@
 //!
 //! The outcome must be the same each time.
 
-mod support;
-
-use support::vector::Vector;
-use support::{Transcript, serve};
+use crate::server::{Transcript, serve};
+use crate::vector::Vector;
 
 #[test]
 fn valid_requests_are_understood() {

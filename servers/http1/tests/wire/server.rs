@@ -1,8 +1,4 @@
-//! What the tests share: a peer whose bytes arrive in pieces, and a server that writes down what it was given.
-
-#![allow(dead_code, reason = "every test file uses a part of it")]
-
-pub mod vector;
+//! A server that writes down what it was given.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -14,16 +10,16 @@ use varvel_http1::{After, BodyEvent, BodyLength, Config, Connection, Eof, Reques
 
 /// What a server understood of some bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Transcript {
+pub(crate) struct Transcript {
     /// Every request with its body, in words.
-    pub requests: Vec<String>,
+    pub(crate) requests: Vec<String>,
     /// Where it ended: `idle`, `closed: ...`, `refused: ...`, `body: ...`, `eof: ...`.
-    pub end: String,
+    pub(crate) end: String,
 }
 
 /// Serves the pieces one after another, answering each request with an empty 200 once it is complete, and writes down what
 /// was seen. After the last piece the peer closes its sending side.
-pub fn serve<'a>(config: Config, pieces: impl IntoIterator<Item = &'a [u8]>) -> Transcript {
+pub(crate) fn serve<'a>(config: Config, pieces: impl IntoIterator<Item = &'a [u8]>) -> Transcript {
     let mut server = Server {
         connection: Connection::new(Arc::new(config), Instant::now()),
         input: Bytes::new(),
