@@ -47,6 +47,11 @@ impl Exchanges {
         self.current.load(SeqCst) == number
     }
 
+    /// Whether somebody may watch the exchange under way, or wait for its end.
+    pub fn is_watched(&self) -> bool {
+        self.used.load(SeqCst)
+    }
+
     /// Ends the exchange under way, if any: wakes who watches it and runs its hooks, each exactly once (spec E12).
     ///
     /// A hook that panics is contained and reported (spec E7).

@@ -1,0 +1,112 @@
+//! Accepting connections, and sharing them out among the loops.
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
+};
+use std::task::Wake;
+
+use varvel::{Address, ConnInfo};
+use varvel_server_kit::{listener::Listener, transport::Transport};
+
+use crate::mailbox::Mailbox;
+
+/// A connection on its way to its loop.
+pub(crate) struct Accepted {
+    pub(crate) transport: Transport,
+    pub(crate) info: ConnInfo,
+}
+
+/// What the loops of a server know of each other.
+pub(crate) struct Loops {
+    /// How many connections each loop has.
+    loads: Vec<AtomicUsize>,
+    mailboxes: Vec<OnceLock<Arc<Mailbox>>>,
+    total_max: usize,
+    next_id: AtomicU64,
+    /// Set when the control's stop has changed; each loop looks at that then.
+    stopping: Vec<AtomicBool>,
+}
+
+/// How many more connections than the least busy loop another may have before it gives new ones away. A hand-over costs a
+/// wake-up, so small differences are left alone.
+const SLACK: usize = 2;
+
+impl Loops {
+    pub(crate) fn new(count: usize, total_max: usize) -> Self {
+        Self {
+            loads: (0..count).map(|_| AtomicUsize::new(0)).collect(),
+            mailboxes: (0..count).map(|_| OnceLock::new()).collect(),
+            total_max,
+            next_id: AtomicU64::new(1),
+            stopping: (0..count).map(|_| AtomicBool::new(false)).collect(),
+        }
+    }
+
+    /// Whether the stop has changed since this loop asked last.
+    pub(crate) fn stop_changed(&self, index: usize) -> bool {
+        // Looked at in every turn: a load is cheaper than a swap.
+        self.stopping[index].load(Relaxed) && self.stopping[index].swap(false, SeqCst)
+    }
+
+    /// Makes a loop known to the others.
+    pub(crate) fn join(&self, index: usize, mailbox: Arc<Mailbox>) {
+        // Each loop joins once.
+        let _ = self.mailboxes[index].set(mailbox);
+    }
+
+    /// Whether another connection may be accepted.
+    pub(crate) fn has_room(&self) -> bool {
+        self.loads.iter().map(|load| load.load(Relaxed)).sum::<usize>() < self.total_max
+    }
+
+    /// Counts a connection, and says which loop is to have it.
+    pub(crate) fn place(&self, own: usize) -> usize {
+        let load = |index: usize| self.loads[index].load(Relaxed);
+        let least = (0..self.loads.len()).min_by_key(|index| load(*index)).unwrap_or(own);
+        let chosen = if load(own) > load(least) + SLACK { least } else { own };
+        self.loads[chosen].fetch_add(1, Relaxed);
+        chosen
+    }
+
+    /// A connection has ended; whether there was no room for another before.
+    pub(crate) fn leave(&self, index: usize) -> bool {
+        let was_full = !self.has_room();
+        self.loads[index].fetch_sub(1, Relaxed);
+        was_full
+    }
+
+    /// Gives a connection to another loop, or back if that has ended.
+    pub(crate) fn hand_over(&self, index: usize, accepted: Accepted) -> Result<(), Accepted> {
+        match self.mailboxes[index].get() {
+            Some(mailbox) => mailbox.post_connection(accepted),
+            None => Err(accepted),
+        }
+    }
+
+    /// A connection that was counted for one loop is another's.
+    pub(crate) fn moved(&self, from: usize, to: usize) {
+        self.loads[from].fetch_sub(1, Relaxed);
+        self.loads[to].fetch_add(1, Relaxed);
+    }
+
+    /// Describes a connection that was just accepted.
+    pub(crate) fn introduce(&self, listener: &Listener, transport: &Transport, peer: Address) -> ConnInfo {
+        let id = self.next_id.fetch_add(1, Relaxed);
+        // It fails only if the connection is broken already, which the first read will show.
+        let local = listener.local_addr_of(transport).unwrap_or(Address::Unnamed);
+        ConnInfo::new(id, peer, local)
+    }
+}
+
+/// The stop wakes all loops.
+impl Wake for Loops {
+    fn wake(self: Arc<Self>) {
+        for (stopping, mailbox) in self.stopping.iter().zip(&self.mailboxes) {
+            stopping.store(true, SeqCst);
+            if let Some(mailbox) = mailbox.get() {
+                mailbox.ring();
+            }
+        }
+    }
+}

@@ -1,0 +1,503 @@
+//! The loop itself: one place that waits, and the reasons to wake.
+
+use std::{
+    future::Future,
+    os::fd::AsRawFd,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Interest, Token, unix::SourceFd};
+use slab::Slab;
+use varvel::{AsyncApp, Control, Event, Level, Outcome, Report, Reporter, Worker};
+use varvel_server_kit::{
+    listener::{ACCEPT_PAUSE, AcceptError, Listener},
+    timer_queue::ConnectionDeadlines,
+};
+
+use crate::{
+    accept::{Accepted, Loops},
+    connection::{Connection, Fate, Shared},
+    handle::Handle,
+    mailbox::{Letters, Mailbox, Woken},
+    tasks::Tasks,
+    tunnel::{Tunnel, TunnelFate},
+    worker::LoopWorker,
+};
+
+/// What turns whether there are connections or not: the poller, timers and tasks. Build and teardown run on it alone.
+pub(crate) struct Core {
+    poll: mio::Poll,
+    pub(crate) mailbox: Arc<Mailbox>,
+    letters: Letters,
+    pub(crate) ops: Arc<LoopWorker>,
+    pub(crate) worker: Worker,
+    tasks: Tasks,
+}
+
+const MAILBOX: Token = Token(usize::MAX);
+
+/// The tokens of listeners count down from here, those of connections up from 0.
+const FIRST_LISTENER: usize = usize::MAX - 1;
+
+/// How many connections are accepted before those that exist get their turn.
+const ACCEPTS_PER_TURN: usize = 64;
+
+impl Core {
+    pub(crate) fn new(poll: mio::Poll, mailbox: Arc<Mailbox>, ops: Arc<LoopWorker>) -> Self {
+        Self {
+            poll,
+            tasks: Tasks::new(Arc::clone(&mailbox)),
+            mailbox,
+            letters: Letters::default(),
+            worker: Worker::new(Arc::clone(&ops) as _),
+            ops,
+        }
+    }
+
+    /// The token under which a poller's own waker is registered.
+    pub(crate) fn poller() -> std::io::Result<(mio::Poll, Arc<Mailbox>)> {
+        let poll = mio::Poll::new()?;
+        let waker = mio::Waker::new(poll.registry(), MAILBOX)?;
+        Ok((poll, Mailbox::new(waker)))
+    }
+
+    /// Runs a future on the loop's own thread, with its timers and tasks; `None` if it has not completed by then.
+    pub(crate) fn run<T>(&mut self, future: impl Future<Output = T>, until: Option<Instant>) -> Option<T> {
+        struct Root {
+            mailbox: Arc<Mailbox>,
+            woken: AtomicBool,
+        }
+        impl Wake for Root {
+            fn wake(self: Arc<Self>) {
+                if !self.woken.swap(true, SeqCst) {
+                    self.mailbox.post(|letters| letters.woken.push(Woken::Root));
+                }
+            }
+        }
+        let root = Arc::new(Root { mailbox: Arc::clone(&self.mailbox), woken: AtomicBool::new(true) });
+        let waker = Waker::from(Arc::clone(&root));
+        let mut future = pin!(future);
+        let mut events = Events::with_capacity(8);
+        loop {
+            if root.woken.swap(false, SeqCst) {
+                if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                    return Some(output);
+                }
+            }
+            self.wait(&mut events, until, false);
+            let now = Instant::now();
+            if until.is_some_and(|until| until <= now) {
+                return None;
+            }
+            self.ops.fire_timers(now);
+            self.mailbox.take(&mut self.letters);
+            for woken in std::mem::take(&mut self.letters.woken) {
+                if let Woken::Task(index) = woken {
+                    self.tasks.poll(index, &self.worker);
+                }
+            }
+            self.start_tasks();
+        }
+    }
+
+    fn start_tasks(&mut self) {
+        for task in std::mem::take(&mut self.letters.tasks) {
+            self.tasks.start(task, &self.worker);
+        }
+    }
+
+    /// Waits for events until then, or the next timer, or a letter; not at all if there is something to do.
+    fn wait(&mut self, events: &mut Events, until: Option<Instant>, busy: bool) {
+        let idle = self.mailbox.begin_wait() && !busy;
+        let until = [until, self.ops.next_timer()].into_iter().flatten().min();
+        let timeout = match until {
+            _ if !idle => Some(Duration::ZERO),
+            None => None,
+            // The poller counts in whole milliseconds and rounds down; rounding up spares it a second, empty turn.
+            Some(until) => Some(round_up(until.saturating_duration_since(Instant::now()))),
+        };
+        if let Err(error) = self.poll.poll(events, timeout) {
+            // A signal, which is dealt with elsewhere. There is nothing else that a poller could fail with.
+            debug_assert_eq!(error.kind(), std::io::ErrorKind::Interrupted);
+            events.clear();
+        }
+        self.mailbox.end_wait();
+    }
+}
+
+fn round_up(wait: Duration) -> Duration {
+    if wait.subsec_nanos() % 1_000_000 == 0 { wait } else { wait + Duration::from_millis(1) }
+}
+
+/// A loop with its listeners and connections.
+pub(crate) struct EventLoop<'a, A: AsyncApp> {
+    core: &'a mut Core,
+    shared: Shared<A>,
+    loops: &'a Arc<Loops>,
+    index: usize,
+    control: &'a Control,
+    listeners: Vec<Listener>,
+    connections: Slab<Slot<A::Future>>,
+    deadlines: ConnectionDeadlines,
+    /// Connections that have used up their turn and can go on at once.
+    again: Vec<usize>,
+    /// There may be connections to accept.
+    acceptable: bool,
+    /// Descriptors have run out: not before then.
+    accept_pause: Option<Instant>,
+    /// A stop was asked for, with this deadline.
+    stop: Option<Instant>,
+    linger: Duration,
+    cut: u64,
+}
+
+enum Slot<F> {
+    Http(Connection<F>),
+    Tunnel(Tunnel),
+}
+
+impl<'a, A> EventLoop<'a, A>
+where
+    A: AsyncApp,
+{
+    pub(crate) fn new(
+        core: &'a mut Core,
+        shared: Shared<A>,
+        loops: &'a Arc<Loops>,
+        index: usize,
+        control: &'a Control,
+        listeners: Vec<Listener>,
+    ) -> std::io::Result<Self> {
+        for (number, listener) in listeners.iter().enumerate() {
+            let token = Token(FIRST_LISTENER - number);
+            core.poll.registry().register(&mut SourceFd(&listener.as_raw_fd()), token, Interest::READABLE)?;
+        }
+        Ok(Self {
+            deadlines: ConnectionDeadlines::new(shared.now),
+            linger: shared.http.timeouts.linger_timeout,
+            core,
+            shared,
+            loops,
+            index,
+            control,
+            listeners,
+            connections: Slab::new(),
+            again: Vec::new(),
+            // Who has connected before is waiting already.
+            acceptable: true,
+            accept_pause: None,
+            stop: control.stop_deadline(),
+            cut: 0,
+        })
+    }
+
+    /// Serves until it is stopped; then gives the application back, and how many exchanges were cut off.
+    pub(crate) fn serve(mut self) -> (A, u64) {
+        let mut events = Events::with_capacity(1024);
+        if self.stop.is_some() {
+            self.begin_stop();
+        }
+        loop {
+            self.core.wait(&mut events, self.next_wake(), self.is_busy());
+            self.shared.now = Instant::now();
+            self.shared.date.refresh();
+            for event in &events {
+                match event.token() {
+                    MAILBOX => {}
+                    Token(token) if token > FIRST_LISTENER - self.listeners.len() => self.acceptable = true,
+                    Token(index) => self.ready(index, event),
+                }
+            }
+            self.accept();
+            self.core.ops.fire_timers(self.shared.now);
+            self.read_letters();
+            for index in std::mem::take(&mut self.again) {
+                self.drive(index);
+            }
+            while let Some(index) = self.shared.turn.next() {
+                self.drive(index);
+            }
+            while let Some(index) = self.deadlines.pop_expired(self.shared.now) {
+                self.expire(index);
+            }
+            if self.loops.stop_changed(self.index) {
+                let first = self.stop.is_none();
+                self.stop = self.control.stop_deadline();
+                if first {
+                    self.begin_stop();
+                }
+            }
+            if let Some(deadline) = self.stop {
+                let now = Instant::now();
+                if deadline <= now {
+                    self.cut_off();
+                }
+                if self.connections.is_empty() && self.core.tasks.is_empty() && self.core.mailbox.is_quiet() {
+                    self.core.ops.end();
+                    return (self.shared.app, self.cut);
+                }
+            }
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        !self.again.is_empty() || (self.acceptable && self.accept_pause.is_none() && self.loops.has_room())
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        [self.deadlines.next_wake(), self.accept_pause, self.stop].into_iter().flatten().min()
+    }
+
+    // ---- connections ----
+
+    fn ready(&mut self, index: usize, event: &mio::event::Event) {
+        match self.connections.get_mut(index) {
+            Some(Slot::Http(connection)) => connection.ready(event),
+            Some(Slot::Tunnel(tunnel)) => tunnel.ready(event),
+            None => return,
+        }
+        self.drive(index);
+    }
+
+    fn drive(&mut self, index: usize) {
+        let fate = match self.connections.get_mut(index) {
+            Some(Slot::Http(connection)) => connection.drive(index, &mut self.shared),
+            Some(Slot::Tunnel(_)) => return self.drive_tunnel(index),
+            None => return self.shared.turn.forget(index),
+        };
+        self.settle(index, fate);
+    }
+
+    fn drive_tunnel(&mut self, index: usize) {
+        let Some(Slot::Tunnel(tunnel)) = self.connections.get_mut(index) else { return };
+        match tunnel.drive(self.shared.now, self.linger, &mut self.shared.read_buffer) {
+            TunnelFate::Wait => match tunnel.deadline() {
+                Some(deadline) => self.deadlines.set(index, deadline),
+                None => self.deadlines.clear(index),
+            },
+            TunnelFate::Close => drop(self.remove(index)),
+            TunnelFate::Reset => {
+                if let Slot::Tunnel(tunnel) = self.remove(index) {
+                    tunnel.reset();
+                }
+            }
+        }
+    }
+
+    fn expire(&mut self, index: usize) {
+        let fate = match self.connections.get_mut(index) {
+            Some(Slot::Http(connection)) => connection.expire(index, &mut self.shared),
+            Some(Slot::Tunnel(_)) => return self.drive_tunnel(index),
+            None => return,
+        };
+        self.settle(index, fate);
+    }
+
+    fn settle(&mut self, index: usize, fate: Fate) {
+        self.shared.turn.pass(index);
+        let Some(Slot::Http(connection)) = self.connections.get_mut(index) else { return };
+        match fate {
+            Fate::Wait | Fate::Again => {
+                match connection.deadline() {
+                    Some(deadline) => self.deadlines.set(index, deadline),
+                    None => self.deadlines.clear(index),
+                }
+                if let Fate::Again = fate {
+                    self.again.push(index);
+                } else if self.stop.is_some() && connection.stop() {
+                    drop(self.remove(index));
+                }
+            }
+            Fate::Close => drop(self.remove(index)),
+            Fate::Reset => {
+                if let Slot::Http(connection) = self.remove(index) {
+                    connection.reset();
+                }
+            }
+            Fate::Tunnel(tunnel, origin) => {
+                // The slot stays the connection's; only what is in it changes.
+                let Slot::Http(connection) = self.connections.remove(index) else { return };
+                let tunnel = connection.into_tunnel(tunnel, origin);
+                let again = self.connections.insert(Slot::Tunnel(tunnel));
+                debug_assert_eq!(index, again, "a slab gives out the place that was vacated last");
+                self.deadlines.clear(index);
+                self.drive_tunnel(index);
+            }
+        }
+    }
+
+    fn remove(&mut self, index: usize) -> Slot<A::Future> {
+        self.deadlines.clear(index);
+        self.shared.turn.forget(index);
+        if self.loops.leave(self.index) {
+            // There is room again for those that had to wait.
+            self.acceptable = true;
+        }
+        self.connections.remove(index)
+    }
+
+    fn read_letters(&mut self) {
+        self.core.mailbox.take(&mut self.core.letters);
+        for accepted in std::mem::take(&mut self.core.letters.connections) {
+            self.add(accepted);
+        }
+        self.core.start_tasks();
+        // The memory of the list is used again.
+        let mut woken = std::mem::take(&mut self.core.letters.woken);
+        for woken in woken.drain(..) {
+            match woken {
+                Woken::Connection(index) => self.drive(index),
+                Woken::Task(index) => self.core.tasks.poll(index, &self.core.worker),
+                Woken::Root => {}
+            }
+        }
+        self.core.letters.woken = woken;
+    }
+
+    // ---- accepting ----
+
+    fn accept(&mut self) {
+        if !self.acceptable {
+            return;
+        }
+        if self.accept_pause.is_some_and(|until| until > self.shared.now) {
+            return;
+        }
+        self.accept_pause = None;
+        let mut exhausted = None;
+        let mut left = ACCEPTS_PER_TURN;
+        let listeners = std::mem::take(&mut self.listeners);
+        self.acceptable = false;
+        for listener in &listeners {
+            while self.loops.has_room() {
+                if left == 0 {
+                    self.acceptable = true;
+                    break;
+                }
+                left -= 1;
+                match listener.accept() {
+                    Ok((transport, peer)) => {
+                        let info = self.loops.introduce(listener, &transport, peer);
+                        self.place(Accepted { transport, info });
+                    }
+                    Err(AcceptError::ConnectionGone(_)) => {}
+                    Err(AcceptError::NoneWaiting) => break,
+                    Err(AcceptError::Exhausted(error) | AcceptError::Broken(error)) => {
+                        exhausted = Some(error);
+                        break;
+                    }
+                }
+            }
+        }
+        self.listeners = listeners;
+        if let Some(error) = exhausted {
+            self.acceptable = true;
+            self.accept_pause = Some(self.shared.now + ACCEPT_PAUSE);
+            let message = format!("cannot accept connections for now: {error}");
+            self.log(Level::Warning, &message);
+        }
+        if !self.loops.has_room() {
+            // Whoever is the next to end makes room; see `remove`.
+            self.acceptable = false;
+        }
+    }
+
+    fn place(&mut self, accepted: Accepted) {
+        let chosen = self.loops.place(self.index);
+        if chosen == self.index {
+            return self.add(accepted);
+        }
+        if let Err(accepted) = self.loops.hand_over(chosen, accepted) {
+            self.loops.moved(chosen, self.index);
+            self.add(accepted);
+        }
+    }
+
+    /// Takes in a connection that is counted already.
+    fn add(&mut self, accepted: Accepted) {
+        let entry = self.connections.vacant_entry();
+        let index = entry.key();
+        let fd = accepted.transport.as_raw_fd();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.core.poll.registry().register(&mut SourceFd(&fd), Token(index), interest) {
+            self.loops.leave(self.index);
+            let message = format!("cannot watch a new connection, which is closed: {error}");
+            return self.log(Level::Error, &message);
+        }
+        let mailbox = Arc::clone(&self.core.mailbox);
+        let handle = Handle::new(self.core.worker.clone(), accepted.info, index, mailbox);
+        entry.insert(Slot::Http(Connection::new(accepted.transport, handle, &self.shared)));
+        self.drive(index);
+    }
+
+    // ---- the stop ----
+
+    /// Raises the signal, takes in who has connected before, and closes who has nothing under way (spec S17).
+    fn begin_stop(&mut self) {
+        self.core.ops.stop();
+        for accepted in self.core.mailbox.close() {
+            self.add(accepted);
+        }
+        // What waits in the backlog would be reset by the close.
+        self.acceptable = true;
+        while self.acceptable && self.loops.has_room() && self.accept_pause.is_none() {
+            self.accept();
+        }
+        self.listeners.clear();
+        self.acceptable = false;
+        self.accept_pause = None;
+        let idle: Vec<usize> = self
+            .connections
+            .iter_mut()
+            .filter_map(|(index, slot)| match slot {
+                Slot::Http(connection) => connection.stop().then_some(index),
+                Slot::Tunnel(_) => None,
+            })
+            .collect();
+        for index in idle {
+            self.drive(index);
+        }
+    }
+
+    /// The deadline has passed: what is left is dropped (spec L8).
+    fn cut_off(&mut self) {
+        let indices: Vec<usize> = self.connections.iter().map(|(index, _)| index).collect();
+        for index in indices {
+            match self.remove(index) {
+                Slot::Http(mut connection) => {
+                    self.cut += u64::from(connection.abandon(Outcome::Stopped, &mut self.shared));
+                    connection.reset();
+                }
+                Slot::Tunnel(mut tunnel) => {
+                    self.cut += u64::from(tunnel.cut());
+                    tunnel.reset();
+                }
+            }
+        }
+        self.core.tasks.drop_all(&self.core.worker);
+    }
+
+    fn log(&self, level: Level, message: &str) {
+        self.shared.reporter.report(&Report::new(Event::Log { level, message }));
+    }
+}
+
+/// Runs something of the application's that may panic; a panic is reported, and told by `None`.
+pub(crate) fn contained<T>(
+    reporter: &dyn Reporter,
+    during: varvel::Phase,
+    run: impl FnOnce() -> T,
+) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
+        let message = varvel_server_kit::gateway::panic_message(&*panic).to_owned();
+        reporter.report(&Report::new(Event::Panicked { during, message: &message }));
+        message
+    })
+}

@@ -1,0 +1,86 @@
+//! One exchange under way: the call, then the body of its answer.
+
+use std::{pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use varvel::{PollBody, RequestId};
+
+use crate::request_body::Incoming;
+
+/// What a connection keeps while a request is being answered. Idle connections have none, and a loop uses the memory of
+/// finished ones again.
+pub(crate) struct Exchange<F> {
+    pub(crate) stage: Stage,
+    /// The application's future; `None` before and after.
+    pub(crate) call: Pin<Box<Option<F>>>,
+    /// The answer's body, while it streams.
+    pub(crate) body: Option<Pin<Box<dyn PollBody + Send>>>,
+    /// The request's body, unless it was there as a whole.
+    pub(crate) incoming: Option<Arc<Incoming>>,
+    /// Bytes of it that have not arrived, if it declared a length.
+    pub(crate) body_left: Option<u64>,
+    /// The client is gone, and the policy is to finish: what comes is thrown away.
+    pub(crate) discarding: bool,
+    /// The answer has a file, whose reading may fail until it is written.
+    pub(crate) has_file: bool,
+    /// The answer's body ends where the connection does.
+    pub(crate) until_close: bool,
+    pub(crate) status: Option<StatusCode>,
+    /// Body bytes handed to the outbox.
+    pub(crate) bytes: u64,
+    pub(crate) method: Method,
+    pub(crate) target: Bytes,
+}
+
+/// How far an exchange is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The future of the call is polled.
+    Calling,
+    /// The body of the answer is polled.
+    Streaming,
+    /// The answer is in the outbox, and somebody wants to know when it is written.
+    Writing,
+}
+
+impl<F> Exchange<F> {
+    pub(crate) fn new() -> Box<Self> {
+        Box::new(Self {
+            stage: Stage::Calling,
+            call: Box::pin(None),
+            body: None,
+            incoming: None,
+            body_left: None,
+            discarding: false,
+            has_file: false,
+            until_close: false,
+            status: None,
+            bytes: 0,
+            method: Method::GET,
+            target: Bytes::new(),
+        })
+    }
+
+    /// Makes it ready for another request. Call and body are gone already.
+    pub(crate) fn reset(&mut self) {
+        self.stage = Stage::Calling;
+        self.incoming = None;
+        self.body_left = None;
+        self.discarding = false;
+        self.has_file = false;
+        self.until_close = false;
+        self.status = None;
+        self.bytes = 0;
+        self.target = Bytes::new();
+    }
+
+    /// Whether the application waits for more of the request's body.
+    pub(crate) fn wants_body(&self) -> bool {
+        self.incoming.as_ref().is_some_and(|incoming| incoming.is_wanted())
+    }
+
+    pub(crate) fn id(&self, connection: u64, number: u64) -> RequestId<'_> {
+        RequestId::new(connection, number, Some(&self.method), &self.target)
+    }
+}

@@ -1,0 +1,116 @@
+//! What reaches a loop from elsewhere: other threads, and its own wakers.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering::SeqCst},
+};
+
+use varvel::BoxFuture;
+
+use crate::accept::Accepted;
+
+/// The mailbox of one loop. Posting from the loop's own thread costs no system call.
+pub(crate) struct Mailbox {
+    letters: Mutex<Letters>,
+    /// The loop waits, or is about to: whoever posts must wake it. Set before the loop looks into the mailbox for the last
+    /// time, read after something was posted, so one of the two always sees the other.
+    waiting: AtomicBool,
+    waker: mio::Waker,
+}
+
+/// What has arrived.
+#[derive(Default)]
+pub(crate) struct Letters {
+    /// Who was woken.
+    pub(crate) woken: Vec<Woken>,
+    /// Connections that a busier loop accepted.
+    pub(crate) connections: Vec<Accepted>,
+    /// Tasks to be run.
+    pub(crate) tasks: Vec<BoxFuture>,
+    /// The loop takes no more connections.
+    closed: bool,
+}
+
+/// A future that may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// That of a connection, by its index.
+    Connection(usize),
+    /// A spawned task, by its index.
+    Task(usize),
+    /// What the loop itself waits for: build or teardown.
+    Root,
+}
+
+impl Mailbox {
+    pub(crate) fn new(waker: mio::Waker) -> Arc<Self> {
+        Arc::new(Self { letters: Mutex::default(), waiting: AtomicBool::new(false), waker })
+    }
+
+    /// Puts something in.
+    pub(crate) fn post(&self, put: impl FnOnce(&mut Letters)) {
+        put(&mut self.lock());
+        self.ring();
+    }
+
+    /// Puts a connection in, or gives it back if the loop takes no more.
+    pub(crate) fn post_connection(&self, accepted: Accepted) -> Result<(), Accepted> {
+        let mut letters = self.lock();
+        if letters.closed {
+            return Err(accepted);
+        }
+        letters.connections.push(accepted);
+        drop(letters);
+        self.ring();
+        Ok(())
+    }
+
+    /// Takes no more connections, but hands out those that came before.
+    pub(crate) fn close(&self) -> Vec<Accepted> {
+        let mut letters = self.lock();
+        letters.closed = true;
+        std::mem::take(&mut letters.connections)
+    }
+
+    /// Ends the loop's wait, if it waits.
+    pub(crate) fn ring(&self) {
+        if self.waiting.swap(false, SeqCst) {
+            // It fails only if the poller is gone, and then nobody waits.
+            let _ = self.waker.wake();
+        }
+    }
+
+    /// Says that the loop is about to wait; `false` if there is something that it must not wait with.
+    pub(crate) fn begin_wait(&self) -> bool {
+        self.waiting.store(true, SeqCst);
+        self.lock().is_empty()
+    }
+
+    /// Whether there is nothing in it.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Says that the loop turns again.
+    pub(crate) fn end_wait(&self) {
+        self.waiting.store(false, SeqCst);
+    }
+
+    /// Takes what there is, in exchange for empty letters whose memory is used again.
+    pub(crate) fn take(&self, empty: &mut Letters) {
+        let mut letters = self.lock();
+        std::mem::swap(&mut letters.woken, &mut empty.woken);
+        std::mem::swap(&mut letters.connections, &mut empty.connections);
+        std::mem::swap(&mut letters.tasks, &mut empty.tasks);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Letters> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Letters {
+    fn is_empty(&self) -> bool {
+        self.woken.is_empty() && self.connections.is_empty() && self.tasks.is_empty()
+    }
+}

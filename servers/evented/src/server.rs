@@ -1,0 +1,286 @@
+//! The server: starts a loop for each core, and sees them through build, service, drain and teardown together.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, Sender},
+    },
+    task::Waker,
+    thread,
+    time::{Duration, Instant},
+};
+
+use varvel::{
+    AsyncApp, AsyncAppFactory, Caps, Driver, Event, Launch, Level, Limits, Phase, Report, ServeError, Served,
+    Server, StartError, WorkerInfo,
+};
+use varvel_server_kit::{
+    gateway::panic_message, listener::Listener, settings::Settings, worker_pool::WorkerPool,
+};
+
+use crate::{
+    accept::Loops,
+    connection::Shared,
+    event_loop::{Core, EventLoop, contained},
+    worker::LoopWorker,
+};
+
+/// The evented server; see the [crate] for how it works.
+///
+/// Its settings are those of [`Settings`] that concern connections and event loops; it binds nothing itself.
+#[derive(Clone, Debug)]
+pub struct Evented {
+    settings: Settings,
+}
+
+/// What works here.
+const CAPS: Caps = Caps::INTERIM
+    .with(Caps::UPGRADE)
+    .with(Caps::CONNECT)
+    .with(Caps::TRAILERS_IN)
+    .with(Caps::TRAILERS_OUT)
+    .with(Caps::FULL_DUPLEX)
+    .with(Caps::DISCONNECT_WATCH)
+    .with(Caps::OFFLOAD)
+    .with(Caps::SPAWN)
+    .with(Caps::DEFER)
+    .with(Caps::FILE_ZEROCOPY);
+
+/// How long a teardown may take beyond the drain's deadline.
+const TEARDOWN_TIME: Duration = Duration::from_secs(5);
+
+impl Evented {
+    /// A server with these settings.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+
+    fn limits(&self) -> Limits {
+        let http = self.settings.limits();
+        let mut limits = Limits::default();
+        limits.head_bytes_max = u64::from(http.head_bytes_max);
+        limits.header_count_max = http.header_count_max;
+        limits.body_bytes_max = http.body_bytes_max;
+        limits.read_ahead = self.settings.read_ahead;
+        limits.write_high_water = self.settings.write_high_water;
+        limits
+    }
+}
+
+impl<F> Server<F> for Evented
+where
+    F: AsyncAppFactory + Send + Sync + 'static,
+    F::App: 'static,
+    <F::App as AsyncApp>::Future: 'static,
+{
+    fn serve(self, factory: F, launch: Launch) -> Result<Served, ServeError> {
+        let control = launch.control.clone();
+        let result = self.run(&factory, launch);
+        control.announce_end();
+        result
+    }
+}
+
+/// What a loop tells the server.
+enum Progress {
+    Built(Result<(), ServeError>),
+    /// Everything of its connections is gone, and so many exchanges were cut off.
+    Drained(u64),
+}
+
+/// What the server tells a loop.
+enum Order {
+    Serve,
+    TearDown,
+}
+
+impl Evented {
+    fn run<F>(&self, factory: &F, launch: Launch) -> Result<Served, ServeError>
+    where
+        F: AsyncAppFactory + Sync,
+    {
+        let count = self.settings.loop_count().max(1);
+        let reporter = Arc::clone(&launch.reporter);
+        let on_panic = Arc::clone(&launch.reporter);
+        let pool = Arc::new(WorkerPool::new(
+            "varvel-offload",
+            self.settings.offload_threads as usize,
+            self.settings.offload_queue as usize,
+            Box::new(move |panic| {
+                let message = panic_message(&*panic);
+                on_panic.report(&Report::new(Event::Panicked { during: Phase::Background, message }));
+            }),
+        ));
+        let connections_max = self.settings.max_connections.map_or(usize::MAX, |max| max as usize);
+        let loops = Arc::new(Loops::new(count, connections_max));
+        let http = Arc::new(varvel_http1::Config {
+            limits: self.settings.limits(),
+            timeouts: self.settings.timeouts(),
+        });
+        let mut info = WorkerInfo::new("varvel-evented", Driver::Evented);
+        info.workers = count as u32;
+        info.process = launch.process;
+        info.caps = CAPS;
+        info.limits = self.limits();
+        info.concurrency = factory.policy().exclusive.then_some(1);
+
+        let mut setups = Vec::with_capacity(count);
+        for index in 0..count {
+            let listeners = launch.listeners.iter().map(|listener| Listener::new(listener.try_clone()?));
+            let listeners =
+                listeners.collect::<Result<_, _>>().map_err(ServeError::io("share a listener"))?;
+            let (poll, mailbox) = Core::poller().map_err(ServeError::io("make a poller"))?;
+            loops.join(index, Arc::clone(&mailbox));
+            let mut info = info.clone();
+            info.index = index as u32;
+            let ops = LoopWorker::new(info, Arc::clone(&reporter), Arc::clone(&pool), Arc::clone(&mailbox));
+            setups.push((listeners, Core::new(poll, mailbox, Arc::new(ops))));
+        }
+        // The loops have descriptors of their own; the sockets close when the last of them is dropped.
+        let Launch { listeners, control, .. } = launch;
+        drop(listeners);
+        control.on_stop(Waker::from(Arc::clone(&loops)));
+
+        thread::scope(|scope| {
+            let (progress, progressed) = mpsc::channel();
+            let mut orders = Vec::with_capacity(count);
+            for (index, (listeners, core)) in setups.into_iter().enumerate() {
+                let (order, ordered) = mpsc::channel();
+                let seat = Seat {
+                    factory,
+                    core,
+                    listeners,
+                    loops: Arc::clone(&loops),
+                    index,
+                    control: control.clone(),
+                    http: Arc::clone(&http),
+                    reporter: Arc::clone(&reporter),
+                    progress: progress.clone(),
+                    ordered,
+                };
+                let thread = thread::Builder::new().name(format!("varvel-loop-{index}"));
+                thread.spawn_scoped(scope, || seat.work()).map_err(ServeError::io("start a thread"))?;
+                orders.push(order);
+            }
+            drop(progress);
+
+            let mut built = Ok(());
+            for _ in 0..count {
+                match progressed.recv() {
+                    Ok(Progress::Built(result)) => built = built.and(result),
+                    _ => break,
+                }
+            }
+            if built.is_ok() {
+                control.announce_ready();
+                orders.iter().for_each(|order| drop(order.send(Order::Serve)));
+            }
+            let mut cut = 0;
+            if built.is_ok() {
+                for _ in 0..count {
+                    if let Ok(Progress::Drained(more)) = progressed.recv() {
+                        cut += more;
+                    }
+                }
+            }
+            // No call runs any more, but sync ones whose client has left; those are given the rest of the time.
+            let deadline = control.stop_deadline().unwrap_or_else(Instant::now);
+            if let Err(unfinished) = pool.shutdown(deadline) {
+                let message = format!("{} blocking jobs did not end before the deadline", unfinished.running);
+                reporter.report(&Report::new(Event::Log { level: Level::Warning, message: &message }));
+            }
+            orders.iter().for_each(|order| drop(order.send(Order::TearDown)));
+            built.map(|()| Served::new(cut))
+        })
+    }
+}
+
+/// What one loop's thread starts with.
+struct Seat<'a, F> {
+    factory: &'a F,
+    core: Core,
+    listeners: Vec<Listener>,
+    loops: Arc<Loops>,
+    index: usize,
+    control: varvel::Control,
+    http: Arc<varvel_http1::Config>,
+    reporter: Arc<dyn varvel::Reporter>,
+    progress: Sender<Progress>,
+    ordered: Receiver<Order>,
+}
+
+impl<F: AsyncAppFactory> Seat<'_, F> {
+    fn work(mut self) {
+        let app = match self.build() {
+            Ok(app) => app,
+            Err(error) => {
+                let _ = self.progress.send(Progress::Built(Err(error.into())));
+                return;
+            }
+        };
+        let _ = self.progress.send(Progress::Built(Ok(())));
+        let app = match self.ordered.recv() {
+            Ok(Order::Serve) => {
+                let (app, cut) = self.serve(app);
+                let _ = self.progress.send(Progress::Drained(cut));
+                let _ = self.ordered.recv();
+                app
+            }
+            // Another loop could not be built.
+            Ok(Order::TearDown) | Err(_) => Some(app),
+        };
+        if let Some(app) = app {
+            self.tear_down(app);
+        }
+    }
+
+    fn build(&mut self) -> Result<F::App, StartError> {
+        let worker = self.core.worker.clone();
+        let (core, factory) = (&mut self.core, self.factory);
+        match contained(&*self.reporter, Phase::Build, || core.run(factory.build(&worker), None)) {
+            Ok(Some(built)) => built,
+            Ok(None) => Err(StartError::new("the build was given up")),
+            Err(panic) => Err(StartError::new(format!("panic: {panic}"))),
+        }
+    }
+
+    fn serve(&mut self, app: F::App) -> (Option<F::App>, u64) {
+        let limits = self.core.worker.info().limits.clone();
+        let shared = Shared::new(
+            app,
+            self.factory.policy(),
+            Arc::clone(&self.reporter),
+            Arc::clone(&self.http),
+            &limits,
+            Instant::now(),
+        );
+        let listeners = std::mem::take(&mut self.listeners);
+        match EventLoop::new(&mut self.core, shared, &self.loops, self.index, &self.control, listeners) {
+            Ok(event_loop) => {
+                let (app, cut) = event_loop.serve();
+                (Some(app), cut)
+            }
+            Err(error) => {
+                let message = format!("event loop {} cannot watch its listeners: {error}", self.index);
+                self.reporter.report(&Report::new(Event::Log { level: Level::Error, message: &message }));
+                (None, 0)
+            }
+        }
+    }
+
+    fn tear_down(&mut self, app: F::App) {
+        let worker = self.core.worker.clone();
+        let until =
+            self.control.stop_deadline().unwrap_or_else(Instant::now).max(Instant::now()) + TEARDOWN_TIME;
+        let (core, factory) = (&mut self.core, self.factory);
+        let torn = contained(&*self.reporter, Phase::Teardown, || {
+            core.run(factory.teardown(app, &worker), Some(until))
+        });
+        let message = match torn {
+            Ok(Some(Ok(()))) | Err(_) => return,
+            Ok(Some(Err(error))) => format!("teardown failed: {error}"),
+            Ok(None) => "teardown did not end before the deadline".to_owned(),
+        };
+        self.reporter.report(&Report::new(Event::Log { level: Level::Error, message: &message }));
+    }
+}

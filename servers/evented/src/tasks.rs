@@ -1,0 +1,99 @@
+//! Spawned tasks: background work that is polled on the loop beside its connections (spec W2).
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Context, Wake, Waker},
+};
+
+use slab::Slab;
+use varvel::{BoxFuture, Event, Phase, Report, Worker};
+use varvel_server_kit::gateway::panic_message;
+
+use crate::mailbox::{Mailbox, Woken};
+
+pub(crate) struct Tasks {
+    tasks: Slab<Task>,
+    mailbox: Arc<Mailbox>,
+}
+
+struct Task {
+    future: BoxFuture,
+    woken: Arc<TaskWaker>,
+    waker: Waker,
+}
+
+struct TaskWaker {
+    index: usize,
+    mailbox: Arc<Mailbox>,
+    woken: AtomicBool,
+}
+
+impl Tasks {
+    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Self {
+        Self { tasks: Slab::new(), mailbox }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// Takes a task in and polls it for the first time.
+    pub(crate) fn start(&mut self, future: BoxFuture, worker: &Worker) {
+        let entry = self.tasks.vacant_entry();
+        let index = entry.key();
+        let woken =
+            Arc::new(TaskWaker { index, mailbox: Arc::clone(&self.mailbox), woken: AtomicBool::new(false) });
+        let waker = Waker::from(Arc::clone(&woken));
+        entry.insert(Task { future, woken, waker });
+        self.poll(index, worker);
+    }
+
+    /// Polls a task that was woken; one that has ended meanwhile is none any more.
+    pub(crate) fn poll(&mut self, index: usize, worker: &Worker) {
+        let Some(task) = self.tasks.get_mut(index) else { return };
+        task.woken.woken.store(false, SeqCst);
+        let mut cx = Context::from_waker(&task.waker);
+        let polled = catch_unwind(AssertUnwindSafe(|| task.future.as_mut().poll(&mut cx)));
+        if let Ok(std::task::Poll::Pending) = polled {
+            return;
+        }
+        if let Err(panic) = &polled {
+            report_panic(worker, Phase::Background, &**panic);
+        }
+        let task = self.tasks.remove(index);
+        drop_contained(worker, task.future);
+    }
+
+    /// Drops all tasks; how many there were.
+    pub(crate) fn drop_all(&mut self, worker: &Worker) {
+        for task in self.tasks.drain() {
+            drop_contained(worker, task.future);
+        }
+    }
+}
+
+fn drop_contained(worker: &Worker, future: BoxFuture) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(future))) {
+        report_panic(worker, Phase::Drop, &*panic);
+    }
+}
+
+fn report_panic(worker: &Worker, during: Phase, panic: &(dyn std::any::Any + Send)) {
+    worker.report(&Report::new(Event::Panicked { during, message: panic_message(panic) }));
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.woken.swap(true, SeqCst) {
+            self.mailbox.post(|letters| letters.woken.push(Woken::Task(self.index)));
+        }
+    }
+}

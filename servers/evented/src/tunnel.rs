@@ -1,0 +1,266 @@
+//! A connection that was taken over by the application.
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use bytes::{Buf, Bytes};
+use http::{Method, StatusCode};
+use varvel::{
+    AsyncTunnel, BoxFuture, Event, Exchange as _, Finish, Outcome, Phase, PollIo, Report, RequestId,
+};
+use varvel_server_kit::{
+    gateway::panic_message,
+    outbox::{Outbox, Progress, WriteError},
+    transport::{Discarded, Transport},
+};
+
+use crate::handle::Handle;
+
+/// How much a client may still send after the continuation has returned before it is cut off, in bytes.
+const LINGER_BYTES_MAX: u64 = 1024 * 1024;
+
+pub(crate) struct Tunnel {
+    wire: Arc<Wire>,
+    handle: Arc<Handle>,
+    waker: Waker,
+    /// `None` once the continuation has returned, and the client is given time to take what was written.
+    run: Option<BoxFuture>,
+    linger_budget: u64,
+    linger_until: Option<Instant>,
+    origin: Origin,
+}
+
+/// The request that became a tunnel.
+pub(crate) struct Origin {
+    pub(crate) number: u64,
+    pub(crate) method: Method,
+    pub(crate) target: Bytes,
+    /// That of the head which accepted it.
+    pub(crate) status: StatusCode,
+}
+
+/// The connection, shared between the loop and the continuation's [`TunnelIo`].
+struct Wire {
+    transport: Transport,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The head of the answer, as long as the client has not taken it.
+    head: Outbox,
+    /// What followed the request: the first that the tunnel reads (spec U4).
+    first: Bytes,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+/// What the loop is to do with a tunnel that was driven.
+pub(crate) enum TunnelFate {
+    Wait,
+    Close,
+    Reset,
+}
+
+impl Tunnel {
+    pub(crate) fn new(
+        tunnel: AsyncTunnel,
+        transport: Transport,
+        handle: Arc<Handle>,
+        first: Bytes,
+        head: Outbox,
+        origin: Origin,
+    ) -> Self {
+        let state = State { head, first, reader: None, writer: None };
+        let wire = Arc::new(Wire { transport, state: Mutex::new(state) });
+        let run = tunnel.run(TunnelIo(Arc::clone(&wire)));
+        let waker = Waker::from(Arc::clone(&handle));
+        Self {
+            wire,
+            handle,
+            waker,
+            run: Some(run),
+            linger_budget: LINGER_BYTES_MAX,
+            linger_until: None,
+            origin,
+        }
+    }
+
+    /// Notes what the poller has seen.
+    pub(crate) fn ready(&self, event: &mio::event::Event) {
+        let over = event.is_error() || event.is_write_closed();
+        let mut state = self.wire.lock();
+        let reader = state.reader.take_if(|_| over || event.is_readable() || event.is_read_closed());
+        let writer = state.writer.take_if(|_| over || event.is_writable());
+        drop(state);
+        // The tunnel itself is driven right after this; parts of it may have wakers of their own.
+        for waker in reader.into_iter().chain(writer) {
+            if !waker.will_wake(&self.waker) {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Until when a client may take its time after the end.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.linger_until
+    }
+
+    pub(crate) fn drive(&mut self, now: Instant, linger: Duration, scratch: &mut [u8]) -> TunnelFate {
+        self.handle.driven();
+        let Some(run) = &mut self.run else { return self.linger(now, scratch) };
+        let mut cx = Context::from_waker(&self.waker);
+        match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(&mut cx))) {
+            Ok(Poll::Pending) => {
+                // If that fails, the continuation learns of it by its next read or write.
+                let _ = self.wire.lock().flush_head(&self.wire.transport);
+                TunnelFate::Wait
+            }
+            Ok(Poll::Ready(())) => {
+                self.end(Outcome::Completed);
+                let sent = self.wire.lock().flush_head(&self.wire.transport);
+                if sent.is_err() || self.wire.transport.shutdown_write().is_err() {
+                    return TunnelFate::Close;
+                }
+                self.linger_until = now.checked_add(linger);
+                self.linger(now, scratch)
+            }
+            Err(panic) => {
+                self.report(Event::Panicked { during: Phase::Tunnel, message: panic_message(&*panic) });
+                self.end(Outcome::Failed);
+                TunnelFate::Reset
+            }
+        }
+    }
+
+    /// Lets the client read what was written before its unread bytes could make the kernel reset the connection (spec U6).
+    fn linger(&mut self, now: Instant, scratch: &mut [u8]) -> TunnelFate {
+        if self.linger_until.is_none_or(|until| until <= now) {
+            return TunnelFate::Close;
+        }
+        match self.wire.transport.discard(scratch, &mut self.linger_budget) {
+            Discarded::Pending => TunnelFate::Wait,
+            Discarded::Finished | Discarded::TooMuch => TunnelFate::Close,
+        }
+    }
+
+    /// Drops the continuation at the drain's deadline (spec U8); whether it was still running.
+    pub(crate) fn cut(&mut self) -> bool {
+        let running = self.run.is_some();
+        self.end(Outcome::Stopped);
+        running
+    }
+
+    /// Resets the connection, if the continuation has not kept a part of it.
+    pub(crate) fn reset(self) {
+        drop(self.run);
+        if let Some(wire) = Arc::into_inner(self.wire) {
+            wire.transport.reset();
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        let Some(run) = self.run.take() else { return };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(run))) {
+            self.report(Event::Panicked { during: Phase::Drop, message: panic_message(&*panic) });
+        }
+        let finish = Finish::new(outcome, Some(self.origin.status), 0);
+        self.handle.exchanges.end(finish, |event| self.report(event));
+    }
+
+    fn report(&self, event: Event<'_>) {
+        let Origin { number, method, target, .. } = &self.origin;
+        let request = RequestId::new(self.handle.id(), *number, Some(method), target);
+        self.handle.worker().report(&Report::of(request, event));
+    }
+}
+
+impl Wire {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether the head is out.
+    fn flush_head(&mut self, transport: &Transport) -> io::Result<bool> {
+        match self.head.write_to(transport) {
+            Ok(progress) => Ok(progress == Progress::Drained),
+            Err(WriteError::Transport(error) | WriteError::File(error)) => Err(error),
+            Err(WriteError::FileShort { .. }) => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    /// Like [`flush_head`](Self::flush_head), with the writer woken when it can go on.
+    fn poll_head(&mut self, transport: &Transport, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        match self.flush_head(transport) {
+            Ok(true) => Poll::Ready(Ok(())),
+            Ok(false) => {
+                self.writer = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+/// The application's end of a tunnel.
+struct TunnelIo(Arc<Wire>);
+
+impl PollIo for TunnelIo {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut state = self.0.lock();
+        if !state.first.is_empty() {
+            let taken = buffer.len().min(state.first.len());
+            state.first.copy_to_slice(&mut buffer[..taken]);
+            return Poll::Ready(Ok(taken));
+        }
+        match self.0.transport.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                state.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            result => Poll::Ready(result),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut state = self.0.lock();
+        match state.poll_head(&self.0.transport, cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => return Poll::Pending,
+        }
+        match self.0.transport.write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                state.writer = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            result => Poll::Ready(result),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.lock().poll_head(&self.0.transport, cx)
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.0.lock().poll_head(&self.0.transport, cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(self.0.transport.shutdown_write()),
+            other => other,
+        }
+    }
+}
+
+/// Dropping the connection closes it, though the continuation may go on.
+impl Drop for TunnelIo {
+    fn drop(&mut self) {
+        if let Ok(true) = self.0.lock().flush_head(&self.0.transport) {
+            let _ = self.0.transport.shutdown_write();
+        }
+    }
+}

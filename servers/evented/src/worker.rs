@@ -1,0 +1,145 @@
+//! The worker that a loop is to its application.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use varvel::{BoxFuture, Job, Report, Reporter, TimerId, WorkerInfo, WorkerOps};
+use varvel_server_kit::{timer_queue::TimerQueue, worker_pool::WorkerPool};
+
+use crate::mailbox::Mailbox;
+
+pub(crate) struct LoopWorker {
+    info: WorkerInfo,
+    reporter: Arc<dyn Reporter>,
+    pool: Arc<WorkerPool>,
+    mailbox: Arc<Mailbox>,
+    timers: Mutex<TimerQueue<Waker>>,
+    stopping: AtomicBool,
+    /// Who waits for the stop.
+    waiting: Mutex<Vec<Waker>>,
+    /// The loop has ended; it takes no more tasks.
+    ended: AtomicBool,
+}
+
+impl LoopWorker {
+    pub(crate) fn new(
+        info: WorkerInfo,
+        reporter: Arc<dyn Reporter>,
+        pool: Arc<WorkerPool>,
+        mailbox: Arc<Mailbox>,
+    ) -> Self {
+        Self {
+            info,
+            reporter,
+            pool,
+            mailbox,
+            timers: Mutex::new(TimerQueue::new()),
+            stopping: AtomicBool::new(false),
+            waiting: Mutex::default(),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    /// Wakes whom a timer is due for, and says when the next one is.
+    pub(crate) fn fire_timers(&self, now: Instant) -> Option<Instant> {
+        loop {
+            let mut timers = lock(&self.timers);
+            let Some(due) = timers.pop_expired(now) else { return timers.next_deadline() };
+            // Not under the lock: a waker may do anything, such as set a timer.
+            drop(timers);
+            due.wake();
+        }
+    }
+
+    pub(crate) fn next_timer(&self) -> Option<Instant> {
+        lock(&self.timers).next_deadline()
+    }
+
+    /// Raises the stopping signal (spec L7).
+    pub(crate) fn stop(&self) {
+        let mut waiting = lock(&self.waiting);
+        self.stopping.store(true, SeqCst);
+        let waiting = std::mem::take(&mut *waiting);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Says that the loop runs no tasks any more.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, SeqCst);
+    }
+}
+
+impl WorkerOps for LoopWorker {
+    fn info(&self) -> &WorkerInfo {
+        &self.info
+    }
+
+    fn report(&self, report: &Report<'_>) {
+        self.reporter.report(report);
+    }
+
+    fn set_timer(&self, deadline: Instant, waker: &Waker) -> TimerId {
+        let mut timers = lock(&self.timers);
+        let is_next = timers.next_deadline().is_none_or(|next| deadline < next);
+        let key = timers.insert(deadline, waker.clone());
+        drop(timers);
+        if is_next {
+            // A loop that waits already would wait too long.
+            self.mailbox.ring();
+        }
+        key.into()
+    }
+
+    fn move_timer(&self, id: TimerId, waker: &Waker) -> bool {
+        let mut timers = lock(&self.timers);
+        match timers.value_mut(id.into()) {
+            Some(armed) => {
+                *armed = waker.clone();
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn cancel_timer(&self, id: TimerId) {
+        let cancelled = lock(&self.timers).cancel(id.into());
+        drop(cancelled);
+    }
+
+    fn offload(&self, job: Job) -> Result<(), Job> {
+        self.pool.submit(job)
+    }
+
+    fn spawn(&self, task: BoxFuture) -> Result<(), BoxFuture> {
+        if self.ended.load(SeqCst) {
+            return Err(task);
+        }
+        self.mailbox.post(|letters| letters.tasks.push(task));
+        Ok(())
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(SeqCst)
+    }
+
+    fn poll_stopping(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waiting = lock(&self.waiting);
+        if self.is_stopping() {
+            return Poll::Ready(());
+        }
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
