@@ -4,7 +4,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::Duration,
 };
@@ -56,7 +56,7 @@ pub struct Running {
     control: Control,
     recorder: Recorder,
     link: Arc<Link>,
-    ended: mpsc::Receiver<Ended>,
+    ended: Mutex<mpsc::Receiver<Ended>>,
     over: bool,
 }
 
@@ -95,7 +95,7 @@ impl Running {
             // Nobody listens if the check is over.
             let _ = end.send(result);
         })?;
-        Ok(Self { addresses, control, recorder, link, ended, over: false })
+        Ok(Self { addresses, control, recorder, link, ended: Mutex::new(ended), over: false })
     }
 
     /// Waits for readiness, within the limit; [`Control::wait_ready`] itself has none.
@@ -143,16 +143,16 @@ impl Running {
     /// # Errors
     /// If it does not return in time.
     pub fn ended(&mut self) -> Result<Ended, Failure> {
-        let ended = self.ended.recv_timeout(LIMIT);
-        let ended = ended.map_err(|_| Failure::new("the server returns", "it goes on"))?;
+        let ended = self.await_end(LIMIT);
+        let ended = ended.ok_or_else(|| Failure::new("the server returns", "it goes on"))?;
         self.over = true;
         self.settle()?;
         Ok(ended)
     }
 
-    /// Whether it has returned by now.
-    pub fn has_ended(&self) -> Option<Ended> {
-        self.ended.try_recv().ok()
+    /// How it ended, if it does within `limit`.
+    fn await_end(&self, limit: Duration) -> Option<Ended> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(limit).ok()
     }
 
     /// Waits until everything that happened in this process is recorded.
@@ -184,7 +184,7 @@ impl Drop for Running {
         self.link.open_all();
         if !self.over {
             // A server that does not stop has failed its checks; its thread is left behind.
-            let _ = self.ended.recv_timeout(LIMIT);
+            let _ = self.await_end(LIMIT);
         }
     }
 }

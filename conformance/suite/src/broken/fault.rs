@@ -7,63 +7,69 @@ pub enum Fault {
     /// Builds an application for every connection (S1).
     BuildPerConnection,
     /// Makes two calls for every request and answers with the second (S3).
-    CallTwice,
-    /// Answers two pipelined requests in the wrong order (S3).
-    AnswersSwapped,
+    CallsTwice,
     /// Forgets what was pipelined behind a request (S3).
-    PipelinedLost,
+    ForgetsPipelined,
     /// Calls the application for a request that it then refuses (S4).
-    CallDespiteRefusal,
+    CallsForRefused,
     /// Keeps a connection open after refusing a malformed request, and serves what follows (S4).
-    ServesBehindRefusal,
+    ServesAfterRefusal,
+    /// Answers every refusal with 400 (S4).
+    RefusesAllWith400,
     /// Delivers the method in upper case (S5).
-    MethodUppercased,
+    UppercasesMethod,
     /// Answers 501 to methods that it does not know (S5).
-    MethodUnknownRefused,
-    /// Resolves dot segments and repeated slashes (S6).
-    PathNormalised,
+    RefusesUnknownMethods,
+    /// Resolves dot segments (S6).
+    ResolvesDotSegments,
+    /// Makes one slash of several (S6).
+    MergesSlashes,
     /// Decodes percent-encoding (S6).
-    PathDecoded,
+    DecodesPath,
     /// Drops an empty query (S6).
-    EmptyQueryDropped,
+    DropsEmptyQuery,
     /// Cuts a fragment off instead of refusing the request (S6).
-    FragmentCutOff,
-    /// Gives path and query as the raw target of an absolute form (S7).
-    RawTargetRebuilt,
+    CutsFragment,
+    /// Gives the URI as the raw target (S7).
+    RawTargetIsUri,
     /// Takes the authority from Host even if the target has one (S8).
-    AuthorityFromHost,
+    AuthorityIsHost,
     /// Joins field lines of the same name with a comma (S9).
-    FieldsJoined,
+    MergesFields,
     /// Keeps the whitespace behind a value (S9).
-    ValueUntrimmed,
-    /// Refuses bytes above 0x7F in values (S9).
-    HighBytesRefused,
+    KeepsTrailingSpace,
+    /// Replaces bytes above 0x7F in values (S9).
+    MasksHighBytes,
     /// Delivers Transfer-Encoding (S10).
-    CodingDelivered,
-    /// Adds a field to each request (S10).
-    FieldAdded,
-    /// Drops Connection from requests (S10).
-    ConnectionFieldDropped,
+    DeliversTransferEncoding,
+    /// Replaces Host by the authority of the target (S10).
+    RewritesHost,
+    /// Does not deliver fields with an underscore in their names (S10).
+    WithholdsUnderscores,
+    /// Does not deliver Connection (S10).
+    WithholdsConnection,
     /// Does not tell the length of a body that has one (S11).
-    LengthUntold,
+    WithholdsLength,
     /// Says that a chunked body is of length 0 (S11).
-    ChunkedSaidEmpty,
+    ChunkedLengthZero,
     /// Takes the peer's address from X-Forwarded-For (S12).
-    ForwardedBelieved,
-    /// Says `concurrency: Some(1)` and lets calls overlap (S13).
-    ConcurrencyUnderstated,
+    TrustsForwardedFor,
+    /// Gives the addresses of the connection the wrong way round (S12).
+    SwapsAddresses,
+    /// Lets more calls overlap than it says (S13).
+    ExceedsConcurrency,
     /// Lets calls overlap although the policy is exclusive (S13).
-    ExclusiveIgnored,
+    IgnoresExclusive,
     /// Serves no other connection while one call runs (S14).
     OneCallAtATime,
-    /// Has no bound on heads (S15).
-    HeadUnbounded,
-    /// Dies of 70,000 fields: closes without an answer (S15).
-    ManyFieldsFatal,
-    /// Answers 400 to heads that are too large (S15).
-    LargeHeadMisnamed,
+    /// Has no bound on the bytes of a head (S15).
+    NoHeadLimit,
+    /// Has no bound on the request line (S15).
+    NoLineLimit,
+    /// Has no bound on the number of fields (S15).
+    NoFieldCountLimit,
     /// Accepts any number of connections (S16).
-    ConnectionsUnbounded,
+    NoConnectionLimit,
     /// Cuts running calls off as soon as it is stopped (S17).
     StopCutsCalls,
     /// Accepts connections while it is stopping (S17).
@@ -71,196 +77,204 @@ pub enum Fault {
     /// Leaves idle connections open while it is stopping (S17).
     StopLeavesIdle,
     /// Keeps a connection open after the exchange that ran when it was stopped (S17).
-    StopKeepsConnections,
+    KeepsAliveWhileStopping,
     /// Advertises other limits than it keeps (S18).
-    LimitsUntrue,
+    OverstatesLimits,
     /// Says that there are more workers than it has built (S18).
-    WorkersOverstated,
+    OverstatesWorkers,
     /// Delivers every request as HTTP/1.1 (S19).
-    VersionUntold,
+    SaysVersion11,
+    /// Takes HTTP/1.2 for 1.0 (S19).
+    TakesHigherMinorFor10,
     /// Takes requests without Host (S20).
-    HostMissingAccepted,
+    IgnoresMissingHost,
     /// Takes two Host lines (S20).
-    HostTwiceAccepted,
+    IgnoresSecondHost,
     /// Takes any value of Host (S20).
-    HostUnchecked,
+    IgnoresHostValue,
     /// Lets a handle of an earlier exchange write an interim head into a later one (S21).
-    StaleHandleActs,
+    StaleInterimIsSent,
+    /// Lets the body of an earlier exchange read what belongs to a later one (S21).
+    StaleBodyReads,
     /// Lets every byte renew the time for the head (S22).
-    HeadTimeRenewed,
-    /// Waits for ever for the rest of a head (S22).
-    HeadTimeUnbounded,
+    RenewsHeadTimeout,
     /// Keeps idle connections for ever (S22).
-    IdleTimeUnbounded,
+    NoIdleTimeout,
     /// Waits for ever for the rest of a request body (S22).
-    BodyTimeUnbounded,
+    NoBodyTimeout,
     /// Waits for ever for a client that does not read (S22).
-    WriteTimeUnbounded,
+    NoWriteTimeout,
 
     // H: HTTP.
     /// Sends the body in answer to HEAD (H1).
-    HeadWithBody,
-    /// Leaves out the framing fields in answer to HEAD (H1).
-    HeadWithoutFraming,
-    /// Polls or runs the body in answer to HEAD, and discards what comes (H1).
-    HeadPolls,
+    HeadSendsBody,
+    /// Says in answer to HEAD that the body is empty (H1).
+    HeadSaysEmpty,
+    /// Runs the body in answer to HEAD, and discards what comes (H1).
+    HeadRunsBody,
     /// Sends a body with 204 and 304 (H2).
-    BodilessWithBody,
+    BodilessStatusSendsBody,
     /// Sends Content-Length with 204 (H2).
-    NoContentWithLength,
-    /// Sends Transfer-Encoding with 304 (H2).
-    NotModifiedChunked,
-    /// Polls or runs the body of a 204, and discards what comes (H2).
-    BodilessPolls,
+    LengthWithNoContent,
+    /// Runs the body of a 204, and discards what comes (H2).
+    BodilessStatusRunsBody,
     /// Sends chunks to HTTP/1.0 (H3).
-    ChunkedToOld,
+    ChunkedOn10,
     /// Sends bodies of known length in chunks (H3).
-    KnownLengthChunked,
+    ChunksEverything,
     /// Sends no framing field with an empty body (H3).
-    EmptyUnframed,
+    EmptyWithoutLength,
     /// Sends what exceeds the declared length (H4).
-    ExcessSent,
+    SendsExcess,
     /// Ends an answer that is too short as if it were complete, and keeps the connection open (H4).
-    ShortageHidden,
-    /// Does not report a wrong length (H4).
-    WrongLengthUnreported,
+    ShortAnswerKeepsConnection,
+    /// Does not report what it cuts (H4).
+    CutsSilently,
+    /// Does not report an answer that is too short (H4).
+    ShortGoesUnreported,
     /// Sends a Content-Length that is no number as it was given (H4).
-    BadLengthSent,
+    SendsOddLength,
     /// Sends the application's connection fields (H5).
-    ConnectionFieldsSent,
+    SendsConnectionFields,
     /// Removes them without a report (H5).
-    ConnectionFieldsUnreported,
+    RemovesSilently,
     /// Adds no Date (H6).
-    DateMissing,
-    /// Adds a Date beside the application's (H6).
-    DateDoubled,
-    /// Keeps a connection open although the client said `close` (H7).
-    CloseIgnored,
-    /// Knows `close` only if it is all of one Connection field, in lower case (H7).
-    CloseComparedWhole,
-    /// Serves what is pipelined behind a request with `close` (H7).
-    ServesBehindClose,
+    NoDate,
+    /// Replaces the application's Date (H6).
+    ReplacesDate,
+    /// Ignores that the client said `close` (H7).
+    IgnoresClose,
+    /// Compares the options of Connection with regard to case (H7).
+    OptionsAreCaseSensitive,
+    /// Knows only the first option of Connection (H7).
+    ReadsFirstOptionOnly,
     /// Closes without having said so (H7).
-    CloseUnsaid,
+    ClosesUnannounced,
+    /// Closes after every answer (H7).
+    NeverKeepsAlive,
     /// Keeps HTTP/1.0 connections open that did not ask for it (H7).
-    OldKeptAlive,
+    Keeps10Alive,
     /// Keeps HTTP/1.0 connections open without saying so (H7).
-    KeepAliveUnsaid,
-    /// Ignores that the application asks for `close` (H7).
-    ApplicationCloseIgnored,
+    Keeps10AliveSilently,
     /// Takes Content-Length beside Transfer-Encoding (H8).
-    LengthBesideCoding,
-    /// Takes the first of several Content-Length, and of a list (H8).
-    LengthRepeated,
-    /// Takes lengths with signs, spaces, prefixes and overflow (H8).
-    LengthLenient,
-    /// Takes any Transfer-Encoding in which `chunked` occurs, and on HTTP/1.0 too (H8).
-    CodingLenient,
-    /// Takes folded field lines and whitespace ahead of colons (H8).
-    FoldsAccepted,
-    /// Takes chunk sizes with signs and prefixes, and any chunk end (H8).
-    ChunkLenient,
+    TakesBothFramings,
+    /// Takes equal Content-Length more than once (H8).
+    TakesEqualLengths,
+    /// Takes the last of several Content-Length (H8).
+    TakesLastLength,
+    /// Takes a length with a sign (H8).
+    TakesSignedLength,
+    /// Takes a length that overflows for what is left of it (H8).
+    WrapsLength,
+    /// Takes `chunked` more than once (H8).
+    TakesChunkedTwice,
+    /// Takes Transfer-Encoding on HTTP/1.0 (H8).
+    TakesChunksOn10,
+    /// Ignores a Transfer-Encoding that does not end in `chunked` (H8).
+    IgnoresOddTransferEncoding,
+    /// Takes folded field lines (H8).
+    TakesFolding,
+    /// Takes whitespace ahead of a colon (H8).
+    TakesSpaceBeforeColon,
     /// Sends 100 as soon as the head is read (H9).
-    ContinueEager,
+    ContinuesBeforePull,
     /// Never sends 100 (H9).
-    ContinueNever,
+    NeverContinues,
     /// Sends 100 to HTTP/1.0 too (H9).
-    ContinueToOld,
-    /// Sends 100 although the body has arrived (H9).
-    ContinueSuperfluous,
+    ContinuesOn10,
+    /// Sends 100 after the final head (H9).
+    ContinuesAfterHead,
     /// Waits for the body that the client withholds (H10).
-    ExpectedBodyAwaited,
-    /// Does not say that it closes then (H10).
-    ExpectedCloseUnsaid,
+    WaitsForUnsentBody,
     /// Ignores a 100 that the application sends (H11).
-    ContinueOnDemandIgnored,
+    IgnoresForcedContinue,
     /// Sends a second 100 at the pull after it (H11).
-    ContinueTwice,
+    ContinuesTwice,
     /// Keeps interim heads back until the final one (H12).
-    InterimWithheld,
+    HoldsInterimBack,
+    /// Does not send interim heads (H12).
+    SwallowsInterim,
     /// Sends interim heads to HTTP/1.0 (H12).
-    InterimToOld,
+    InterimTo10,
     /// Says that an interim head was sent when it was too late (H12).
-    InterimTooLateUntold,
-    /// Drops the fields of interim heads (H12).
-    InterimWithoutFields,
+    AcceptsLateInterim,
     /// Takes unread bytes of a request body for the next request (H13).
-    UnreadParsed,
-    /// Reads and discards any amount of unread body (H13).
-    UnreadUnbounded,
+    UnreadBodyIsNextRequest,
     /// Changes the bytes of an answer (H14).
-    ContentAltered,
-    /// Adds Content-Encoding to an answer whose client accepts gzip (H14).
-    CodingAdded,
+    AltersContent,
     /// Joins equal fields of an answer into one (H15).
-    AnswerFieldsJoined,
-    /// Drops fields of an answer with bytes above 0x7F (H15).
-    AnswerHighBytesDropped,
+    MergesAnswerFields,
+    /// Replaces bytes above 0x7F in fields of an answer (H15).
+    MasksAnswerBytes,
     /// Takes LF alone for a line end (H16).
-    BareLfAccepted,
-    /// Takes CR and NUL inside values (H16).
-    BareCrAccepted,
+    TakesBareLf,
+    /// Takes CR inside a line (H16).
+    TakesBareCr,
+    /// Takes NUL inside a line (H16).
+    SkipsNul,
     /// Refuses an empty line ahead of a request line (H16).
-    LeadingLineRefused,
-    /// Takes field names that are no tokens, and lines without a colon (H17).
-    FieldNamesUnchecked,
-    /// Takes control characters in values (H17).
-    ValuesUnchecked,
+    RefusesLeadingEmptyLine,
+    /// Skips field lines whose names are no tokens (H17).
+    SkipsBadNames,
+    /// Skips lines without a colon (H17).
+    SkipsLinesWithoutColon,
+    /// Replaces control characters in values (H17).
+    ReplacesControls,
     /// Skips lines that begin with whitespace ahead of the first field (H17).
-    LeadingSpaceSkipped,
+    SkipsSpaceBeforeFields,
     /// Serves any version as HTTP/1.1 (H18).
-    VersionUnchecked,
+    TakesAnyVersion,
     /// Answers 400 where it is 505 (H18).
-    ForeignVersionMisnamed,
+    ForeignVersionIs400,
     /// Ignores unknown expectations (H19).
-    ExpectationIgnored,
+    IgnoresExpectations,
     /// Compares expectations with regard to case (H19).
-    ExpectationCaseSensitive,
+    ExpectIsCaseSensitive,
     /// Answers 400 where it is 501 (H20).
-    UnknownCodingMisnamed,
+    InnerCodingIs400,
     /// Ignores unknown codings ahead of `chunked` (H20).
-    UnknownCodingIgnored,
+    IgnoresInnerCodings,
     /// Sends statuses that cannot be final (H21).
-    OddStatusSent,
+    SendsAnyStatus,
     /// Replaces them without a report (H21).
-    OddStatusUnreported,
+    CorrectsStatusSilently,
 
     // L: start and stop.
     /// Serves although the build failed, with 500 for every request (L1).
-    StartFailureServes,
+    ServesWithoutApplication,
     /// Returns without an error after a build that failed (L1).
-    StartFailureHidden,
+    HidesFailedStart,
     /// Leaves applications without teardown if a later build failed (L1).
-    StartFailureLeaks,
+    FailedStartLeaks,
     /// Never calls teardown (L5).
-    TeardownSkipped,
+    SkipsTeardown,
     /// Calls teardown while bodies still run (L5).
-    TeardownEarly,
+    TearsDownEarly,
     /// Does not report an error of teardown (L5).
-    TeardownErrorUnreported,
+    TeardownErrorIsLost,
     /// Announces readiness before the build (L6).
-    ReadyEarly,
+    ReadyBeforeBuild,
     /// Resets connections that come before it is ready (L6).
-    EarlyClientsReset,
+    ResetsEarlyClients,
     /// Does not raise the stopping signal (L7).
-    StoppingUntold,
+    StopsUnannounced,
     /// Waits for calls beyond the deadline (L8).
-    DeadlineIgnored,
-    /// Tells hooks of exchanges cut by the deadline that they were completed (L8).
-    CutUntold,
-    /// Ends a body cut by the deadline as if it were complete (L8).
-    CutLooksComplete,
+    IgnoresDeadline,
+    /// Runs no hooks of exchanges that the deadline cut off (L8).
+    NoHookAtDeadline,
+    /// Ends a body cut off by the deadline as if it were complete (L8).
+    CutAnswerLooksComplete,
     /// Serves only the first listener (L10).
-    SecondListenerIgnored,
-    /// Returns before teardown (L11).
-    ReturnsEarly,
-    /// Keeps the listener open for ever (L11).
-    ListenerLeaked,
+    ServesFirstListenerOnly,
+    /// Returns before teardown is over (L11).
+    ReturnsBeforeTeardown,
+    /// Keeps the listener open when it returns (L11).
+    KeepsListener,
     /// Returns an error after an orderly stop (L11).
-    StopIsError,
+    StopIsAnError,
     /// Ignores a stop that comes before it is ready (L12).
-    EarlyStopIgnored,
+    IgnoresEarlyStop,
     /// Keeps the first deadline when it is stopped again (L12).
-    SecondStopIgnored,
-    // B, E, U, W, X: the rest.
+    IgnoresSecondStop,
+    // B, E, U, W, X: bodies, errors, tunnels, services, extensions.
 }

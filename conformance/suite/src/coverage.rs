@@ -1,0 +1,31 @@
+//! The clauses that no check of this suite is for, and why.
+
+use varvel_spec::{Clause, Group, ids};
+
+/// The chapters that oblige servers, in the order of the document. Those about applications and middleware are the
+/// lint's.
+pub const GROUPS: [Group; 8] = [
+    Group::Server,
+    Group::Http,
+    Group::Body,
+    Group::Lifespan,
+    Group::Upgrade,
+    Group::Error,
+    Group::Extension,
+    Group::Worker,
+];
+
+/// Clauses of these chapters without a check, each with the reason.
+pub const UNCHECKED: &[(&Clause, &str)] = &[
+    (ids::S2, "held by the types: a call borrows a value that build makes and teardown consumes"),
+    (ids::S23, "needs a client that speaks TLS"),
+    (ids::H22, "needs a client that speaks HTTP/2"),
+    (ids::L2, "needs a server that replaces workers"),
+    (ids::L3, "needs a server that forks"),
+    (ids::L9, "needs a server whose workers can die alone"),
+];
+
+/// Why there is no check for this clause, if there is none on purpose.
+pub fn unchecked(clause: &Clause) -> Option<&'static str> {
+    UNCHECKED.iter().find(|(other, _)| *other == clause).map(|(_, reason)| *reason)
+}

@@ -1,0 +1,125 @@
+//! What a run has found, clause by clause.
+
+use std::fmt;
+
+use varvel_spec::Clause;
+
+use crate::{
+    Check, Outcome, Skip, Suite,
+    coverage::{GROUPS, unchecked},
+};
+
+/// The outcomes of a run against one server.
+#[derive(Debug)]
+pub(crate) struct Report<'r> {
+    pub(crate) suite: &'r Suite,
+    pub(crate) results: &'r [(&'static Check, Outcome)],
+}
+
+/// How a check counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    Passed,
+    Failed,
+    /// A breach of a SHOULD.
+    Advised,
+    Skipped,
+    DoesNotApply,
+}
+
+impl Report<'_> {
+    fn mark(&self, check: &Check, outcome: &Outcome) -> Mark {
+        match outcome {
+            Outcome::Passed => Mark::Passed,
+            Outcome::DoesNotApply(_) => Mark::DoesNotApply,
+            Outcome::Failed { .. } if self.suite.skip(check).is_some() => Mark::Skipped,
+            Outcome::Failed { .. } if !check.clause.level.is_required() => Mark::Advised,
+            Outcome::Failed { .. } => Mark::Failed,
+        }
+    }
+
+    fn count(&self, mark: Mark) -> usize {
+        self.results.iter().filter(|(check, outcome)| self.mark(check, outcome) == mark).count()
+    }
+
+    /// The subject's skips that are to be deleted: lines whose checks were all run and all passed, or that name no check.
+    /// `complete` says that no check was filtered out.
+    pub(crate) fn stale_skips(&self, complete: bool) -> Vec<Skip> {
+        let stale = |skip: &&Skip| {
+            let named = |check: &&'static Check| check.id() == skip.id || check.clause.id == skip.id;
+            let all = crate::checks().filter(named).count();
+            let run: Vec<_> = self.results.iter().filter(|(check, _)| named(check)).collect();
+            let passed = run.iter().filter(|(_, outcome)| *outcome == Outcome::Passed).count();
+            let failed = run.iter().any(|(_, outcome)| matches!(outcome, Outcome::Failed { .. }));
+            if all == 0 { complete } else { run.len() == all && passed > 0 && !failed }
+        };
+        self.suite.subject().skips().iter().filter(stale).copied().collect()
+    }
+
+    fn clause(&self, f: &mut fmt::Formatter<'_>, clause: &Clause) -> fmt::Result {
+        let mine: Vec<_> = self.results.iter().filter(|(check, _)| check.clause == clause).collect();
+        let count = |mark| mine.iter().filter(|(check, outcome)| self.mark(check, outcome) == mark).count();
+        let verdict = match (mine.len(), unchecked(clause)) {
+            (0, Some(reason)) => format!("not checked: {reason}"),
+            (0, None) => "not run".to_owned(),
+            _ if count(Mark::Failed) > 0 => format!("FAILED {} of {}", count(Mark::Failed), mine.len()),
+            _ if count(Mark::Skipped) > 0 => format!("skipped {} of {}", count(Mark::Skipped), mine.len()),
+            _ if count(Mark::Advised) > 0 => {
+                format!("advised against {} of {}", count(Mark::Advised), mine.len())
+            }
+            _ if count(Mark::Passed) > 0 => format!("passed {}", count(Mark::Passed)),
+            _ => "does not apply".to_owned(),
+        };
+        writeln!(f, "  {:<4} {:<42} {verdict}", clause.id, clause.title)?;
+        for (check, outcome) in mine {
+            let why = match (self.mark(check, outcome), outcome) {
+                (Mark::Passed, _) => continue,
+                (_, Outcome::DoesNotApply(reason)) => format!("does not apply: {reason}"),
+                (Mark::Skipped, _) => {
+                    format!("skipped: {}", self.suite.skip(check).map_or("", |skip| skip.reason))
+                }
+                (_, Outcome::Failed { failure, .. }) => format!("failed: {}", first_line(&failure.expected)),
+                (_, Outcome::Passed) => continue,
+            };
+            writeln!(f, "         {}: {why}", check.name)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "\n{}, specification {}.{}",
+            self.suite.subject().name(),
+            varvel_spec::VERSION.0,
+            varvel_spec::VERSION.1
+        )?;
+        for group in GROUPS {
+            writeln!(f, "\n{}. {}", group.letter(), group.title())?;
+            for clause in group.clauses() {
+                self.clause(f, clause)?;
+            }
+        }
+        writeln!(
+            f,
+            "\n{}: {} passed, {} failed, {} skipped, {} advised, {} do not apply",
+            self.suite.subject().name(),
+            self.count(Mark::Passed),
+            self.count(Mark::Failed),
+            self.count(Mark::Skipped),
+            self.count(Mark::Advised),
+            self.count(Mark::DoesNotApply),
+        )
+    }
+}
+
+/// A failure in full: the clause, what was expected and seen, and what went over the wire.
+pub(crate) fn explain(check: &Check, failure: &crate::Failure, transcript: &str) -> String {
+    format!("{}\n\n{failure}\n\n{transcript}", check.clause)
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}

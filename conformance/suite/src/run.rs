@@ -1,0 +1,130 @@
+//! The `main` of a test that runs the suite.
+
+use std::{
+    panic::{self, AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use crate::{
+    Check, Failure, Outcome, Subject, Suite, checks,
+    report::{Report, explain},
+};
+
+/// Makes the `main` of a test with `harness = false` that checks these [subjects](crate::Subject).
+///
+/// ```
+/// # use varvel::{Launch, ServeError, Served};
+/// # use varvel_conformance::{Probe, Subject, Tuning};
+/// struct Mine;
+///
+/// impl Subject for Mine {
+///     fn name(&self) -> String {
+///         "mine".to_owned()
+///     }
+///     fn serve(&self, probe: Probe, launch: Launch, tuning: &Tuning) -> Result<Served, ServeError> {
+///         # let _ = (probe, launch, tuning);
+///         # todo()
+///         // MyServer::new(settings(tuning)).serve(probe, launch)
+///     }
+/// }
+/// # fn todo() -> Result<Served, ServeError> { Ok(Served::new(0)) }
+/// # mod example {
+/// # use super::Mine;
+///
+/// varvel_conformance::conformance!(Mine);
+/// # }
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! conformance {
+    ($($subject:expr),+ $(,)?) => {
+        fn main() -> ::std::process::ExitCode {
+            $crate::run(::std::vec![$(::std::sync::Arc::new($subject)),+])
+        }
+    };
+}
+
+/// More than there are processors: checks mostly wait.
+const THREADS: usize = 8;
+
+/// What has become of the checks of one subject.
+type Results = Arc<Mutex<Vec<(&'static Check, Outcome)>>>;
+
+/// Runs all checks against each of these servers, as the arguments of the program say, which are those of `cargo test`,
+/// and prints a report for each.
+pub fn run(subjects: Vec<Arc<dyn Subject>>) -> ExitCode {
+    silence_planned_panics();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    // Several subjects in one run are told apart by the kind of their trials.
+    let runs: Vec<(Arc<Suite>, Results)> =
+        subjects.into_iter().map(|subject| (Arc::new(Suite::new(subject)), Results::default())).collect();
+    let several = runs.len() > 1;
+    let trials = runs.iter().flat_map(|(suite, results)| {
+        checks().map(move |check| {
+            let trial = trial(Arc::clone(suite), check, Arc::clone(results), several);
+            if several { trial.with_kind(suite.subject().name()) } else { trial }
+        })
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    // A runner that asks for one test by name shows its outcome itself.
+    if arguments.list || arguments.exact {
+        return conclusion.exit_code();
+    }
+
+    let mut stale = false;
+    for (suite, results) in &runs {
+        let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+        results.sort_by_key(|(check, _)| (check.clause, checks().position(|other| other.id() == check.id())));
+        let report = Report { suite, results: &results };
+        println!("{report}");
+        for skip in report.stale_skips(conclusion.num_filtered_out == 0) {
+            stale = true;
+            println!("error: {} passes; delete the skip of {:?} ({})", skip.id, skip.id, skip.reason);
+        }
+    }
+    if stale { ExitCode::FAILURE } else { conclusion.exit_code() }
+}
+
+fn trial(suite: Arc<Suite>, check: &'static Check, results: Results, several: bool) -> Trial {
+    let name = match several {
+        // The kind is not part of what filters look at.
+        true => format!("{}/{}", suite.subject().name(), check.id()),
+        false => check.id(),
+    };
+    Trial::ignorable_test(name, move || {
+        let outcome = catch_unwind(AssertUnwindSafe(|| suite.run(check)));
+        let outcome = outcome.unwrap_or_else(|_| Outcome::Failed {
+            failure: Failure::new("a check that comes to a verdict", "it panicked; the message is above"),
+            transcript: String::new(),
+        });
+        results.lock().unwrap_or_else(PoisonError::into_inner).push((check, outcome.clone()));
+        match (outcome, suite.skip(check)) {
+            (Outcome::Passed, _) => Ok(Completion::Completed),
+            (Outcome::DoesNotApply(reason), _) => Ok(Completion::ignored_with(reason)),
+            (Outcome::Failed { .. }, Some(skip)) => Ok(Completion::ignored_with(skip.reason)),
+            (Outcome::Failed { failure, .. }, None) if !check.clause.level.is_required() => {
+                Ok(Completion::ignored_with(format!("{} not met: {}", check.clause.level, failure.expected)))
+            }
+            (Outcome::Failed { failure, transcript }, None) => {
+                Err(Failed::from(explain(check, &failure, &transcript)))
+            }
+        }
+    })
+}
+
+/// Keeps the panics that the probe was told to make out of the output; all others are shown as before.
+fn silence_planned_panics() {
+    let show = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let payload = info.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or(payload.downcast_ref::<&str>().copied());
+        if !text.is_some_and(|text| text.starts_with("probe: planned")) {
+            show(info);
+        }
+    }));
+}
