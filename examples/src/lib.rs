@@ -1,1 +1,22 @@
-//! Programs that show and measure Varvel
+//! Programs that show, measure and examine Varvel. Each takes the whole command line of `varvel-serve`.
+//!
+//! | program | what it is for |
+//! |---|---|
+//! | [`gallery`] | seeing with a browser what servers and contract can do; what `cargo run` starts |
+//! | [`bench_target`] | being loaded: little but the server is measured |
+//! | [`probe`] | being examined: says what reached the application, and misbehaves on request |
+//!
+//! `hello.rs` and `hello_sync.rs`, in this folder, are the programs to start from.
+
+#![forbid(unsafe_code)]
+
+pub mod bench_target;
+pub mod gallery;
+pub mod probe;
+
+mod digest;
+mod query;
+mod wire_text;
+
+#[cfg(test)]
+mod testing;

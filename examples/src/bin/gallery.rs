@@ -1,0 +1,16 @@
+//! What servers and contract can do, for a browser: see [`varvel_examples::gallery`].
+
+use std::process::ExitCode;
+
+use varvel_examples::gallery::Gallery;
+use varvel_serve::Program;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    Program::new(Gallery::default())
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Shows in a browser what Varvel's servers and their contract can do")
+        .run()
+}

@@ -1,0 +1,213 @@
+"use strict";
+
+const out = (name) => document.querySelector(`[data-out="${name}"]`);
+const say = (name, text, mood = "") => {
+  const place = out(name);
+  place.textContent = text;
+  place.classList.remove("good", "bad");
+  if (mood) place.classList.add(mood);
+};
+const millis = (from) => Math.round(performance.now() - from);
+const size = (bytes) => {
+  const units = ["bytes", "KiB", "MiB", "GiB"];
+  let unit = 0;
+  for (; bytes >= 1024 && unit < units.length - 1; unit += 1) bytes /= 1024;
+  return `${unit ? bytes.toFixed(1) : bytes} ${units[unit]}`;
+};
+
+/* Each button runs the demonstration that it names, and is disabled as long as that lasts. */
+const demonstrations = {
+  async hello() {
+    const start = performance.now();
+    const text = await (await fetch("/hello")).text();
+    say("hello", `${text.trim()}\n${(performance.now() - start).toFixed(1)} ms`);
+  },
+
+  async stream() {
+    const pieces = out("stream");
+    pieces.replaceChildren(...Array.from({ length: 24 }, () => {
+      const piece = document.createElement("i");
+      piece.className = "due";
+      return piece;
+    }));
+    const start = performance.now();
+    const response = await fetch("/stream?n=24");
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let arrived = 0;
+    let reads = 0;
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      reads += 1;
+      for (const character of value) {
+        if (character === "\n") pieces.children[arrived++]?.classList.remove("due");
+      }
+      say("stream-note", `${arrived} pieces in ${reads} reads, ${millis(start)} ms`);
+    }
+  },
+
+  async crowd(button) {
+    const count = Number(button.dataset.count);
+    const bars = out("crowd");
+    bars.replaceChildren();
+    bars.classList.add("busy");
+    const start = performance.now();
+    const ticking = setInterval(() => say("crowd-note", `${count} requests wait: ${millis(start)} ms`), 50);
+    try {
+      const response = await fetch(`/crowd?n=${count}`, { method: "POST" });
+      if (!response.ok) throw new Error(await response.text());
+      const crowd = await response.json();
+      const longest = Math.max(...crowd.millis);
+      bars.replaceChildren(...crowd.millis.map((took) => {
+        const bar = document.createElement("i");
+        bar.style.height = `${(100 * took) / (longest * 1.15)}%`;
+        return bar;
+      }));
+      clearInterval(ticking);
+      const failed = crowd.failed ? `, ${crowd.failed} failed` : "";
+      say("crowd-note", `${crowd.millis.length} answers of one second each in ${crowd.total_millis} ms altogether` +
+        ` (the slowest ${longest} ms)${failed}`, crowd.failed ? "bad" : "");
+    } finally {
+      clearInterval(ticking);
+      bars.classList.remove("busy");
+    }
+  },
+
+  async request(button) {
+    const { method } = button.dataset;
+    const body = method === "PUT" ? "a body of twenty-six bytes" : undefined;
+    const response = await fetch("/request/a%2Fb//c?x=1&x=2&empty=", { method, body, headers: { "X-Said": "Hello" } });
+    const { request, headers } = await response.json();
+    const row = (name, value, kind) => {
+      const line = document.createElement("tr");
+      const head = Object.assign(document.createElement("th"), { textContent: name, className: kind });
+      const cell = Object.assign(document.createElement("td"), { textContent: value ?? "none" });
+      line.append(head, cell);
+      return line;
+    };
+    out("request").replaceChildren(
+      ...request.map(([name, value]) => row(name, value, "")),
+      ...headers.map(([name, value]) => row(name, value, "field")),
+    );
+  },
+
+  async wait() {
+    const form = document.querySelector('[data-form="letters"]');
+    const post = form.querySelector("[type=submit]");
+    form.dataset.name = `letter-${Math.random().toString(36).slice(2)}`;
+    post.disabled = false;
+    const start = performance.now();
+    const ticking = setInterval(() => say("letters", `waiting for a letter: ${millis(start)} ms`), 100);
+    try {
+      const response = await fetch(`/letters/${form.dataset.name}`);
+      const text = response.status === 200 ? `“${await response.text()}”` : "no letter came";
+      clearInterval(ticking);
+      say("letters", `${text}\nafter ${millis(start)} ms`, response.status === 200 ? "good" : "");
+    } finally {
+      clearInterval(ticking);
+      post.disabled = true;
+    }
+  },
+};
+
+for (const button of document.querySelectorAll("[data-run]")) {
+  const name = button.dataset.run;
+  const place = { crowd: "crowd-note", stream: "stream-note", wait: "letters" }[name] ?? name;
+  button.addEventListener("click", async () => {
+    const siblings = document.querySelectorAll(`[data-run="${name}"]`);
+    siblings.forEach((sibling) => { sibling.disabled = true; });
+    try {
+      await demonstrations[name](button);
+    } catch (error) {
+      say(place, `that went wrong: ${error.message}`, "bad");
+    } finally {
+      siblings.forEach((sibling) => { sibling.disabled = false; });
+    }
+  });
+}
+
+document.querySelector('[data-form="letters"]').addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const form = event.target;
+  await fetch(`/letters/${form.dataset.name}`, { method: "POST", body: form.elements.letter.value })
+    .catch((error) => say("letters", `that went wrong: ${error.message}`, "bad"));
+});
+
+/* The clock. EventSource comes back by itself; after a goodbye that is of no use until somebody starts the server. */
+function watch() {
+  const state = (text, mood) => {
+    const place = out("events-state");
+    place.textContent = text;
+    place.className = `status ${mood}`;
+  };
+  const events = new EventSource("/events");
+  events.addEventListener("open", () => state("live", "live"));
+  events.addEventListener("message", (event) => {
+    const tick = JSON.parse(event.data);
+    say("clock", new Date(tick.unix_millis).toLocaleTimeString([], { hour12: false }));
+    const watchers = tick.watchers === 1 ? "only you are" : `${tick.watchers} clients are`;
+    say("watchers", `line ${tick.line} from worker ${tick.worker}; ${watchers} watching`);
+  });
+  events.addEventListener("goodbye", () => state("the server said goodbye", "over"));
+  events.addEventListener("error", () => {
+    if (!out("events-state").textContent.includes("goodbye")) state("connection lost, trying again", "over");
+  });
+}
+
+/* Upload by XMLHttpRequest: fetch does not tell how much has been sent. */
+function upload(file) {
+  const bar = out("upload-progress");
+  const request = new XMLHttpRequest();
+  const start = performance.now();
+  bar.hidden = false;
+  bar.value = 0;
+  request.upload.addEventListener("progress", (event) => {
+    if (event.lengthComputable && event.total) bar.value = event.loaded / event.total;
+    say("upload", `${size(event.loaded)} of ${size(file.size)}`);
+  });
+  request.addEventListener("error", () => say("upload", "that went wrong: the connection broke", "bad"));
+  request.addEventListener("load", async () => {
+    bar.hidden = true;
+    if (request.status !== 200) return say("upload", `that went wrong: ${request.responseText}`, "bad");
+    const { bytes, sha256 } = JSON.parse(request.responseText);
+    const seconds = (performance.now() - start) / 1000;
+    const text = `${bytes.toLocaleString()} bytes, ${size(bytes / seconds)}/s\nsha-256 ${sha256}`;
+    say("upload", text);
+    if (file.size > 256 * 1024 * 1024 || !window.crypto?.subtle) return;
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));
+    const own = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    say("upload", `${text}\n${own === sha256 ? "the same as your browser computes" : "NOT what your browser computes"}`,
+      own === sha256 ? "good" : "bad");
+  });
+  request.open("POST", "/upload");
+  request.send(file);
+}
+
+const drop = document.querySelector('[data-drop="upload"]');
+document.querySelector('[data-file="upload"]').addEventListener("change", (event) => {
+  if (event.target.files[0]) upload(event.target.files[0]);
+  event.target.value = "";
+});
+for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
+  drop.addEventListener(kind, (event) => {
+    event.preventDefault();
+    drop.classList.toggle("over", kind === "dragenter" || kind === "dragover");
+    if (kind === "drop" && event.dataTransfer.files[0]) upload(event.dataTransfer.files[0]);
+  });
+}
+
+for (const place of document.querySelectorAll("[data-origin]")) place.textContent = location.origin;
+for (const place of document.querySelectorAll("[data-host]")) {
+  place.textContent = `${location.hostname} ${location.port || 80}`;
+}
+
+const uptime = document.getElementById("uptime");
+setInterval(() => {
+  const seconds = Math.max(0, Math.round(Date.now() / 1000 - Number(uptime.dataset.started)));
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
+  uptime.textContent = hours ? `${hours} h ${minutes} min` : minutes ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
+}, 1000);
+
+watch();
+document.querySelector('[data-run="hello"]').click();
+document.querySelector('[data-run="request"]').click();

@@ -1,0 +1,106 @@
+//! Answers that come piece by piece.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use serde_json::json;
+use varvel::{AsyncBody, Worker};
+
+use super::{
+    pause::{Woken, pause},
+    respond,
+};
+use crate::digest::digest;
+
+/// How many clients take part in something. All clones count the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Watchers(Arc<AtomicUsize>);
+
+/// One of them, until it is dropped with the body that it belongs to: a client that leaves is seen to leave.
+#[derive(Debug)]
+pub(super) struct Watching(Watchers);
+
+impl Watchers {
+    pub(super) fn join(&self) -> Watching {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Watching(self.clone())
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A clock: an event each second, until the client leaves or the server stops.
+pub(super) fn events(worker: &Worker, watching: Watching) -> Response<AsyncBody> {
+    let worker = worker.clone();
+    let body = AsyncBody::generate(|mut frames| async move {
+        let index = worker.info().index + 1;
+        let mut next = Instant::now();
+        for line in 1_u64.. {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let tick = json!({
+                "line": line,
+                "unix_millis": u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+                "watchers": watching.0.count(),
+                "worker": index,
+            });
+            frames.data(format!("data: {tick}\n\n")).await;
+            next += Duration::from_secs(1);
+            if pause(&worker, next).await == Woken::Stopping {
+                break;
+            }
+        }
+        frames.data("event: goodbye\ndata: the server stops\n\n").await;
+        Ok(())
+    });
+    respond::typed("text/event-stream", body)
+}
+
+/// Some lines, a tenth of a second apart.
+pub(super) fn lines(worker: &Worker, count: u64) -> Response<AsyncBody> {
+    let worker = worker.clone();
+    let body = AsyncBody::generate(move |mut frames| async move {
+        for line in 1..=count {
+            frames.data(format!("line {line} of {count}\n")).await;
+            let next = Instant::now() + Duration::from_millis(100);
+            if line < count && pause(&worker, next).await == Woken::Stopping {
+                frames.data("the server stops\n").await;
+                break;
+            }
+        }
+        Ok(())
+    });
+    respond::text(body)
+}
+
+/// A stream whose digest is only known at its end, and is sent there (spec B5).
+pub(super) fn with_trailers() -> Response<AsyncBody> {
+    const NAME: HeaderName = HeaderName::from_static("x-body-sha256");
+    const LINES: [&str; 3] =
+        ["The digest of these lines\n", "is known when they are over,\n", "and sent then.\n"];
+    let body = AsyncBody::generate(|mut frames| async move {
+        for line in LINES {
+            frames.data(line).await;
+        }
+        let digest = digest(AsyncBody::full(LINES.concat())).await?;
+        let value = HeaderValue::try_from(digest.sha256).map_err(varvel::BodyError::failed)?;
+        frames.trailers(HeaderMap::from_iter([(NAME, value)])).await;
+        Ok(())
+    });
+    let mut response = respond::text(body);
+    response.headers_mut().insert(header::TRAILER, HeaderValue::from(NAME));
+    response
+}
