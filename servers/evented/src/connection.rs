@@ -25,7 +25,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use varvel::{
     AppError, AsyncApp, AsyncAppResult, AsyncBody, AsyncTunnel, BodyErrorKind, BodyParts, Event, FailKind,
     Finish, Frame, OnDisconnect, Outcome, Phase as Running, Report, Reporter,
@@ -44,7 +44,7 @@ use varvel_server_kit::{
 };
 
 use crate::{
-    exchange::{Exchange, Stage},
+    exchange::{AnswerHead, Exchange, Stage},
     handle::Handle,
     request_body::Incoming,
     tunnel::{Origin, Tunnel},
@@ -582,14 +582,14 @@ impl<F: Future<Output = AsyncAppResult>> Connection<F> {
             Ok(response) => response,
             Err(error) => return self.answer_failure(exchange, &error, shared),
         };
-        let (mut head, body) = response.into_parts();
+        let (head, body) = response.into_parts();
         if exchange.discarding {
             return self.discard_answer(exchange, body);
         }
-        self.close_interims(shared);
         let exact_len = body.exact_len();
         let parts = match body.into_parts() {
             BodyParts::Tunnel(tunnel) => {
+                self.close_interims(shared);
                 let date = shared.date.as_bytes();
                 let out = self.outbox.text_mut();
                 return match self.http.accept_upgrade(&head.headers, date, out) {
@@ -612,36 +612,31 @@ impl<F: Future<Output = AsyncAppResult>> Connection<F> {
             parts => parts,
         };
         let length = exact_len.map_or(BodyLength::Unknown, BodyLength::Known);
-        let id = exchange.id(self.handle.id(), self.number);
-        let sent = response::send_head(
-            &mut self.http,
-            head.status,
-            &head.headers,
-            length,
-            shared.date.as_bytes(),
-            self.outbox.text_mut(),
-            |event| report(shared, id, event),
-        );
-        head.headers.clear();
-        shared.spare_headers = head.headers;
-        let framing = match sent {
-            Sent::Head(sent) => {
-                exchange.status = Some(head.status);
-                sent.framing
-            }
-            Sent::Replaced(_) => {
-                exchange.status = Some(StatusCode::INTERNAL_SERVER_ERROR);
-                exchange.bytes = ErrorResponse::INTERNAL.text.len() as u64;
-                return self.dropping(exchange, parts, shared, Next::Done);
-            }
-            Sent::Nothing => return Next::Over(Outcome::Failed, Some(Fate::Close)),
+        let status = head.status;
+        let head = AnswerHead { status, headers: head.headers, length };
+        if let BodyParts::Stream(body) = parts {
+            exchange.body = Some(body);
+            exchange.stage = Stage::Streaming;
+            exchange.head = Some(head);
+            // A client that waits for 100 gets it ahead of the head, if the answer's body is what pulls the request's.
+            let bodiless = exchange.method == Method::HEAD
+                || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+            return if self.http.awaits_continue() && !bodiless {
+                Next::Go
+            } else {
+                self.send_head_of_stream(exchange, shared)
+            };
+        }
+        let framing = match self.send_head(exchange, head, shared) {
+            Ok(framing) => framing,
+            Err(next) => return self.dropping(exchange, parts, shared, next),
         };
         if framing == ResponseFraming::None {
             // HEAD, 204, 304: the body is dropped without having been polled (spec H1, H2).
             let _ = self.http.send_end(None, self.outbox.text_mut());
-            return self.dropping(exchange, parts, shared, Next::Done);
+            let next = self.written_or_done(exchange);
+            return self.dropping(exchange, parts, shared, next);
         }
-        exchange.until_close = framing == ResponseFraming::UntilClose;
         match parts {
             BodyParts::Empty => self.end_answer(exchange, None, shared),
             BodyParts::Full(data) => {
@@ -650,16 +645,12 @@ impl<F: Future<Output = AsyncAppResult>> Connection<F> {
             }
             BodyParts::File(region) => {
                 let frame = self.http.send_data(region.len, self.outbox.text_mut());
+                self.check_excess(frame.excess, exchange, shared);
                 self.outbox.push_file(region.file, region.offset, frame.take);
                 self.outbox.push_text(frame.suffix);
                 exchange.bytes = frame.take;
                 exchange.has_file = true;
                 self.end_answer(exchange, None, shared)
-            }
-            BodyParts::Stream(body) => {
-                exchange.body = Some(body);
-                exchange.stage = Stage::Streaming;
-                Next::Go
             }
             _ => {
                 let detail = "the answer's body is of a kind that this server does not know";
@@ -669,6 +660,66 @@ impl<F: Future<Output = AsyncAppResult>> Connection<F> {
                     Event::Contract { clause: "X2", detail },
                 );
                 self.break_off(exchange, Outcome::Failed, shared)
+            }
+        }
+    }
+
+    /// Writes the head of an answer; if it is none, what is to be done instead.
+    fn send_head<A>(
+        &mut self,
+        exchange: &mut Exchange<F>,
+        mut head: AnswerHead,
+        shared: &mut Shared<A>,
+    ) -> Result<ResponseFraming, Next>
+    where
+        A: AsyncApp<Future = F>,
+    {
+        self.close_interims(shared);
+        let id = exchange.id(self.handle.id(), self.number);
+        let sent = response::send_head(
+            &mut self.http,
+            head.status,
+            &head.headers,
+            head.length,
+            shared.date.as_bytes(),
+            self.outbox.text_mut(),
+            |event| report(shared, id, event),
+        );
+        head.headers.clear();
+        shared.spare_headers = head.headers;
+        match sent {
+            Sent::Head(sent) => {
+                exchange.status = Some(head.status);
+                exchange.until_close = sent.framing == ResponseFraming::UntilClose;
+                exchange.length_reported = sent.length_mismatch.is_some();
+                Ok(sent.framing)
+            }
+            Sent::Replaced(sent) => {
+                exchange.status = Some(StatusCode::INTERNAL_SERVER_ERROR);
+                if sent.framing != ResponseFraming::None {
+                    exchange.bytes = ErrorResponse::INTERNAL.text.len() as u64;
+                }
+                Err(self.written_or_done(exchange))
+            }
+            Sent::Nothing => Err(Next::Over(Outcome::Failed, Some(Fate::Close))),
+        }
+    }
+
+    /// Writes the head that a streaming answer still holds back.
+    fn send_head_of_stream<A>(&mut self, exchange: &mut Exchange<F>, shared: &mut Shared<A>) -> Next
+    where
+        A: AsyncApp<Future = F>,
+    {
+        let Some(head) = exchange.head.take() else { return Next::Go };
+        match self.send_head(exchange, head, shared) {
+            Ok(ResponseFraming::None) => {
+                self.drop_body(exchange, shared);
+                self.end_answer(exchange, None, shared)
+            }
+            Ok(_) => Next::Go,
+            Err(next) => {
+                self.drop_body(exchange, shared);
+                next
             }
         }
     }
@@ -761,6 +812,12 @@ impl<F: Future<Output = AsyncAppResult>> Connection<F> {
         if let Some(incoming) = &exchange.incoming {
             incoming.set_polled(false);
         }
+        if exchange.head.is_some() && matches!(polled, Ok(Poll::Ready(None | Some(Ok(_))))) {
+            match self.send_head_of_stream(exchange, shared) {
+                Next::Go => {}
+                next => return next,
+            }
+        }
         match polled {
             Ok(Poll::Ready(Some(Ok(_)))) if exchange.discarding => Next::Go,
             Ok(Poll::Ready(Some(Ok(Frame::Data(data))))) => {
@@ -780,6 +837,10 @@ impl<F: Future<Output = AsyncAppResult>> Connection<F> {
                 }
                 self.end_answer(exchange, None, shared)
             }
+            Ok(Poll::Ready(Some(Err(error)))) if exchange.head.take().is_some() => {
+                self.drop_body(exchange, shared);
+                self.answer_failure(exchange, &AppError::from(error), shared)
+            }
             Ok(Poll::Ready(Some(Err(error)))) => {
                 let gone = exchange.discarding || error.kind() == BodyErrorKind::Disconnected;
                 if !gone {
@@ -790,6 +851,10 @@ impl<F: Future<Output = AsyncAppResult>> Connection<F> {
             }
             Err(panic) => {
                 report_panic(shared, exchange.id(self.handle.id(), self.number), Running::Body, &*panic);
+                if exchange.head.take().is_some() {
+                    self.drop_body(exchange, shared);
+                    return self.respond_error(exchange, &ErrorResponse::INTERNAL, shared);
+                }
                 self.break_off(exchange, Outcome::Failed, shared)
             }
             Ok(Poll::Pending) => {
@@ -798,6 +863,10 @@ impl<F: Future<Output = AsyncAppResult>> Connection<F> {
                 }
                 if let Some(next) = self.check_client(exchange, shared) {
                     return next;
+                }
+                match self.send_head_of_stream(exchange, shared) {
+                    Next::Go => {}
+                    next => return next,
                 }
                 // What was accepted must not wait for the next frame (spec B9).
                 match self.flush(shared) {
@@ -831,6 +900,18 @@ impl<F: Future<Output = AsyncAppResult>> Connection<F> {
         self.outbox.push_text(frame.suffix);
     }
 
+    /// Reports a body that is longer than declared, once.
+    fn check_excess<A: AsyncApp>(&self, excess: bool, exchange: &mut Exchange<F>, shared: &Shared<A>) {
+        if excess && !std::mem::replace(&mut exchange.length_reported, true) {
+            let detail = "the answer's body is longer than its content-length; it was cut";
+            report(
+                shared,
+                exchange.id(self.handle.id(), self.number),
+                Event::Contract { clause: "A5", detail },
+            );
+        }
+    }
+
     /// The body has ended.
     fn end_answer<A>(
         &mut self,
@@ -851,9 +932,11 @@ impl<F: Future<Output = AsyncAppResult>> Connection<F> {
                 self.written_or_done(exchange)
             }
             Err(short) => {
-                let detail = short.to_string();
-                let event = Event::Contract { clause: "A5", detail: &detail };
-                report(shared, exchange.id(self.handle.id(), self.number), event);
+                if !exchange.length_reported {
+                    let detail = short.to_string();
+                    let event = Event::Contract { clause: "A5", detail: &detail };
+                    report(shared, exchange.id(self.handle.id(), self.number), event);
+                }
                 self.break_off(exchange, Outcome::Failed, shared)
             }
         }

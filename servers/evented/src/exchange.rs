@@ -3,8 +3,9 @@
 use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use varvel::{PollBody, RequestId};
+use varvel_http1::BodyLength;
 
 use crate::request_body::Incoming;
 
@@ -14,6 +15,8 @@ pub(crate) struct Exchange<F> {
     pub(crate) stage: Stage,
     /// The application's future; `None` before and after.
     pub(crate) call: Pin<Box<Option<F>>>,
+    /// The answer's head, while it is held back from a client that may be waiting for 100.
+    pub(crate) head: Option<AnswerHead>,
     /// The answer's body, while it streams.
     pub(crate) body: Option<Pin<Box<dyn PollBody + Send>>>,
     /// The request's body, unless it was there as a whole.
@@ -24,6 +27,8 @@ pub(crate) struct Exchange<F> {
     pub(crate) discarding: bool,
     /// The answer has a file, whose reading may fail until it is written.
     pub(crate) has_file: bool,
+    /// That the body's length is not the declared one was reported already (spec E5: once).
+    pub(crate) length_reported: bool,
     /// The answer's body ends where the connection does.
     pub(crate) until_close: bool,
     pub(crate) status: Option<StatusCode>,
@@ -31,6 +36,13 @@ pub(crate) struct Exchange<F> {
     pub(crate) bytes: u64,
     pub(crate) method: Method,
     pub(crate) target: Bytes,
+}
+
+/// An answer without its body.
+pub(crate) struct AnswerHead {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) length: BodyLength,
 }
 
 /// How far an exchange is.
@@ -49,11 +61,13 @@ impl<F> Exchange<F> {
         Box::new(Self {
             stage: Stage::Calling,
             call: Box::pin(None),
+            head: None,
             body: None,
             incoming: None,
             body_left: None,
             discarding: false,
             has_file: false,
+            length_reported: false,
             until_close: false,
             status: None,
             bytes: 0,
@@ -65,10 +79,12 @@ impl<F> Exchange<F> {
     /// Makes it ready for another request. Call and body are gone already.
     pub(crate) fn reset(&mut self) {
         self.stage = Stage::Calling;
+        self.head = None;
         self.incoming = None;
         self.body_left = None;
         self.discarding = false;
         self.has_file = false;
+        self.length_reported = false;
         self.until_close = false;
         self.status = None;
         self.bytes = 0;
