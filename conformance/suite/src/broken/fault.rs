@@ -276,5 +276,226 @@ pub enum Fault {
     IgnoresEarlyStop,
     /// Keeps the first deadline when it is stopped again (L12).
     IgnoresSecondStop,
-    // B, E, U, W, X: bodies, errors, tunnels, services, extensions.
+
+    // B: bodies.
+    /// Delivers the lines of chunk sizes along with the data (B1).
+    DeliversChunkSizes,
+    /// Ends a request body with an error (B1).
+    EndTurnsIntoError,
+    /// Ends a request body that was cut as if it were complete (B2).
+    CutBodyLooksComplete,
+    /// Does not look at what follows the data of a chunk (B3).
+    IgnoresChunkEnd,
+    /// Takes a chunk size up to the first byte that is none (B3).
+    TakesOddChunkSizes,
+    /// Says of every fault of a request body that it is Malformed (B3).
+    AllFaultsAreMalformed,
+    /// Has no bound on the bytes of a request body (B3).
+    NoBodyLimit,
+    /// Drops request trailers although it advertises them (B4).
+    DropsRequestTrailers,
+    /// Delivers trailers ahead of the data (B4).
+    TrailersComeFirst,
+    /// Sends response trailers to every client (B5).
+    TrailersUnasked,
+    /// Never sends response trailers although it advertises them (B5).
+    DropsResponseTrailers,
+    /// Ends a chunked answer at an empty frame (B6).
+    EmptyFrameEnds,
+    /// Reads a request body whether anyone wants it or not (B7).
+    ReadsAheadWithoutBound,
+    /// Accepts frames without waiting for the client (B8).
+    AcceptsWithoutBound,
+    /// Keeps frames back although the body was flushed (B9).
+    HoldsFramesBack,
+    /// Keeps the head back until there is a frame (B9).
+    HoldsHeadBack,
+    /// Ends an answer whose body failed like a complete one (B10).
+    FailedAnswerLooksComplete,
+    /// Closes in order after a failed answer that the close delimits (B10).
+    ClosesFailedAnswerInOrder,
+    /// Keeps bodies that are not sent until the connection closes (B11).
+    KeepsUnusedBody,
+    /// Polls a body again behind its end (B12).
+    PollsAfterEnd,
+    /// Sends files from their beginning (B13).
+    IgnoresFileOffset,
+    /// Sends files to their end (B13).
+    IgnoresFileLength,
+    /// Reads files at the position of their descriptor (B13).
+    UsesFilePosition,
+    /// Fills up files that end early with zeros (B14).
+    PadsShortFiles,
+    /// Ends a request body when its call returns (B15).
+    BodyEndsWithCall,
+    /// Delivers trailer fields as header fields of the next request (B17).
+    MergesTrailers,
+    /// Sends trailers whatever their names (B18).
+    SendsAnyTrailer,
+    /// Removes fields that may not be trailers without a report (B18).
+    RemovesTrailersSilently,
+
+    // U: upgrades.
+    /// Gives a token to HTTP/1.0 (U1).
+    TokenOn10,
+    /// Gives a token without the Connection option (U1).
+    TokenWithoutConnection,
+    /// Gives a token for a request with a body (U1).
+    TokenWithBody,
+    /// Gives a token for an Upgrade field that is not valid (U1).
+    TokenForOddUpgrade,
+    /// Never gives a token although it advertises them (U1).
+    NeverGivesToken,
+    /// Closes a connection that was not upgraded though it could have been (U2).
+    UnusedTokenCloses,
+    /// Says nothing of the protocol in the head of an upgrade (U3).
+    UpgradeHeadIsBare,
+    /// Keeps the application's Content-Length in the head of a tunnel (U3).
+    TunnelKeepsLength,
+    /// Drops the application's fields in the head of a tunnel (U3).
+    TunnelDropsFields,
+    /// Loses the bytes that came with the head of an upgrade (U4).
+    TunnelLosesEarlyBytes,
+    /// Takes the highest bit off the bytes of a tunnel (U5).
+    TunnelIsSevenBit,
+    /// Ends a tunnel when the client ends its sending side (U5).
+    HalfCloseEndsTunnel,
+    /// Ends reading when the continuation ends its sending side (U5).
+    CloseEndsReading,
+    /// Keeps the connection open when the continuation has returned (U6).
+    TunnelStaysOpen,
+    /// Loses what the continuation wrote last (U6).
+    TunnelLosesLastBytes,
+    /// Does not report the panic of a continuation (U6).
+    TunnelPanicIsLost,
+    /// Sends a 101 without a token (U7).
+    SendsBare101,
+    /// Sends 2xx to CONNECT without a token (U7).
+    SendsBareConnect,
+    /// Does not cut tunnels at the deadline (U8).
+    TunnelSurvivesDeadline,
+    /// Takes whatever is written into a tunnel (U9).
+    TunnelWritesWithoutBound,
+    /// Reads ahead of a tunnel as much as the client sends (U9).
+    TunnelReadsWithoutBound,
+
+    // E: errors, panics, cancellation.
+    /// Sends the text of an error to the client (E1).
+    TellsErrorToClient,
+    /// Closes after an internal error (E1).
+    ErrorEndsConnection,
+    /// Answers 500 where the application wants no answer (E2).
+    AbortIs500,
+    /// Answers 500 where it is 503 (E3).
+    UnavailableIs500,
+    /// Sends no Retry-After with 503 (E3).
+    NoRetryAfter,
+    /// Answers 500 to every error of a request body (E3).
+    BodyErrorIs500,
+    /// Keeps the connection after an error in the framing of a body (E3).
+    MalformedKeepsConnection,
+    /// Answers 400 to trailers that are too large (E3).
+    LargeTrailersAre400,
+    /// Sends a second head after an error in the middle of an answer (E4).
+    SecondHead,
+    /// Reports failures twice (E5).
+    ReportsTwice,
+    /// Does not report failures (E5).
+    ReportsNothing,
+    /// Reports failures without the request that they belong to (E5).
+    ReportsWithoutRequest,
+    /// Reports that a client has left (E5).
+    ReportsDisconnects,
+    /// Closes the connection of a call that panics (E6).
+    PanicKillsConnection,
+    /// Never again has room for as many calls after one that panicked (E6).
+    PanicLeaksPlace,
+    /// Closes the connection after a panic in a hook (E7).
+    HookPanicCloses,
+    /// Closes the connection after a panic in a destructor (E7).
+    DropPanicCloses,
+    /// Does not report panics in hooks (E7).
+    HookPanicIsLost,
+    /// Does not report panics in destructors (E7).
+    DropPanicIsLost,
+    /// Does not report a panic in teardown (E7).
+    TeardownPanicIsLost,
+    /// Never notices that a client has left while the application computes (E8, E16).
+    NeverNoticesDisconnect,
+    /// Takes a write that the transport refused for a success (E9, E11).
+    IgnoresFailedWrites,
+    /// Cancels calls although the policy is to finish them (E10).
+    CancelsDespiteFinish,
+    /// Runs no hooks (E12).
+    HookNeverFires,
+    /// Tells every hook that the exchange was completed (E12).
+    HookSaysCompleted,
+    /// Tells hooks no status (E12).
+    HookKnowsNoStatus,
+    /// Counts head and framing as bytes of the body (E12).
+    HookCountsFraming,
+    /// Runs hooks before the answer is handed over (E12).
+    HookFiresEarly,
+    /// Runs the hooks of a tunnel when its head was sent (E12).
+    TunnelHookFiresEarly,
+    /// Does not take the end of the client's sending side for a disconnect (E13).
+    IgnoresEndOfSending,
+    /// Discards answers that are ready if the client has ended its sending side (E13).
+    DiscardsForHalfClosed,
+    /// Answers only the first request of a client that has ended its sending side (E14).
+    AnswersOneBeforeEnd,
+    /// Refuses what a sync body pushes to a client that has ended its sending side (E14).
+    SinkRefusesHalfClosed,
+    /// Wakes nobody who waits for a disconnect (E16).
+    DisconnectWakesNobody,
+    /// Says of an exchange that is over that its client is there (E16).
+    FinishedLooksConnected,
+
+    // X: extensions, versions.
+    /// Says that interim heads were sent that it cannot send (X2).
+    MissingInterimSaysSent,
+    /// Offers upgrades that it cannot carry out (X2).
+    MissingUpgradeIsOffered,
+    /// Takes jobs and tasks that it cannot run (X2).
+    MissingServiceSwallows,
+    /// Takes a deferral that it cannot wait for (X2).
+    MissingDeferralIsGiven,
+    /// Ends a request body with an error where it does not deliver the trailers (X2).
+    MissingTrailersFail,
+    /// States no version of the specification (X6).
+    StatesNoVersion,
+
+    // W: worker services.
+    /// Fires timers in the reverse order, as the last of them is due (W1).
+    TimersFireLate,
+    /// Wakes the task that polled a timer first (W1).
+    TimersWakeFirstTask,
+    /// Never wakes a timer's task (W1).
+    TimersNeverWake,
+    /// Runs a task before it goes on with the answer (W2).
+    SpawnDelaysAnswer,
+    /// Polls a task only once (W2).
+    SpawnPollsOnce,
+    /// Drops tasks when the stop begins (W2).
+    StopDropsTasks,
+    /// Keeps tasks beyond the deadline (W2).
+    TasksSurviveDeadline,
+    /// Runs jobs on the thread that hands them in (W3).
+    RunsJobsInline,
+    /// Forgets jobs that would have to wait for a thread (W3).
+    ForgetsQueuedJobs,
+    /// Forgets the job when the pool is full (W3).
+    FullPoolForgets,
+    /// Counts a call whose reply is outstanding as one that runs (W4).
+    DeferralHoldsPlace,
+    /// Leaves the client of a reply that was dropped waiting (W5).
+    DroppedReplyHangs,
+    /// Does not report panics in tasks and jobs (W6).
+    ServicePanicIsLost,
+    /// Ends a thread of the pool when a job panics (W6).
+    JobPanicKillsThread,
+    /// Loses a reply that came before its placeholder (W7).
+    EarlyReplyIsLost,
+    /// Never gives a deferral although it advertises them (W8).
+    NeverGivesDeferral,
 }

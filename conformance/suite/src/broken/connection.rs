@@ -1,0 +1,591 @@
+//! One connection: a request, its call, its answer, and again, until a side has had enough.
+
+use std::{
+    net::IpAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use varvel::{
+    App, AppError, AppResult, BodyErrorKind, BodyParts, Caps, ConnInfo, Event, FailKind, Offer, Outcome,
+    Phase, ReadBody, Scope, UpgradeKind, WriteBody,
+};
+
+use super::{
+    Fault,
+    exchange::{About, Exchange},
+    parser::{BodyFraming, RequestHead, Unserved, is_token, read_head, trim_ows},
+    request_body::{BodyReader, RequestBody},
+    response::{AnswerHead, Asked, Framing, Sink, write_head},
+    tunnel,
+    wire::{Stuck, Wire, WireThreads},
+    worker::{Core, Place, Registration, panic_message},
+};
+
+/// How long a connection that was closed waits for its client to close too.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// One connection, and the application that answers its requests.
+pub(super) struct Connection<A> {
+    core: Arc<Core>,
+    app: Arc<A>,
+    info: ConnInfo,
+    wire: Arc<Wire>,
+    threads: WireThreads,
+    /// Which exchange is the last that began, from 1.
+    number: u64,
+    /// Bodies that a fault keeps.
+    kept: Vec<WriteBody>,
+    // Last, so that it is struck off the list only when nothing else is left of it.
+    registration: Registration,
+}
+
+/// The exchange that goes on.
+struct Current {
+    exchange: Arc<Exchange>,
+    asked: Asked,
+    body: Arc<RequestBody>,
+    offered: Option<UpgradeKind>,
+    place: Option<Place>,
+}
+
+/// What came of a call.
+enum Answer {
+    Returned(AppResult),
+    Panicked,
+}
+
+/// What becomes of the connection after an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    Next,
+    Close,
+    Reset,
+}
+
+impl<A: App + Send + Sync + 'static> Connection<A> {
+    pub(super) fn new(
+        core: Arc<Core>,
+        app: Arc<A>,
+        info: ConnInfo,
+        wire: Arc<Wire>,
+        threads: WireThreads,
+        registration: Registration,
+    ) -> Self {
+        Self { core, app, info, wire, threads, number: 0, kept: Vec::new(), registration }
+    }
+
+    fn has(&self, fault: Fault) -> bool {
+        self.core.has(fault)
+    }
+
+    /// Serves the connection to its end.
+    pub(super) fn run(self) {
+        self.go_on(None);
+    }
+
+    /// Serves it from an answer that came late, if there is one.
+    fn go_on(mut self, mut late: Option<(Current, Answer)>) {
+        let then = loop {
+            let (current, answer) = match late.take() {
+                Some(late) => late,
+                None => match self.receive() {
+                    Ok(head) => self.call(head),
+                    Err(then) => break then,
+                },
+            };
+            match deferred(answer) {
+                Ok(deferred) => return self.park(current, deferred),
+                Err(answer) => match self.answer(current, answer) {
+                    Then::Next => {}
+                    then => break then,
+                },
+            }
+        };
+        self.end(then);
+    }
+
+    fn end(self, then: Then) {
+        match then {
+            Then::Reset => self.wire.kill(true),
+            Then::Close | Then::Next => self.wire.close(LINGER),
+        }
+        self.threads.join();
+    }
+
+    // The request.
+
+    /// Waits for a request, and answers those that are refused.
+    fn receive(&mut self) -> Result<RequestHead, Then> {
+        let timeouts = &self.core.settings.tuning;
+        let idle = if self.number == 0 { timeouts.head_timeout } else { timeouts.keep_alive_timeout };
+        loop {
+            self.number += 1;
+            self.wire.give_to(self.number);
+            if !self.wire.wait_for_request(idle) {
+                return Err(Then::Close);
+            }
+            match read_head(&self.wire, self.number, &self.core.settings) {
+                Ok(head) => return Ok(head),
+                Err(Unserved::Silence) => return Err(Then::Close),
+                Err(Unserved::Refused(status)) => {
+                    if !self.refuse(status) {
+                        return Err(Then::Close);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Answers without a call. `true` if a fault goes on with what follows.
+    fn refuse(&self, mut status: StatusCode) -> bool {
+        if self.has(Fault::RefusesAllWith400) {
+            status = StatusCode::BAD_REQUEST;
+        }
+        if self.has(Fault::CallsForRefused) {
+            let about = About {
+                number: self.number,
+                conn: self.info.clone(),
+                method: Method::GET,
+                target: Bytes::from_static(b"/"),
+                version: Version::HTTP_11,
+                expects_continue: false,
+            };
+            let exchange = Arc::new(Exchange::begin(&self.core, &self.wire, about));
+            let scope = Scope::new(exchange, self.number, Bytes::from_static(b"/"), Instant::now());
+            let _ = self.app.call(Request::new(ReadBody::empty()), scope);
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
+        let goes_on = self.has(Fault::ServesAfterRefusal);
+        if !goes_on {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        super::response::add_date(&mut headers, false, false);
+        let _ = self.wire.put(write_head(status, &headers, false), false);
+        goes_on
+    }
+
+    // The call.
+
+    fn call(&mut self, head: RequestHead) -> (Current, Answer) {
+        let received_at = Instant::now();
+        let about = About {
+            number: self.number,
+            conn: self.conn_info(&head.headers),
+            method: head.method.clone(),
+            target: head.target.clone(),
+            version: head.version,
+            expects_continue: head.expects_continue,
+        };
+        let exchange = Arc::new(Exchange::begin(&self.core, &self.wire, about));
+        self.registration.set_exchange(Some(Arc::clone(&exchange)));
+        let body = RequestBody::new(Arc::clone(&exchange), head.framing);
+        let offer = offer(&head, &self.core);
+        let mut current = Current {
+            asked: Asked::new(&head, self.has(Fault::Keeps10Alive)),
+            offered: offer.as_ref().map(|(kind, _)| *kind),
+            place: self.core.take_place(),
+            exchange,
+            body,
+        };
+        if current.place.is_none() {
+            return (current, Answer::Returned(Err(AppError::abort())));
+        }
+        if self.has(Fault::ContinuesBeforePull) {
+            current.exchange.continue_at_pull();
+        }
+        if self.has(Fault::CallsTwice) {
+            let scope = self.scope(&current, &head, received_at);
+            let mut request = Request::new(ReadBody::empty());
+            *request.uri_mut() = head.uri.clone();
+            let _ = self.app.call(request, scope);
+        }
+        let mut scope = self.scope(&current, &head, received_at);
+        if let Some((kind, protocols)) = offer {
+            scope = scope.with_upgrade(Offer::new(kind, protocols));
+        }
+        if self.core.can(Caps::DEFER) || self.has(Fault::MissingDeferralIsGiven) {
+            scope = scope.with_deferral();
+        }
+        let reader = match head.framing {
+            BodyFraming::None | BodyFraming::Length(0) => ReadBody::empty(),
+            _ => ReadBody::from_frames(BodyReader(Arc::clone(&current.body))),
+        };
+        let mut request = Request::new(reader);
+        *request.method_mut() = head.method;
+        *request.uri_mut() = head.uri;
+        *request.version_mut() = head.version;
+        *request.headers_mut() = head.headers;
+        let app = Arc::clone(&self.app);
+        let answer = match catch_unwind(AssertUnwindSafe(|| app.call(request, scope))) {
+            Ok(result) => Answer::Returned(result),
+            Err(panic) => {
+                let message = panic_message(&*panic);
+                current.exchange.report(Event::Panicked { during: Phase::Call, message });
+                if self.has(Fault::PanicLeaksPlace) {
+                    std::mem::forget(current.place.take());
+                }
+                if self.has(Fault::PanicKillsConnection) {
+                    self.wire.kill(false);
+                }
+                Answer::Panicked
+            }
+        };
+        if self.has(Fault::BodyEndsWithCall) {
+            self.wire.give_to(0);
+        }
+        (current, answer)
+    }
+
+    fn scope(&self, current: &Current, head: &RequestHead, received_at: Instant) -> Scope {
+        let exchange: Arc<Exchange> = Arc::clone(&current.exchange);
+        Scope::new(exchange, self.number, head.target.clone(), received_at)
+            .with_authority(head.authority.clone())
+    }
+
+    fn conn_info(&self, headers: &HeaderMap) -> ConnInfo {
+        let mut info = self.info.clone();
+        if self.has(Fault::SwapsAddresses) {
+            std::mem::swap(&mut info.peer, &mut info.local);
+        }
+        let forwarded = headers.get("x-forwarded-for").and_then(|value| value.to_str().ok());
+        if let (Some(Ok(address)), true) =
+            (forwarded.map(str::parse::<IpAddr>), self.has(Fault::TrustsForwardedFor))
+        {
+            info.peer = varvel::Address::Ip((address, 1).into());
+        }
+        info
+    }
+
+    // The answer.
+
+    /// Gives the thread back until the reply comes (spec W4).
+    fn park(self, mut current: Current, deferred: varvel::Answer) {
+        if !self.has(Fault::DeferralHoldsPlace) {
+            current.place = None;
+        }
+        let (core, id) = (Arc::clone(&self.core), self.info.id);
+        let exchange = Arc::clone(&current.exchange);
+        let parked = Arc::new(Mutex::new(Some((self, current))));
+        let take = |parked: &Mutex<Option<(Self, Current)>>| {
+            parked.lock().unwrap_or_else(PoisonError::into_inner).take()
+        };
+        let abandoned = Arc::clone(&parked);
+        core.set_abandon(
+            id,
+            Some(Box::new(move || {
+                if let Some((connection, current)) = take(&abandoned) {
+                    let then = connection.finish(&current, Outcome::Stopped, Then::Reset);
+                    drop(current);
+                    connection.end(then);
+                }
+            })),
+        );
+        let (early, is_early) = mpsc::channel::<()>();
+        let loses_early = core.has(Fault::EarlyReplyIsLost);
+        deferred.on_reply(move |result| {
+            if loses_early && is_early.try_recv() == Err(mpsc::TryRecvError::Empty) {
+                return;
+            }
+            if result.is_err() && core.has(Fault::DroppedReplyHangs) {
+                return;
+            }
+            let Some((connection, current)) = take(&parked) else { return };
+            core.set_abandon(id, None);
+            let go_on = move || connection.go_on(Some((current, Answer::Returned(result))));
+            if thread::Builder::new().name("connection".into()).spawn(go_on).is_err() {
+                exchange.finish(Outcome::Failed);
+            }
+        });
+        // Only after this line a reply is not early any more.
+        drop(early);
+    }
+
+    fn answer(&mut self, mut current: Current, answer: Answer) -> Then {
+        let then = match answer {
+            Answer::Panicked => self.fail(&mut current, StatusCode::INTERNAL_SERVER_ERROR),
+            Answer::Returned(Err(error)) => self.answer_error(&mut current, error),
+            Answer::Returned(Ok(response)) => self.answer_response(&mut current, response),
+        };
+        self.registration.set_exchange(None);
+        if then != Then::Next {
+            return then;
+        }
+        // From here on nobody but this connection reads what is left of the body.
+        self.number += 1;
+        self.wire.give_to(self.number);
+        if self.has(Fault::UnreadBodyIsNextRequest) || current.body.discard(self.number) {
+            Then::Next
+        } else {
+            Then::Close
+        }
+    }
+
+    /// The table of chapter E, before the head.
+    fn answer_error(&self, current: &mut Current, error: AppError) -> Then {
+        let exchange = Arc::clone(&current.exchange);
+        let kind = error.kind();
+        let internal = StatusCode::INTERNAL_SERVER_ERROR;
+        let (status, close) = match kind {
+            FailKind::Body(_) if self.has(Fault::BodyErrorIs500) => (Some(internal), false),
+            FailKind::Abort if self.has(Fault::AbortIs500) => (Some(internal), false),
+            FailKind::Abort | FailKind::Body(BodyErrorKind::Disconnected) => (None, true),
+            FailKind::Unavailable if self.has(Fault::UnavailableIs500) => (Some(internal), false),
+            FailKind::Unavailable => (Some(StatusCode::SERVICE_UNAVAILABLE), false),
+            FailKind::Body(BodyErrorKind::TooLarge) => (Some(StatusCode::PAYLOAD_TOO_LARGE), false),
+            FailKind::Body(BodyErrorKind::Timeout) => (Some(StatusCode::REQUEST_TIMEOUT), true),
+            FailKind::Body(BodyErrorKind::Malformed) if current.body.trailers_were_too_large() => {
+                (Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE), true)
+            }
+            FailKind::Body(BodyErrorKind::Malformed | BodyErrorKind::Incomplete) => {
+                (Some(StatusCode::BAD_REQUEST), true)
+            }
+            _ => (Some(internal), self.has(Fault::ErrorEndsConnection)),
+        };
+        let to_report = match kind {
+            FailKind::Abort => false,
+            FailKind::Body(BodyErrorKind::Failed) | FailKind::Internal | FailKind::Unavailable => true,
+            _ => self.has(Fault::ReportsDisconnects),
+        };
+        if to_report {
+            let error = error.source().map(|source| source as &(dyn std::error::Error + 'static));
+            exchange.report(Event::AppFailed { kind, error });
+        }
+        let told = error.to_string();
+        exchange.contain(Phase::Drop, || drop(error));
+        let Some(status) = status else {
+            let outcome = if kind == FailKind::Abort { Outcome::Failed } else { Outcome::Disconnected };
+            let outcome = if self.wire.is_gone(true) { Outcome::Disconnected } else { outcome };
+            return self.finish(current, outcome, Then::Reset);
+        };
+        let text = if self.has(Fault::TellsErrorToClient) { Some(told) } else { None };
+        self.say(current, status, close, text)
+    }
+
+    /// Answers with a status of the server's own.
+    fn fail(&self, current: &mut Current, status: StatusCode) -> Then {
+        self.say(current, status, false, None)
+    }
+
+    fn say(&self, current: &mut Current, status: StatusCode, close: bool, text: Option<String>) -> Then {
+        let text = text.unwrap_or_else(|| format!("{}\n", status.canonical_reason().unwrap_or_default()));
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        if status == StatusCode::SERVICE_UNAVAILABLE && !self.has(Fault::NoRetryAfter) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(1));
+        }
+        self.send(current, status, headers, WriteBody::full(text), close)
+    }
+
+    fn answer_response(&mut self, current: &mut Current, response: Response<WriteBody>) -> Then {
+        let exchange = Arc::clone(&current.exchange);
+        let (head, body) = response.into_parts();
+        let body = match body.into_parts() {
+            BodyParts::Tunnel(tunnel) => {
+                current.place = None;
+                let offered = current.offered.unwrap_or(UpgradeKind::Http1);
+                let (outcome, then) = tunnel::run(&exchange, offered, head, tunnel);
+                return self.finish(current, outcome, then);
+            }
+            parts => WriteBody::from(parts),
+        };
+        let connects = current.asked.method == Method::CONNECT && head.status.is_success();
+        let breach = match head.status.as_u16() {
+            101 if self.has(Fault::SendsBare101) => None,
+            101 => Some("U7"),
+            200..=299 if connects && !self.has(Fault::SendsBareConnect) => Some("U7"),
+            200..=599 => None,
+            _ if self.has(Fault::SendsAnyStatus) => None,
+            _ => Some("H21"),
+        };
+        if let Some(clause) = breach {
+            if !self.has(Fault::CorrectsStatusSilently) {
+                exchange.report_breach(clause, &format!("answered 500 in place of {}", head.status.as_u16()));
+            }
+            exchange.contain(Phase::Drop, || drop(body));
+            return self.fail(current, StatusCode::INTERNAL_SERVER_ERROR);
+        }
+        if self.has(Fault::DiscardsForHalfClosed) && self.wire.is_gone(true) {
+            return self.finish(current, Outcome::Disconnected, Then::Close);
+        }
+        let unused = current.asked.method == Method::HEAD;
+        if unused && self.has(Fault::KeepsUnusedBody) {
+            self.kept.push(body);
+            return self.send(current, head.status, head.headers, WriteBody::empty(), false);
+        }
+        let then = self.send(current, head.status, head.headers, body, false);
+        exchange.contain(Phase::Drop, || drop(head.extensions));
+        then
+    }
+
+    fn send(
+        &self,
+        current: &mut Current,
+        status: StatusCode,
+        headers: HeaderMap,
+        body: WriteBody,
+        close: bool,
+    ) -> Then {
+        let (exchange, asked) = (Arc::clone(&current.exchange), current.asked.clone());
+        let stopping = self.core.is_stopping() && !self.has(Fault::KeepsAliveWhileStopping);
+        let uninvited = exchange.owes_continue() && !self.has(Fault::WaitsForUnsentBody);
+        let close = close || stopping || uninvited || self.has(Fault::NeverKeepsAlive);
+        let close = close || (current.offered.is_some() && self.has(Fault::UnusedTokenCloses));
+        let head = AnswerHead::decide(&exchange, &asked, status, headers, body.exact_len(), close);
+        let framing = head.framing;
+        let then = if head.close { Then::Close } else { Then::Next };
+        let bytes = head.write(&exchange, &asked);
+        let mut sink = Sink::new(&exchange, &asked, framing);
+        let put = if self.has(Fault::HoldsHeadBack) {
+            sink.hold_back(status, bytes)
+        } else {
+            exchange.put_head(status, bytes)
+        };
+        if put.is_err() {
+            exchange.contain(Phase::Drop, || drop(body));
+            return self.finish(current, Outcome::Disconnected, Then::Close);
+        }
+        let fate = if framing == Framing::Absent {
+            self.pass_over(current, body)
+        } else {
+            self.send_body(current, &mut sink, body)
+        };
+        current.place = None;
+        if self.has(Fault::HookFiresEarly) {
+            exchange.finish(Outcome::Completed);
+        }
+        match fate {
+            Fate::Complete => match self.wire.flush() {
+                Ok(()) => self.finish(current, Outcome::Completed, then),
+                Err(Stuck::TimedOut) => self.finish(current, Outcome::TimedOut, Then::Reset),
+                Err(_) => self.finish(current, Outcome::Disconnected, Then::Close),
+            },
+            Fate::BrokenOff(outcome) => {
+                let in_order = framing != Framing::Close || self.has(Fault::ClosesFailedAnswerInOrder);
+                let lost = outcome == Outcome::TimedOut || !in_order;
+                if self.has(Fault::SecondHead) {
+                    let text = Bytes::from_static(
+                        b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n",
+                    );
+                    let _ = self.wire.put(text, false);
+                }
+                // What was produced before the failure still arrives, unless the client must learn of it by a reset.
+                let _ = self.wire.flush();
+                self.finish(current, outcome, if lost { Then::Reset } else { Then::Close })
+            }
+        }
+    }
+
+    /// A body that is not sent.
+    fn pass_over(&self, current: &Current, body: WriteBody) -> Fate {
+        let exchange = &current.exchange;
+        let produces = match current.asked.method {
+            Method::HEAD => self.has(Fault::HeadRunsBody),
+            _ => self.has(Fault::BodilessStatusRunsBody),
+        };
+        exchange.contain(Phase::Drop, || match produces {
+            true => drop(body.write_to(&mut Sink::new(exchange, &current.asked, Framing::Absent))),
+            false => drop(body),
+        });
+        Fate::Complete
+    }
+
+    fn send_body(&self, current: &Current, sink: &mut Sink, body: WriteBody) -> Fate {
+        let exchange = &current.exchange;
+        let taken = catch_unwind(AssertUnwindSafe(|| sink.take_body(body)));
+        let outcome = match taken {
+            Ok(Ok(())) => match sink.end() {
+                true => return Fate::Complete,
+                false if sink.stuck.is_some() => self.outcome_of(sink, BodyErrorKind::Disconnected),
+                false => Outcome::Failed,
+            },
+            Ok(Err(error)) => {
+                let outcome = self.outcome_of(sink, error.kind());
+                if outcome == Outcome::Failed || self.has(Fault::ReportsDisconnects) {
+                    exchange.report(Event::BodyFailed { error: &error });
+                }
+                exchange.contain(Phase::Drop, || drop(error));
+                outcome
+            }
+            Err(panic) => {
+                exchange.report(Event::Panicked { during: Phase::Body, message: panic_message(&*panic) });
+                Outcome::Failed
+            }
+        };
+        if self.has(Fault::FailedAnswerLooksComplete) {
+            sink.pretend_complete();
+            return Fate::Complete;
+        }
+        Fate::BrokenOff(outcome)
+    }
+
+    /// How an answer ended whose body could not be sent.
+    fn outcome_of(&self, sink: &Sink, kind: BodyErrorKind) -> Outcome {
+        match (sink.stuck, kind) {
+            (Some(Stuck::TimedOut), _) | (None, BodyErrorKind::Timeout) => Outcome::TimedOut,
+            (Some(_), _) => Outcome::Disconnected,
+            (None, BodyErrorKind::Disconnected | BodyErrorKind::Incomplete) => Outcome::Disconnected,
+            (None, _) if self.wire.is_gone(false) => Outcome::Disconnected,
+            (None, _) => Outcome::Failed,
+        }
+    }
+
+    fn finish(&self, current: &Current, outcome: Outcome, then: Then) -> Then {
+        current.exchange.finish(outcome);
+        then
+    }
+}
+
+/// What became of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// All of it was handed on.
+    Complete,
+    /// It lacks its end.
+    BrokenOff(Outcome),
+}
+
+/// The answer to come, if that is what the call returned.
+fn deferred(answer: Answer) -> Result<varvel::Answer, Answer> {
+    let Answer::Returned(Ok(response)) = answer else { return Err(answer) };
+    let (head, body) = response.into_parts();
+    match body.into_parts() {
+        BodyParts::Deferred(deferred) => Ok(deferred),
+        parts => Err(Answer::Returned(Ok(Response::from_parts(head, WriteBody::from(parts))))),
+    }
+}
+
+/// What a client asks to upgrade to, if it does so properly and this server could (spec U1).
+fn offer(head: &RequestHead, core: &Core) -> Option<(UpgradeKind, String)> {
+    let can = |caps| core.can(caps) || core.has(Fault::MissingUpgradeIsOffered);
+    if core.has(Fault::NeverGivesToken) {
+        return None;
+    }
+    if head.method == Method::CONNECT {
+        return can(Caps::CONNECT).then(|| (UpgradeKind::Connect, String::new()));
+    }
+    let has_body = !matches!(head.framing, BodyFraming::None | BodyFraming::Length(0));
+    let asks = (head.has_option("upgrade") || core.has(Fault::TokenWithoutConnection))
+        && (head.version == Version::HTTP_11 || core.has(Fault::TokenOn10))
+        && (!has_body || core.has(Fault::TokenWithBody));
+    if !asks || !can(Caps::UPGRADE) {
+        return None;
+    }
+    let values: Vec<_> = head.headers.get_all(header::UPGRADE).iter().map(HeaderValue::as_bytes).collect();
+    let protocols = values.join(&b","[..]);
+    let mut named =
+        protocols.split(|byte| *byte == b',').map(trim_ows).filter(|name| !name.is_empty()).peekable();
+    named.peek()?;
+    // A protocol is a name, and perhaps a version behind a slash.
+    let valid = named.all(|protocol| {
+        let mut parts = protocol.splitn(2, |byte| *byte == b'/');
+        parts.all(is_token)
+    });
+    let protocols = String::from_utf8(protocols).ok()?;
+    valid.then_some((UpgradeKind::Http1, protocols))
+}

@@ -1,0 +1,132 @@
+//! A connection that has left HTTP: the continuation of an upgrade reads and writes it.
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    task::Waker,
+    time::Duration,
+};
+
+use http::{HeaderMap, HeaderValue, StatusCode, header, response};
+use varvel::{BlockingTransport, BlockingTunnel, Event, Outcome, Phase, UpgradeKind};
+
+use super::{
+    Fault,
+    connection::Then,
+    exchange::Exchange,
+    response::{add_date, write_head},
+    wire::Wire,
+    worker::panic_message,
+};
+
+/// Sends the head of an accepted upgrade and runs its continuation to the end.
+pub(super) fn run(
+    exchange: &Arc<Exchange>,
+    kind: UpgradeKind,
+    head: response::Parts,
+    tunnel: BlockingTunnel,
+) -> (Outcome, Then) {
+    let has = |fault| exchange.core.has(fault);
+    let wire = &exchange.wire;
+    let status = match kind {
+        UpgradeKind::Http1 => StatusCode::SWITCHING_PROTOCOLS,
+        _ => StatusCode::OK,
+    };
+    let headers = tunnel_headers(exchange, kind, head.headers);
+    if exchange.put_head(status, write_head(status, &headers, false)).is_err() {
+        exchange.contain(Phase::Drop, || drop(tunnel));
+        return (Outcome::Disconnected, Then::Close);
+    }
+    if has(Fault::TunnelHookFiresEarly) {
+        exchange.finish(Outcome::Completed);
+    }
+    if has(Fault::TunnelReadsWithoutBound) {
+        wire.read_without_bound();
+    }
+    if has(Fault::TunnelLosesEarlyBytes) {
+        while wire.try_read(&mut [0; 1024]).is_ok_and(|read| read > 0) {}
+    }
+    let transport = Transport { wire: Arc::clone(wire), fault_at_end: has(Fault::HalfCloseEndsTunnel) };
+    let ran = catch_unwind(AssertUnwindSafe(|| tunnel.run(transport)));
+    if let Err(panic) = ran {
+        if !has(Fault::TunnelPanicIsLost) {
+            exchange.report(Event::Panicked { during: Phase::Tunnel, message: panic_message(&*panic) });
+        }
+        return (Outcome::Failed, Then::Close);
+    }
+    if has(Fault::TunnelLosesLastBytes) {
+        return (Outcome::Completed, Then::Reset);
+    }
+    if has(Fault::TunnelStaysOpen) {
+        while wire.wait_for_either(false, false, None).is_ok() {}
+    }
+    let outcome = match wire.flush() {
+        Ok(()) => Outcome::Completed,
+        Err(_) if wire.is_gone(false) => Outcome::Disconnected,
+        Err(_) => Outcome::Completed,
+    };
+    (outcome, Then::Close)
+}
+
+/// The head of an accepted upgrade (spec U3).
+fn tunnel_headers(exchange: &Exchange, kind: UpgradeKind, mut headers: HeaderMap) -> HeaderMap {
+    let has = |fault| exchange.core.has(fault);
+    let upgrade = headers.remove(header::UPGRADE);
+    if has(Fault::TunnelDropsFields) {
+        headers.clear();
+    }
+    for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding"] {
+        headers.remove(name);
+    }
+    if !has(Fault::TunnelKeepsLength) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    if kind == UpgradeKind::Http1 && !has(Fault::UpgradeHeadIsBare) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.extend(upgrade.map(|upgrade| (header::UPGRADE, upgrade)));
+    }
+    add_date(&mut headers, false, false);
+    headers
+}
+
+struct Transport {
+    wire: Arc<Wire>,
+    /// The end of the client's sending side is an error.
+    fault_at_end: bool,
+}
+
+impl BlockingTransport for Transport {
+    fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.wire.try_read(buffer)?;
+        if read == 0 && !buffer.is_empty() && self.fault_at_end {
+            self.wire.close_write();
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(read)
+    }
+
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.wire.try_write(bytes)
+    }
+
+    fn close_write(&mut self) -> io::Result<()> {
+        self.wire.close_write();
+        Ok(())
+    }
+
+    fn wait(&mut self, readable: bool, writable: bool, timeout: Option<Duration>) -> io::Result<()> {
+        self.wire.wait_for_either(readable, writable, timeout)
+    }
+
+    fn waker(&self) -> Waker {
+        Waker::from(Arc::clone(&self.wire))
+    }
+}
+
+/// A continuation that lets go of the connection closes it, even if it has other things to do.
+impl Drop for Transport {
+    fn drop(&mut self) {
+        self.wire.close_write();
+    }
+}

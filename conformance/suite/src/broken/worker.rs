@@ -1,0 +1,553 @@
+//! The one worker: its places for calls, its timers, its pool, its tasks, and what it knows of connections.
+
+use std::{
+    any::Any,
+    collections::{BTreeMap, HashMap, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
+
+use varvel::{
+    BoxFuture, Caps, Control, Event, Job, Level, Phase, Report, Reporter, TimerId, WorkerInfo, WorkerOps,
+};
+
+use super::{Fault, exchange::Exchange, settings::Settings, wire::Wire};
+
+/// Threads of the pool for jobs.
+const POOL_THREADS: u32 = 4;
+/// How many jobs wait for a thread of the pool; more are given back.
+const POOL_QUEUE: usize = 16;
+
+/// What the threads of a server share.
+pub(super) struct Core {
+    pub(super) settings: Settings,
+    pub(super) control: Control,
+    /// For what outlives a borrow: tasks and wakers.
+    itself: Weak<Core>,
+    info: WorkerInfo,
+    reporter: Arc<dyn Reporter>,
+    state: Mutex<State>,
+    changed: Condvar,
+    timers: Timers,
+}
+
+#[derive(Default)]
+struct State {
+    /// Calls that run.
+    calls: u32,
+    connections: HashMap<u64, Connection>,
+    /// The deadline of the stop has come.
+    cut: bool,
+    stopping: bool,
+    /// No connection is accepted any more.
+    refusing: bool,
+    /// Woken when the stop begins.
+    stop_watchers: Vec<Waker>,
+    jobs: VecDeque<Job>,
+    jobs_running: u32,
+    /// Threads that poll a spawned task.
+    tasks: HashMap<u64, Thread>,
+    task_next: u64,
+    /// The server is about to return.
+    ended: bool,
+}
+
+/// What the worker knows of a connection.
+struct Connection {
+    wire: Arc<Wire>,
+    /// Its exchange, while there is one.
+    exchange: Option<Arc<Exchange>>,
+    /// Ends it while it waits for a deferred reply.
+    abandon: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl Core {
+    pub(super) fn new(
+        settings: Settings,
+        control: Control,
+        reporter: Arc<dyn Reporter>,
+        places: u32,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|itself| Self {
+            itself: Weak::clone(itself),
+            info: settings.worker_info(places),
+            settings,
+            control,
+            reporter,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            timers: Timers::default(),
+        })
+    }
+
+    pub(super) fn has(&self, fault: Fault) -> bool {
+        self.settings.has(fault)
+    }
+
+    pub(super) fn can(&self, caps: Caps) -> bool {
+        self.settings.caps.contains(caps)
+    }
+
+    /// Starts the threads of the pool and of the timers; they end after [`end`](Self::end).
+    pub(super) fn start_threads(self: &Arc<Self>) -> std::io::Result<Vec<thread::JoinHandle<()>>> {
+        let core = Arc::clone(self);
+        let mut threads = vec![
+            thread::Builder::new().name("timers".into()).spawn(move || core.timers.run(&core.settings))?,
+        ];
+        for _ in 0..POOL_THREADS {
+            let core = Arc::clone(self);
+            threads.push(thread::Builder::new().name("pool".into()).spawn(move || core.run_jobs())?);
+        }
+        Ok(threads)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_while<'s>(
+        &self,
+        state: MutexGuard<'s, State>,
+        condition: impl FnMut(&mut State) -> bool,
+    ) -> MutexGuard<'s, State> {
+        self.changed.wait_while(state, condition).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = change(&mut self.lock());
+        self.changed.notify_all();
+        result
+    }
+
+    // Reports.
+
+    /// Passes a report on.
+    pub(super) fn tell(&self, report: &Report<'_>) {
+        self.reporter.report(report);
+    }
+
+    /// Says something that belongs to no exchange.
+    pub(super) fn log(&self, level: Level, message: &str) {
+        self.tell(&Report::new(Event::Log { level, message }));
+    }
+
+    // Places for calls.
+
+    /// Waits until one more call may run. `None` if the server cannot wait any longer.
+    pub(super) fn take_place(self: &Arc<Self>) -> Option<Place> {
+        let places = self.info.concurrency.unwrap_or(u32::MAX);
+        let bounded = !self.has(Fault::ExceedsConcurrency);
+        let mut state = self.wait_while(self.lock(), |state| bounded && state.calls >= places && !state.cut);
+        if state.cut {
+            return None;
+        }
+        state.calls += 1;
+        Some(Place(Arc::clone(self)))
+    }
+
+    // Connections.
+
+    /// Waits until the number of connections allows another, or the stop begins.
+    pub(super) fn wait_for_connection_place(&self) {
+        let max = self.settings.tuning.connections_max as usize;
+        let bounded = !self.has(Fault::NoConnectionLimit);
+        drop(
+            self.wait_while(self.lock(), |state| {
+                bounded && state.connections.len() >= max && !state.refusing
+            }),
+        );
+    }
+
+    pub(super) fn register(self: &Arc<Self>, id: u64, wire: &Arc<Wire>) -> Registration {
+        let stopping = self.change(|state| {
+            let connection = Connection { wire: Arc::clone(wire), exchange: None, abandon: None };
+            state.connections.insert(id, connection);
+            state.stopping
+        });
+        if stopping {
+            wire.stop();
+        }
+        Registration { core: Arc::clone(self), id }
+    }
+
+    // The stop.
+
+    /// Waits until a stop is asked for.
+    pub(super) fn wait_for_stop(&self) {
+        drop(self.wait_while(self.lock(), |_| self.control.stop_deadline().is_none()));
+    }
+
+    /// Raises the stopping signal.
+    pub(super) fn signal_stop(&self) {
+        let watchers = self.change(|state| {
+            state.stopping = true;
+            std::mem::take(&mut state.stop_watchers)
+        });
+        watchers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Ends the threads that accept.
+    pub(super) fn stop_accepting(&self) {
+        self.change(|state| state.refusing = true);
+    }
+
+    /// Whether connections are accepted.
+    pub(super) fn accepts(&self) -> bool {
+        !self.lock().refusing
+    }
+
+    /// Ends the connections that wait for a request.
+    pub(super) fn close_idle(&self) {
+        for connection in self.lock().connections.values() {
+            connection.wire.stop();
+        }
+    }
+
+    /// Waits until nothing runs any more; `false` if the deadline of the stop came first.
+    pub(super) fn wait_until_done(&self, deadline: impl Fn() -> Option<Instant>) -> bool {
+        let mut state = self.lock();
+        loop {
+            let done = state.connections.is_empty()
+                && state.tasks.is_empty()
+                && state.jobs.is_empty()
+                && state.jobs_running == 0;
+            if done {
+                return true;
+            }
+            let left = deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            state = match left {
+                Some(Duration::ZERO) => return false,
+                Some(left) => {
+                    self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    /// Drops what runs at the deadline; the number of exchanges that were cut off.
+    pub(super) fn cut(&self) -> u64 {
+        let mut cut = 0;
+        let mut abandoned = Vec::new();
+        let mut wires = Vec::new();
+        self.change(|state| {
+            state.cut = true;
+            for connection in state.connections.values_mut() {
+                if let Some(exchange) = &connection.exchange {
+                    exchange.stop();
+                    cut += 1;
+                }
+                abandoned.extend(connection.abandon.take());
+                wires.push(Arc::clone(&connection.wire));
+            }
+            state.tasks.values().for_each(Thread::unpark);
+        });
+        wires.iter().for_each(|wire| wire.kill(true));
+        abandoned.into_iter().for_each(|abandon| abandon());
+        cut
+    }
+
+    /// Ends the exchanges whose calls do not return.
+    pub(super) fn finish_stuck(&self) {
+        let stuck: Vec<_> =
+            self.lock().connections.values().filter_map(|connection| connection.exchange.clone()).collect();
+        stuck.iter().for_each(|exchange| exchange.finish_stopped());
+    }
+
+    /// Ends the threads of the pool and of the timers.
+    pub(super) fn end(&self) {
+        self.change(|state| state.ended = true);
+        self.timers.end();
+    }
+
+    /// Whether the stop has begun.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.lock().stopping
+    }
+
+    // The pool.
+
+    fn run_jobs(self: &Arc<Self>) {
+        loop {
+            let mut state = self.wait_while(self.lock(), |state| state.jobs.is_empty() && !state.ended);
+            let Some(job) = state.jobs.pop_front() else { return };
+            state.jobs_running += 1;
+            drop(state);
+            let contained = self.contain_background(job);
+            self.change(|state| state.jobs_running -= 1);
+            if !contained && self.has(Fault::JobPanicKillsThread) {
+                return;
+            }
+        }
+    }
+
+    /// Runs work of the application; `false` if it panicked.
+    fn contain_background(&self, work: impl FnOnce()) -> bool {
+        let Err(panic) = catch_unwind(AssertUnwindSafe(work)) else { return true };
+        if !self.has(Fault::ServicePanicIsLost) {
+            let message = panic_message(&*panic);
+            self.tell(&Report::new(Event::Panicked { during: Phase::Background, message }));
+        }
+        false
+    }
+
+    // Tasks.
+
+    fn run_task(&self, mut task: BoxFuture) {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut cx = Context::from_waker(&waker);
+        self.contain_background(|| {
+            while task.as_mut().poll(&mut cx).is_pending() {
+                if self.has(Fault::SpawnPollsOnce) {
+                    break;
+                }
+                thread::park();
+                let state = self.lock();
+                if state.cut || (state.stopping && self.has(Fault::StopDropsTasks)) {
+                    break;
+                }
+            }
+        });
+        self.contain_background(|| drop(task));
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Wakes whoever waits for the stop.
+impl Wake for Core {
+    fn wake(self: Arc<Self>) {
+        self.change(|_| ());
+    }
+}
+
+impl WorkerOps for Core {
+    fn info(&self) -> &WorkerInfo {
+        &self.info
+    }
+
+    fn report(&self, report: &Report<'_>) {
+        self.tell(report);
+    }
+
+    fn set_timer(&self, deadline: Instant, waker: &Waker) -> TimerId {
+        self.timers.set(deadline, waker)
+    }
+
+    fn move_timer(&self, id: TimerId, waker: &Waker) -> bool {
+        self.has(Fault::TimersWakeFirstTask) || self.timers.move_to(id, waker)
+    }
+
+    fn cancel_timer(&self, id: TimerId) {
+        self.timers.cancel(id);
+    }
+
+    fn offload(&self, job: Job) -> Result<(), Job> {
+        if !self.can(Caps::OFFLOAD) {
+            return if self.has(Fault::MissingServiceSwallows) { Ok(()) } else { Err(job) };
+        }
+        if self.has(Fault::RunsJobsInline) {
+            self.contain_background(job);
+            return Ok(());
+        }
+        let mut state = self.lock();
+        if state.ended || state.jobs.len() >= POOL_QUEUE {
+            drop(state);
+            return if self.has(Fault::FullPoolForgets) { Ok(()) } else { Err(job) };
+        }
+        if state.jobs_running == POOL_THREADS && self.has(Fault::ForgetsQueuedJobs) {
+            return Ok(());
+        }
+        state.jobs.push_back(job);
+        drop(state);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    fn spawn(&self, task: BoxFuture) -> Result<(), BoxFuture> {
+        if !self.can(Caps::SPAWN) {
+            return if self.has(Fault::MissingServiceSwallows) { Ok(()) } else { Err(task) };
+        }
+        if self.has(Fault::SpawnDelaysAnswer) {
+            self.run_task(task);
+            return Ok(());
+        }
+        let (Some(core), false) = (self.itself.upgrade(), self.lock().ended) else { return Err(task) };
+        // The task counts from now on, not from when its thread has come to life.
+        let id = core.change(|state| {
+            state.task_next += 1;
+            state.tasks.insert(state.task_next, thread::current());
+            state.task_next
+        });
+        // Where there is no thread to be had, the closure is dropped with the task in it; so it is kept outside.
+        let slot = Arc::new(Mutex::new(Some(task)));
+        let thread_slot = Arc::clone(&slot);
+        let run = move || {
+            let task = thread_slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+            core.change(|state| state.tasks.insert(id, thread::current()));
+            task.into_iter().for_each(|task| core.run_task(task));
+            core.change(|state| state.tasks.remove(&id));
+        };
+        if thread::Builder::new().name("task".into()).spawn(run).is_ok() {
+            return Ok(());
+        }
+        self.change(|state| state.tasks.remove(&id));
+        let task = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        task.map_or(Ok(()), Err)
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.is_stopping()
+    }
+
+    fn poll_stopping(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.stopping {
+            return Poll::Ready(());
+        }
+        if !state.stop_watchers.iter().any(|watcher| watcher.will_wake(cx.waker())) {
+            state.stop_watchers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+/// The right to run a call, given back when dropped.
+pub(super) struct Place(Arc<Core>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.change(|state| state.calls -= 1);
+    }
+}
+
+/// A connection's entry in the worker's list, struck off when dropped.
+pub(super) struct Registration {
+    core: Arc<Core>,
+    id: u64,
+}
+
+impl Registration {
+    fn change(&self, change: impl FnOnce(&mut Connection)) {
+        self.core.change(|state| state.connections.get_mut(&self.id).map(change));
+    }
+
+    /// Says which exchange the connection has now.
+    pub(super) fn set_exchange(&self, exchange: Option<Arc<Exchange>>) {
+        self.change(|connection| connection.exchange = exchange);
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.core.change(|state| state.connections.remove(&self.id));
+    }
+}
+
+impl Core {
+    /// Says how a connection that waits for a deferred reply can be ended at the deadline; `None` when it no longer
+    /// waits.
+    pub(super) fn set_abandon(&self, id: u64, abandon: Option<Box<dyn FnOnce() + Send>>) {
+        let before = self.change(|state| {
+            let connection = state.connections.get_mut(&id)?;
+            std::mem::replace(&mut connection.abandon, abandon)
+        });
+        // It may hold the connection, whose end takes the lock again.
+        drop(before);
+    }
+}
+
+/// What a panic says of itself.
+pub(super) fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (None, Some(text)) => text,
+        (None, None) => "(not a text)",
+    }
+}
+
+/// One thread that wakes others in time.
+#[derive(Default)]
+struct Timers {
+    queue: Mutex<TimerQueue>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct TimerQueue {
+    next: u128,
+    /// In the order in which they fire.
+    wakers: BTreeMap<(Instant, u128), Waker>,
+    deadlines: HashMap<u128, Instant>,
+    ended: bool,
+}
+
+impl Timers {
+    fn lock(&self) -> MutexGuard<'_, TimerQueue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, deadline: Instant, waker: &Waker) -> TimerId {
+        let mut queue = self.lock();
+        queue.next += 1;
+        let id = queue.next;
+        queue.wakers.insert((deadline, id), waker.clone());
+        queue.deadlines.insert(id, deadline);
+        drop(queue);
+        self.changed.notify_all();
+        TimerId(id)
+    }
+
+    fn move_to(&self, TimerId(id): TimerId, waker: &Waker) -> bool {
+        let mut queue = self.lock();
+        let Some(deadline) = queue.deadlines.get(&id).copied() else { return false };
+        queue.wakers.insert((deadline, id), waker.clone());
+        true
+    }
+
+    fn cancel(&self, TimerId(id): TimerId) {
+        let mut queue = self.lock();
+        if let Some(deadline) = queue.deadlines.remove(&id) {
+            queue.wakers.remove(&(deadline, id));
+        }
+    }
+
+    fn run(&self, settings: &Settings) {
+        let never = settings.has(Fault::TimersNeverWake);
+        let last_first = settings.has(Fault::TimersFireLate);
+        let mut queue = self.lock();
+        while !queue.ended {
+            let mut due = queue.wakers.keys();
+            let next = if last_first { due.next_back() } else { due.next() };
+            let Some((deadline, id)) = next.copied().filter(|_| !never) else {
+                queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !left.is_zero() {
+                queue = self.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+                continue;
+            }
+            queue.deadlines.remove(&id);
+            let waker = queue.wakers.remove(&(deadline, id));
+            // Whoever is woken may set another timer at once.
+            drop(queue);
+            waker.into_iter().for_each(Waker::wake);
+            queue = self.lock();
+        }
+    }
+
+    fn end(&self) {
+        self.lock().ended = true;
+        self.changed.notify_all();
+    }
+}
