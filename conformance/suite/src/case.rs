@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use crate::{
-    About, Client, Event, Failure, Response, Running, Setup, Suite, check::Verdict, transcript::Transcript,
+    About, Client, Event, Failure, Form, Response, Running, Setup, Suite, check::Verdict,
+    transcript::Transcript,
 };
 
 /// A check that runs: its server, its connections, its gates.
@@ -127,10 +128,23 @@ impl<'s> Case<'s> {
     }
 
     /// A gate, to be named in steps. It is opened at the latest when the check ends.
-    pub fn gate(&mut self, name: &str) -> String {
+    ///
+    /// # Errors
+    /// Ends the check without a verdict where [calls may not wait](Self::calls_may_wait).
+    pub fn gate(&mut self, name: &str) -> Result<String, Failure> {
+        self.calls_may_wait()?;
         let gate = format!("{}.{name}", self.key);
         self.gates.push(gate.clone());
-        gate
+        Ok(gate)
+    }
+
+    /// Goes on only with servers on which a call may wait, be it by blocking.
+    ///
+    /// # Errors
+    /// Ends the check without a verdict on others.
+    pub fn calls_may_wait(&self) -> Verdict {
+        let may = self.about().form == Form::Async || self.suite.subject().calls_may_block();
+        self.only_if(may, "its sync calls may not block")
     }
 
     /// Lets go what waits at this gate, now or later.

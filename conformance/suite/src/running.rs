@@ -29,11 +29,19 @@ pub struct Setup {
     pub listeners: usize,
     /// Whether starting it waits until it is ready. Default: it does.
     pub wait_ready: bool,
+    /// Whether it was asked to stop before it was started. Default: no.
+    pub stopped: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { tuning: Tuning::default(), plan: Plan::default(), listeners: 1, wait_ready: true }
+        Self {
+            tuning: Tuning::default(),
+            plan: Plan::default(),
+            listeners: 1,
+            wait_ready: true,
+            stopped: false,
+        }
     }
 }
 
@@ -77,6 +85,9 @@ impl Running {
             (0..setup.listeners).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<io::Result<_>>()?;
         let addresses = sockets.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
         let control = Control::new();
+        if setup.stopped {
+            control.stop(Duration::ZERO);
+        }
         let launch = Launch::new(sockets.into_iter().map(Listener::from).collect())
             .with_control(control.clone())
             .with_reporter(Arc::new(Recording(Arc::clone(&link))));
@@ -98,7 +109,7 @@ impl Running {
         Ok(Self { addresses, control, recorder, link, ended: Mutex::new(ended), over: false })
     }
 
-    /// Waits for readiness, within the limit; [`Control::wait_ready`] itself has none.
+    /// Waits for readiness, if that is wanted.
     fn ready(mut self, wait: bool) -> Result<Self, Failure> {
         if !wait || self.wait_ready()? {
             return Ok(self);
@@ -150,8 +161,8 @@ impl Running {
         Ok(ended)
     }
 
-    /// How it ended, if it does within `limit`.
-    fn await_end(&self, limit: Duration) -> Option<Ended> {
+    /// How it ended, if it does within `limit`. Says so once.
+    pub fn await_end(&self, limit: Duration) -> Option<Ended> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(limit).ok()
     }
 

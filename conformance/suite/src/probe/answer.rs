@@ -40,15 +40,15 @@ impl Answer {
             Step::Unknown(step) => Some(step),
             _ => None,
         });
-        if let Some(step) = unknown {
-            answer.status = StatusCode::from_u16(599).unwrap_or_default();
-            answer.body = Choice::Full(format!("the probe knows no step {step:?}").into());
-        } else if steps.is_empty() || steps.contains(&Step::Describe) {
+        if steps.is_empty() || steps.contains(&Step::Describe) {
             // 2xx to CONNECT would be a tunnel, which nobody asked for here.
             if head.method == Method::CONNECT {
                 answer.status = StatusCode::METHOD_NOT_ALLOWED;
             }
             answer.body = Choice::Full(description.to_string().into());
+        } else if let Some(step) = unknown {
+            answer.status = StatusCode::from_u16(599).unwrap_or_default();
+            answer.body = Choice::Full(format!("the probe knows no step {step:?}").into());
         }
         answer
     }

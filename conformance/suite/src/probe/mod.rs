@@ -27,7 +27,7 @@
 //! | `spawned`, `offloaded` | after handing one over | `accepted` |
 //! | `task-began`, `task-ended`, `task-dropped`, `job-began`, `job-ended` | in it | `thread`, `name` |
 //! | `tunnel-began`, `tunnel-read`, `tunnel-ended` | in a tunnel | `hex`, `result` |
-//! | `teardown` | a teardown begins | `serial`, `pid`, `thread` |
+//! | `teardown`, `torn-down` | a teardown begins, has come to its end | as `build` |
 //! | `report` | the server reports | see `recording.rs` |
 //!
 //! All have `pid`, those of a request its `key`.
@@ -82,6 +82,8 @@ pub struct Plan {
     pub build_fails: Option<(u32, Failing)>,
     /// A gate at which each build waits after its event `build`.
     pub build_gate: Option<String>,
+    /// A gate at which each teardown waits after its event `teardown`.
+    pub teardown_gate: Option<String>,
     /// How teardown fails.
     pub teardown_fails: Option<Failing>,
 }
@@ -141,8 +143,9 @@ impl Probe {
         Ok(app)
     }
 
+    /// Everything about a teardown but the waiting.
     fn end(&self, app: ProbeApp, worker: &Worker) -> Result<(), BoxError> {
-        app.emit("teardown", worker);
+        app.emit("torn-down", worker);
         match self.plan.teardown_fails {
             Some(Failing::Error) => Err("the probe fails to be torn down, as planned".into()),
             Some(Failing::Panic) => panic!("probe: planned panic in teardown"),
@@ -176,6 +179,10 @@ impl AppFactory for Probe {
     }
 
     fn teardown(&self, app: ProbeApp, worker: &Worker) -> Result<(), BoxError> {
+        app.emit("teardown", worker);
+        if let Some(gate) = &self.plan.teardown_gate {
+            self.link.wait(gate);
+        }
         self.end(app, worker)
     }
 }
@@ -196,6 +203,10 @@ impl AsyncAppFactory for Probe {
     }
 
     async fn teardown(&self, app: ProbeApp, worker: &Worker) -> Result<(), BoxError> {
+        app.emit("teardown", worker);
+        if let Some(gate) = &self.plan.teardown_gate {
+            self.link.pass(gate).await;
+        }
         self.end(app, worker)
     }
 }

@@ -103,7 +103,7 @@ pub(crate) enum Step {
 
     /// `describe`: the answer is a description of the request, as without any steps; only in the call.
     Describe,
-    /// Not a step. A typing error in a check shall be seen, so it is answered with 599.
+    /// Not a step. A typing error in a check shall be seen, so it is answered with 599, but beside `describe`.
     Unknown(String),
 }
 
