@@ -84,6 +84,12 @@ impl Loops {
         }
     }
 
+    /// A loop has died with all its connections, and another takes its place.
+    pub(crate) fn restart(&self, index: usize) {
+        self.loads[index].store(0, Relaxed);
+        self.stopping[index].store(true, SeqCst);
+    }
+
     /// A connection that was counted for one loop is another's.
     pub(crate) fn moved(&self, from: usize, to: usize) {
         self.loads[from].fetch_sub(1, Relaxed);

@@ -31,9 +31,11 @@ use varvel::{
     Finish, Frame, OnDisconnect, Outcome, Phase as Running, Report, Reporter,
 };
 use varvel_http1::{
-    After, BodyEvent, BodyFault, BodyFaultKind, BodyLength, Expired, Refusal, RequestHead, ResponseFraming,
+    After, BodyEvent, BodyFault, BodyFaultKind, BodyLength, CloseReason, Expired, Refusal, RequestHead,
+    ResponseFraming,
 };
 use varvel_server_kit::{
+    access_log::AccessLog,
     gateway::{
         ErrorResponse, Verdict, failure, panic_message, request,
         response::{self, Sent},
@@ -44,7 +46,7 @@ use varvel_server_kit::{
 };
 
 use crate::{
-    exchange::{AnswerHead, Exchange, Stage},
+    exchange::{AnswerHead, Exchange, LogFacts, Stage},
     handle::Handle,
     request_body::Incoming,
     tunnel::{Origin, Tunnel},
@@ -58,6 +60,7 @@ pub(crate) struct Shared<A: AsyncApp> {
     pub(crate) reporter: Arc<dyn Reporter>,
     pub(crate) http: Arc<varvel_http1::Config>,
     pub(crate) date: DateLine,
+    pub(crate) access_log: Option<Arc<AccessLog>>,
     /// When the loop woke up.
     pub(crate) now: Instant,
     pub(crate) read_buffer: Box<[u8]>,
@@ -89,7 +92,7 @@ impl<A: AsyncApp> Shared<A> {
         reporter: Arc<dyn Reporter>,
         http: Arc<varvel_http1::Config>,
         limits: &varvel::Limits,
-        now: Instant,
+        access_log: Option<Arc<AccessLog>>,
     ) -> Self {
         Self {
             app,
@@ -97,7 +100,8 @@ impl<A: AsyncApp> Shared<A> {
             reporter,
             http,
             date: DateLine::new(),
-            now,
+            access_log,
+            now: Instant::now(),
             read_buffer: vec![0; 64 * 1024].into_boxed_slice(),
             read_ahead: usize::try_from(limits.read_ahead).unwrap_or(usize::MAX).max(1),
             write_high_water: limits.write_high_water,
@@ -127,6 +131,8 @@ pub(crate) struct Connection<F> {
     http: varvel_http1::Connection,
     /// What was read and not used up.
     input: Bytes,
+    /// The input is the rest of a larger piece, of which requests were taken.
+    shares_batch: bool,
     outbox: Outbox,
     phase: Phase<F>,
     /// The number of the last exchange.
@@ -153,6 +159,7 @@ enum Phase<F> {
     },
     /// Everything is said; the client is given time to hear it.
     Lingering {
+        until: Instant,
         budget: u64,
     },
 }
@@ -203,6 +210,7 @@ impl<F: Future<Output = AsyncAppResult>> Connection<F> {
             handle,
             http: varvel_http1::Connection::new(Arc::clone(&shared.http), shared.now),
             input: Bytes::new(),
+            shares_batch: false,
             outbox: Outbox::new(),
             phase: Phase::Head,
             number: 0,
@@ -228,7 +236,11 @@ impl<F: Future<Output = AsyncAppResult>> Connection<F> {
 
     /// When something must have happened.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.http.deadline().map(|deadline| deadline.at)
+        let http = self.http.deadline().map(|deadline| deadline.at);
+        match self.phase {
+            Phase::Lingering { until, .. } => Some(http.map_or(until, |http| http.min(until))),
+            _ => http,
+        }
     }
 
     /// Has every further answer say `connection: close`; `true` if the connection can be closed at once (spec S17).
@@ -304,12 +316,17 @@ impl<F: Future<Output = AsyncAppResult>> Connection<F> {
     where
         A: AsyncApp<Future = F>,
     {
+        if let Phase::Lingering { until, .. } = self.phase {
+            if until <= shared.now {
+                return Fate::Close;
+            }
+        }
         match self.http.expire(shared.now) {
             None => {}
             Some(Expired::Close(reason)) => {
-                self.http.abort(reason);
                 self.abandon(Outcome::TimedOut, shared);
-                return Fate::Reset;
+                // A client that does not read is to see that this is no end; one that was idle, that it is.
+                return if reason == CloseReason::WriteTimeout { Fate::Reset } else { Fate::Close };
             }
             Some(Expired::Refuse(refusal)) => {
                 self.refuse(refusal, shared);
@@ -360,7 +377,10 @@ impl<F: Future<Output = AsyncAppResult>> Connection<F> {
                 shared.turn.give_back();
                 match self.read(shared) {
                     Read::Some => Step::Go,
-                    Read::None => Step::Wait,
+                    Read::None => {
+                        self.release_batch();
+                        Step::Wait
+                    }
                     Read::Over => self.ended(shared),
                 }
             }
@@ -368,6 +388,13 @@ impl<F: Future<Output = AsyncAppResult>> Connection<F> {
                 shared.turn.give_back();
                 self.refuse(refusal, shared)
             }
+        }
+    }
+
+    /// The beginning of a head that stays for now must not hold on to the memory of the requests that came before it.
+    fn release_batch(&mut self) {
+        if std::mem::take(&mut self.shares_batch) {
+            self.input = Bytes::copy_from_slice(&self.input);
         }
     }
 
@@ -422,9 +449,11 @@ impl<F: Future<Output = AsyncAppResult>> Connection<F> {
         A: AsyncApp<Future = F>,
     {
         self.number += 1;
+        self.shares_batch = !self.input.is_empty();
         let mut exchange = shared.exchange();
         exchange.method = head.request.method().clone();
         exchange.target = head.target.clone();
+        exchange.log = shared.access_log.is_some().then(|| Box::new(LogFacts::of(&head.request, shared.now)));
         self.handle.exchanges.begin(self.number);
         self.handle.interims.open(self.number, head.request.version() == http::Version::HTTP_10);
         let body = self.request_body(&head, &mut exchange, shared.now);
@@ -998,6 +1027,9 @@ impl<F: Future<Output = AsyncAppResult>> Connection<F> {
         let finish = Finish::new(outcome, exchange.status, exchange.bytes);
         let id = exchange.id(self.handle.id(), self.number);
         self.handle.exchanges.end(finish, |event| report(shared, id, event));
+        if let (Some(log), Some(facts)) = (&shared.access_log, &exchange.log) {
+            log.record(&facts.entry(&exchange, self.handle.peer(), Instant::now()));
+        }
         shared.turn.give_back();
         shared.recycle(exchange);
     }
@@ -1011,7 +1043,7 @@ impl<F: Future<Output = AsyncAppResult>> Connection<F> {
         self.drop_body(exchange, shared);
         // An end without the last chunk, or short of the length, tells by itself.
         let reset = exchange.until_close;
-        self.http.abort(varvel_http1::CloseReason::Application);
+        self.http.abort(CloseReason::Application);
         self.phase = Phase::Closing { reset };
         Next::Over(outcome, None)
     }
@@ -1235,16 +1267,19 @@ impl<F: Future<Output = AsyncAppResult>> Connection<F> {
         if matches!(self.phase, Phase::Closing { reset: true }) {
             return Step::End(Fate::Reset);
         }
-        if !self.http.should_linger() || self.transport.shutdown_write().is_err() {
+        // Closing with anything unread resets the connection, and may take the last answer from the client's hands.
+        let unread = self.http.should_linger() || !self.input.is_empty() || (self.readable && !self.hung_up);
+        if !unread || self.transport.shutdown_write().is_err() {
             return Step::End(Fate::Close);
         }
         self.input = Bytes::new();
-        self.phase = Phase::Lingering { budget: LINGER_BYTES_MAX };
+        let until = shared.now + shared.http.timeouts.linger_timeout;
+        self.phase = Phase::Lingering { until, budget: LINGER_BYTES_MAX };
         Step::Go
     }
 
     fn linger<A: AsyncApp>(&mut self, shared: &mut Shared<A>) -> Step {
-        let Phase::Lingering { budget } = &mut self.phase else { return Step::Go };
+        let Phase::Lingering { budget, .. } = &mut self.phase else { return Step::Go };
         match self.transport.discard(&mut shared.read_buffer, budget) {
             Discarded::Pending => Step::Wait,
             Discarded::Finished | Discarded::TooMuch => Step::End(Fate::Close),

@@ -143,7 +143,7 @@ pub(crate) struct EventLoop<'a, A: AsyncApp> {
     loops: &'a Arc<Loops>,
     index: usize,
     control: &'a Control,
-    listeners: Vec<Listener>,
+    listeners: &'a mut Vec<Listener>,
     connections: Slab<Slot<A::Future>>,
     deadlines: ConnectionDeadlines,
     /// Connections that have used up their turn and can go on at once.
@@ -173,11 +173,16 @@ where
         loops: &'a Arc<Loops>,
         index: usize,
         control: &'a Control,
-        listeners: Vec<Listener>,
+        listeners: &'a mut Vec<Listener>,
     ) -> std::io::Result<Self> {
         for (number, listener) in listeners.iter().enumerate() {
-            let token = Token(FIRST_LISTENER - number);
-            core.poll.registry().register(&mut SourceFd(&listener.as_raw_fd()), token, Interest::READABLE)?;
+            let (fd, token) = (listener.as_raw_fd(), Token(FIRST_LISTENER - number));
+            let registry = core.poll.registry();
+            match registry.register(&mut SourceFd(&fd), token, Interest::READABLE) {
+                // By the loop that died before this one.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                result => result?,
+            }
         }
         Ok(Self {
             deadlines: ConnectionDeadlines::new(shared.now),
@@ -205,6 +210,9 @@ where
             self.begin_stop();
         }
         loop {
+            if let Some(log) = &self.shared.access_log {
+                log.flush();
+            }
             self.core.wait(&mut events, self.next_wake(), self.is_busy());
             self.shared.now = Instant::now();
             self.shared.date.refresh();
@@ -373,7 +381,7 @@ where
         self.accept_pause = None;
         let mut exhausted = None;
         let mut left = ACCEPTS_PER_TURN;
-        let listeners = std::mem::take(&mut self.listeners);
+        let listeners = std::mem::take(self.listeners);
         self.acceptable = false;
         for listener in &listeners {
             while self.loops.has_room() {
@@ -396,7 +404,7 @@ where
                 }
             }
         }
-        self.listeners = listeners;
+        *self.listeners = listeners;
         if let Some(error) = exhausted {
             self.acceptable = true;
             self.accept_pause = Some(self.shared.now + ACCEPT_PAUSE);

@@ -1,11 +1,16 @@
 //! One exchange under way: the call, then the body of its answer.
 
-use std::{pin::Pin, sync::Arc};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
-use varvel::{PollBody, RequestId};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
+use varvel::{Address, PollBody, RequestId};
 use varvel_http1::BodyLength;
+use varvel_server_kit::access_log::Entry;
 
 use crate::request_body::Incoming;
 
@@ -36,6 +41,17 @@ pub(crate) struct Exchange<F> {
     pub(crate) bytes: u64,
     pub(crate) method: Method,
     pub(crate) target: Bytes,
+    /// For the access log, if there is one.
+    pub(crate) log: Option<Box<LogFacts>>,
+}
+
+/// What the access log wants to know of a request beside its method and target.
+pub(crate) struct LogFacts {
+    version: Version,
+    time: SystemTime,
+    began: Instant,
+    referer: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
 }
 
 /// An answer without its body.
@@ -73,6 +89,7 @@ impl<F> Exchange<F> {
             bytes: 0,
             method: Method::GET,
             target: Bytes::new(),
+            log: None,
         })
     }
 
@@ -89,6 +106,7 @@ impl<F> Exchange<F> {
         self.status = None;
         self.bytes = 0;
         self.target = Bytes::new();
+        self.log = None;
     }
 
     /// Whether the application waits for more of the request's body.
@@ -98,5 +116,39 @@ impl<F> Exchange<F> {
 
     pub(crate) fn id(&self, connection: u64, number: u64) -> RequestId<'_> {
         RequestId::new(connection, number, Some(&self.method), &self.target)
+    }
+}
+
+impl LogFacts {
+    pub(crate) fn of(request: &Request<()>, began: Instant) -> Self {
+        let field = |name| request.headers().get(name).cloned();
+        Self {
+            version: request.version(),
+            time: SystemTime::now(),
+            began,
+            referer: field(header::REFERER),
+            user_agent: field(header::USER_AGENT),
+        }
+    }
+
+    pub(crate) fn entry<'a, F>(
+        &'a self,
+        exchange: &'a Exchange<F>,
+        peer: &'a Address,
+        now: Instant,
+    ) -> Entry<'a> {
+        Entry {
+            peer,
+            time: self.time,
+            method: exchange.method.as_str(),
+            target: &exchange.target,
+            version: self.version,
+            // As nginx has it: nothing was sent before the client was gone.
+            status: exchange.status.map_or(499, |status| status.as_u16()),
+            bytes: exchange.bytes,
+            referer: self.referer.as_ref().map(HeaderValue::as_bytes),
+            user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
+            duration: now.saturating_duration_since(self.began),
+        }
     }
 }

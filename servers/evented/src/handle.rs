@@ -9,7 +9,7 @@ use std::{
 };
 
 use http::{HeaderMap, StatusCode};
-use varvel::{ConnInfo, Event, Exchange, FinishHook, InterimError, Report, RequestId, Worker};
+use varvel::{Address, ConnInfo, Event, Exchange, FinishHook, InterimError, Report, RequestId, Worker};
 use varvel_server_kit::gateway::Exchanges;
 
 use crate::mailbox::{Mailbox, Woken};
@@ -58,6 +58,10 @@ impl Handle {
 
     pub(crate) fn id(&self) -> u64 {
         self.info.id
+    }
+
+    pub(crate) fn peer(&self) -> &Address {
+        &self.info.peer
     }
 }
 

@@ -15,7 +15,8 @@ use varvel::{
     Server, StartError, WorkerInfo,
 };
 use varvel_server_kit::{
-    gateway::panic_message, listener::Listener, settings::Settings, worker_pool::WorkerPool,
+    access_log::AccessLog, gateway::panic_message, listener::Listener, settings::Settings,
+    worker_pool::WorkerPool,
 };
 
 use crate::{
@@ -124,6 +125,8 @@ impl Evented {
         info.limits = self.limits();
         info.concurrency = factory.policy().exclusive.then_some(1);
 
+        let access_log =
+            self.settings.access_log.map(|format| Arc::new(AccessLog::new(format, std::io::stdout())));
         let mut setups = Vec::with_capacity(count);
         for index in 0..count {
             let listeners = launch.listeners.iter().map(|listener| Listener::new(listener.try_clone()?));
@@ -155,6 +158,7 @@ impl Evented {
                     control: control.clone(),
                     http: Arc::clone(&http),
                     reporter: Arc::clone(&reporter),
+                    access_log: access_log.clone(),
                     progress: progress.clone(),
                     ordered,
                 };
@@ -205,6 +209,7 @@ struct Seat<'a, F> {
     control: varvel::Control,
     http: Arc<varvel_http1::Config>,
     reporter: Arc<dyn varvel::Reporter>,
+    access_log: Option<Arc<AccessLog>>,
     progress: Sender<Progress>,
     ordered: Receiver<Order>,
 }
@@ -221,7 +226,7 @@ impl<F: AsyncAppFactory> Seat<'_, F> {
         let _ = self.progress.send(Progress::Built(Ok(())));
         let app = match self.ordered.recv() {
             Ok(Order::Serve) => {
-                let (app, cut) = self.serve(app);
+                let (app, cut) = self.serve_undying(app);
                 let _ = self.progress.send(Progress::Drained(cut));
                 let _ = self.ordered.recv();
                 app
@@ -231,6 +236,27 @@ impl<F: AsyncAppFactory> Seat<'_, F> {
         };
         if let Some(app) = app {
             self.tear_down(app);
+        }
+    }
+
+    /// Serves to the end. A panic that no containment has caught costs the loop its connections and its application; a new
+    /// loop takes its place (spec L9).
+    fn serve_undying(&mut self, mut app: F::App) -> (Option<F::App>, u64) {
+        loop {
+            let reporter = Arc::clone(&self.reporter);
+            if let Ok(served) = contained(&*reporter, Phase::Background, || self.serve(app)) {
+                return served;
+            }
+            self.loops.restart(self.index);
+            app = match self.build() {
+                Ok(app) => app,
+                Err(error) => {
+                    let message = format!("event loop {} is gone: {error}", self.index);
+                    self.log(Level::Error, &message);
+                    self.listeners.clear();
+                    return (None, 0);
+                }
+            };
         }
     }
 
@@ -252,9 +278,9 @@ impl<F: AsyncAppFactory> Seat<'_, F> {
             Arc::clone(&self.reporter),
             Arc::clone(&self.http),
             &limits,
-            Instant::now(),
+            self.access_log.clone(),
         );
-        let listeners = std::mem::take(&mut self.listeners);
+        let listeners = &mut self.listeners;
         match EventLoop::new(&mut self.core, shared, &self.loops, self.index, &self.control, listeners) {
             Ok(event_loop) => {
                 let (app, cut) = event_loop.serve();
@@ -262,7 +288,7 @@ impl<F: AsyncAppFactory> Seat<'_, F> {
             }
             Err(error) => {
                 let message = format!("event loop {} cannot watch its listeners: {error}", self.index);
-                self.reporter.report(&Report::new(Event::Log { level: Level::Error, message: &message }));
+                self.log(Level::Error, &message);
                 (None, 0)
             }
         }
@@ -281,6 +307,10 @@ impl<F: AsyncAppFactory> Seat<'_, F> {
             Ok(Some(Err(error))) => format!("teardown failed: {error}"),
             Ok(None) => "teardown did not end before the deadline".to_owned(),
         };
-        self.reporter.report(&Report::new(Event::Log { level: Level::Error, message: &message }));
+        self.log(Level::Error, &message);
+    }
+
+    fn log(&self, level: Level, message: &str) {
+        self.reporter.report(&Report::new(Event::Log { level, message }));
     }
 }
