@@ -14,7 +14,7 @@ use crate::framing::{BodyLength, RequestFraming, ResponseFraming};
 use crate::head_scanner::HeadScanner;
 use crate::limits::Limits;
 use crate::request_body::{BodyEvent, BodyReader};
-use crate::request_head::{self, Received, RequestHead, UpgradeRequest};
+use crate::request_head::{self, RequestHead, UpgradeRequest};
 use crate::response_head::{
     RemovedFields, SentHead, write_content_length, write_field, write_fields, write_status_line,
 };
@@ -148,6 +148,7 @@ impl Connection {
     ///
     /// The peer sent what is no request, or one this server must not serve. Answer with
     /// [`send_refusal`](Self::send_refusal). Nothing of the input is consumed, and the same error is given from now on.
+    #[inline]
     pub fn receive_head(
         &mut self,
         input: &mut Bytes,
@@ -160,11 +161,11 @@ impl Connection {
                 _ => Ok(None),
             };
         }
-        match self.read_head(input, spare) {
-            Ok(Some(Received { head, length, close })) => {
-                input.advance(length);
-                self.begin_exchange(&head, close);
-                Ok(Some(head))
+        let received = self.read_head(input, spare);
+        match &received {
+            Ok(Some(head)) => {
+                input.advance(head.length);
+                self.begin_exchange(head);
             }
             Ok(None) => {
                 if !self.scanner.is_new() {
@@ -173,18 +174,22 @@ impl Connection {
                 if self.peer_finished {
                     self.close = Some(self.finished_reason());
                 }
-                Ok(None)
             }
             Err(refusal) => {
                 // Early enough to be true for every head that got as far as its target.
                 self.request.is_head = input.starts_with(b"HEAD ");
-                self.fail(refusal);
-                Err(refusal)
+                self.fail(*refusal);
             }
         }
+        received
     }
 
-    fn read_head(&mut self, input: &mut Bytes, spare: &mut HeaderMap) -> Result<Option<Received>, Refusal> {
+    #[inline(always)]
+    fn read_head(
+        &mut self,
+        input: &mut Bytes,
+        spare: &mut HeaderMap,
+    ) -> Result<Option<RequestHead>, Refusal> {
         if self.scanner.is_new() {
             self.skip_blank_lines(input)?;
             if matches!(&input[..], b"" | b"\r") {
@@ -212,12 +217,12 @@ impl Connection {
         }
     }
 
-    fn begin_exchange(&mut self, head: &RequestHead, close: Option<CloseReason>) {
+    fn begin_exchange(&mut self, head: &RequestHead) {
         self.body = BodyReader::new(head.framing);
         self.discard_left = self.config.limits.discard_bytes_max;
         let event = if self.body.has_ended() { Event::HeadAlone } else { Event::HeadWithBody };
         self.apply(event);
-        self.close = close;
+        self.close = head.close;
         self.request = RequestFacts {
             upgrade: head.upgrade,
             is_head: head.request.method() == Method::HEAD,

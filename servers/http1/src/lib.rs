@@ -1,21 +1,143 @@
-//! The server role of HTTP/1.1 without IO: bytes to heads and bodies, and back
-mod chunked;
-mod close_reason;
+//! The server role of HTTP/1.1 (RFC 9112) without IO: bytes to requests, responses to bytes.
+//!
+//! A [`Connection`] is given the bytes a peer has sent, and hands out request heads and pieces of bodies. It is told what the
+//! response is, and writes the text of HTTP around it. It knows where each message ends, when the connection may be used
+//! again, what is refused and with which status, and until when to wait.
+//!
+//! What it leaves out is left to the caller:
+//!
+//! - **Sockets, threads, wake-ups.** Nothing here reads or writes.
+//! - **The clock.** `now` is an argument, and the next [`Deadline`] is an answer.
+//! - **Buffers.** The caller keeps what was read and not consumed yet; heads and bodies come out as slices of it. Bodies of responses
+//!   never pass through here at all, so they can be gathered by `writev` or sent from a file.
+//! - **TLS, HTTP/2, HTTP/0.9, the client role.**
+//! - **Transfer codings other than `chunked`.** A request that uses one gets 501, as RFC 9112 section 6.1 has it.
+//!
+//! ```text
+//!            bytes read                                             your server
+//!                |                                                       |
+//!                v                                                       |
+//!   +-------- Connection --------------------------------------------+   |
+//!   |                                                                |   |
+//!   |   Head --------------> Body ----------> Complete               |   |
+//!   |    |  receive_head      |  receive_body     |                  | ----> RequestHead, BodyEvent
+//!   |    |                    |                   |                  |   |
+//!   |    |  Refusal           |  BodyFault        |  next_exchange   | ----> CloseReason
+//!   |    v                    v                   v                  |   |
+//!   |   Broken <-------------+                   Head, and so on     |   |
+//!   |                                             ^                  |   |
+//!   |                                             |                  |   |
+//!   |   Idle ----------> Head ----------> Body ---+--> Complete      | <---- status, fields, lengths
+//!   |    receive_head     |  send_head     |  send_end               |   |
+//!   |                     +- send_interim  +- send_data              |   |
+//!   +----------------------------------------------------------------+
+//!                |
+//!                v
+//!     bytes to write: `out`, with your body bytes between
+//! ```
+//!
+//! # Serving a connection
+//!
+//! This server answers every request with the length of its body. Its transport is a slice of bytes, and a `Vec` takes what it writes.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Instant;
+//!
+//! use bytes::Bytes;
+//! use http::{HeaderMap, StatusCode};
+//! use varvel_http1::{After, BodyEvent, BodyLength, Config, Connection, Refusal};
+//!
+//! /// Serves what a peer sent before it closed its side. Gives what is sent back.
+//! fn serve(mut input: Bytes) -> Vec<u8> {
+//!     let now = Instant::now(); // A server asks the clock whenever it wakes up.
+//!     let date = b"date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+//!     let mut connection = Connection::new(Arc::new(Config::default()), now);
+//!     let mut spare = HeaderMap::new();
+//!     let mut out = Vec::new();
+//!     loop {
+//!         let head = match connection.receive_head(&mut input, &mut spare, now) {
+//!             Ok(Some(head)) => head,
+//!             Ok(None) => return out, // A server reads more, or hears from `receive_eof` that there is none.
+//!             Err(refusal) => {
+//!                 connection.send_refusal(refusal, date, &mut out);
+//!                 return out;
+//!             }
+//!         };
+//!
+//!         connection.send_continue(&mut out); // A server writes this before it reads the body.
+//!         let mut length = 0;
+//!         loop {
+//!             match connection.receive_body(&mut input, now) {
+//!                 Ok(BodyEvent::Data(data)) => length += data.len(),
+//!                 Ok(BodyEvent::End(_trailers)) => break,
+//!                 Ok(BodyEvent::NeedMore) => return out, // As above.
+//!                 Err(fault) => {
+//!                     connection.send_refusal(Refusal::from(fault), date, &mut out);
+//!                     return out;
+//!                 }
+//!             }
+//!         }
+//!
+//!         let answer = format!("{} sent {length} bytes\n", head.request.method());
+//!         let known = BodyLength::Known(answer.len() as u64);
+//!         connection.send_head(StatusCode::OK, &HeaderMap::new(), known, date, &mut out).unwrap();
+//!         let frame = connection.send_data(answer.len() as u64, &mut out);
+//!         out.extend_from_slice(&answer.as_bytes()[..frame.take as usize]);
+//!         out.extend_from_slice(frame.suffix);
+//!         connection.send_end(None, &mut out).unwrap();
+//!
+//!         match connection.next_exchange(&mut input, now) {
+//!             After::KeepAlive => {
+//!                 // The map goes round: the next request needs no allocation for its fields.
+//!                 spare = head.request.into_parts().0.headers;
+//!                 spare.clear();
+//!             }
+//!             After::Discard => return out, // A server reads more, and asks again.
+//!             After::Close(_reason) => return out,
+//!         }
+//!     }
+//! }
+//!
+//! let requests = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloGET /b HTTP/1.1\r\n\r\n";
+//! let responses = String::from_utf8(serve(Bytes::from(requests))).unwrap();
+//! assert!(responses.starts_with("HTTP/1.1 200 OK\r\n"));
+//! assert!(responses.contains("\r\n\r\nPOST sent 5 bytes\nHTTP/1.1 400 Bad Request\r\n"));
+//! assert!(responses.ends_with("\r\n\r\nHost is missing (RFC 9112 section 3.2)\n"));
+//! ```
+//!
+//! # Strictness
+//!
+//! Where two recipients could disagree about a message, it is refused, also where the RFC would allow to repair it: lines that end
+//! in LF alone, repeated Content-Length, folded fields, white space around chunk sizes, and so on. Every [`Refusal`] names the section it
+//! stands on. The verdict on some bytes never depends on the pieces in which they arrive.
+//!
+//! # Where to read
+//!
+//! In the order of the modules below: the methods, the state table they move, then heads and bodies on their way in, responses on their way
+//! out, time, and the lists of limits and errors.
+
+#![forbid(unsafe_code)]
+
 mod connection;
-mod deadlines;
-mod error;
+mod state;
+
+mod chunked;
 mod framing;
 mod grammar;
 mod head_scanner;
 mod host;
-mod limits;
 mod request_body;
 mod request_head;
 mod response_head;
-mod state;
 mod target;
-mod timeouts;
 mod trailers;
+
+mod close_reason;
+mod deadlines;
+mod error;
+mod limits;
+mod timeouts;
 
 pub use close_reason::CloseReason;
 pub use connection::{After, Config, Connection, DataFrame, Eof, SentEnd};

@@ -48,6 +48,10 @@ pub struct RequestHead {
     pub upgrade: Option<UpgradeRequest>,
     /// The peer sent `TE: trailers`, so trailers of a chunked response will reach it.
     pub te_trailers: bool,
+    /// Bytes of input the head takes.
+    pub(crate) length: usize,
+    /// Why no request may follow, if so.
+    pub(crate) close: Option<CloseReason>,
 }
 
 /// What a request offers to turn the connection into. An offer with a body is not taken up: the body would have to be read
@@ -69,28 +73,32 @@ impl UpgradeRequest {
     }
 }
 
-/// A head and what the connection has to know besides.
-pub(crate) struct Received {
-    pub(crate) head: RequestHead,
-    /// Bytes of input the head takes.
-    pub(crate) length: usize,
-    /// Why no request may follow, if so.
-    pub(crate) close: Option<CloseReason>,
-}
-
 /// Takes a head from the beginning of `input`, which does not begin with an empty line. `None` if its end is missing; then
 /// `scanner` knows how far it was looked at.
+#[inline]
 pub(crate) fn read(
     input: &Bytes,
     scanner: &mut HeadScanner,
     limits: &Limits,
     spare: &mut HeaderMap,
-) -> Result<Option<Received>, Refusal> {
+) -> Result<Option<RequestHead>, Refusal> {
     if scanner.is_new() {
-        if let Some(received) = parse(input, limits, spare)? {
-            return Ok(Some(received));
+        let whole = parse(input, limits, spare);
+        if !matches!(whole, Ok(None)) {
+            return whole;
         }
     }
+    read_scanned(input, scanner, limits, spare)
+}
+
+/// For heads that come in pieces, and for those that are refused.
+#[cold]
+fn read_scanned(
+    input: &Bytes,
+    scanner: &mut HeadScanner,
+    limits: &Limits,
+    spare: &mut HeaderMap,
+) -> Result<Option<RequestHead>, Refusal> {
     let bounds = ScanLimits {
         request_line_bytes: limits.request_line_bytes_max,
         bytes: limits.head_bytes_max,
@@ -98,10 +106,10 @@ pub(crate) fn read(
     };
     let Some(length) = scanner.scan(input, &bounds)? else { return Ok(None) };
     let head = as_minor_version_1(input.slice(..length));
-    match parse(&head, limits, spare)? {
-        Some(received) => Ok(Some(received)),
+    match parse(&head, limits, spare) {
         // The scanner and the parser accept the same heads; if they ever differ, the head is in doubt.
-        None => Err(Refusal::FieldNameInvalid),
+        Ok(None) => Err(Refusal::FieldNameInvalid),
+        parsed => parsed,
     }
 }
 
@@ -120,7 +128,8 @@ fn as_minor_version_1(head: Bytes) -> Bytes {
 const FIELDS_ON_STACK: usize = 128;
 
 /// `None` if this is no head that is whole, within the limits and correct by its bytes; why is for the scanner to say.
-fn parse(input: &Bytes, limits: &Limits, spare: &mut HeaderMap) -> Result<Option<Received>, Refusal> {
+#[inline(always)]
+fn parse(input: &Bytes, limits: &Limits, spare: &mut HeaderMap) -> Result<Option<RequestHead>, Refusal> {
     let count = limits.header_count_max as usize;
     let mut on_stack = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
     let mut on_heap;
@@ -139,21 +148,32 @@ fn parse(input: &Bytes, limits: &Limits, spare: &mut HeaderMap) -> Result<Option
     let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
         return Ok(None);
     };
-    let line = method.len() + target.len() + " ".len() + " HTTP/1.1".len();
-    if line > limits.request_line_bytes_max as usize
+    let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
+    let line = RequestLine { method, target, version };
+    if line.length() > limits.request_line_bytes_max as usize
         || length > limits.head_bytes_max as usize
         || !target.bytes().all(is_target)
         || !lines_end_in_crlf(input, length, parsed.headers)
     {
         return Ok(None);
     }
-    let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    let result = build(input, method, target, version, parsed.headers, spare);
-    let (head, close) = result.inspect_err(|_| spare.clear())?;
-    if limits.body_bytes_max.is_some_and(|max| head.framing.exact_len() > Some(max)) {
-        return Err(Refusal::BodyTooLarge);
+    let head = build(input, length, line, parsed.headers, limits, spare);
+    if head.is_err() {
+        spare.clear();
     }
-    Ok(Some(Received { head, length, close }))
+    head.map(Some)
+}
+
+struct RequestLine<'a> {
+    method: &'a str,
+    target: &'a str,
+    version: Version,
+}
+
+impl RequestLine<'_> {
+    fn length(&self) -> usize {
+        self.method.len() + " ".len() + self.target.len() + " HTTP/1.1".len()
+    }
 }
 
 /// httparse takes a lone LF for a line end and never a lone CR. So a line ends in CRLF if there is a CR two bytes before the
@@ -164,16 +184,20 @@ fn lines_end_in_crlf(input: &[u8], length: usize, fields: &[httparse::Header<'_>
         && fields.iter().all(|field| input[field.name.as_ptr() as usize - start - 2] == b'\r')
 }
 
+/// What the bytes mean. Here a head that is correct by its bytes is refused for what it says.
+#[inline(always)]
 fn build(
     input: &Bytes,
-    method: &str,
-    target: &str,
-    version: Version,
+    length: usize,
+    line: RequestLine<'_>,
     fields: &[httparse::Header<'_>],
+    limits: &Limits,
     spare: &mut HeaderMap,
-) -> Result<(RequestHead, Option<CloseReason>), Refusal> {
+) -> Result<RequestHead, Refusal> {
+    let RequestLine { method, target, version } = line;
     let method = parse_method(method)?;
-    let target = input.slice_ref(target.as_bytes());
+    // The commonest target of all needs no share in the input.
+    let target = if target == "/" { Bytes::from_static(b"/") } else { input.slice_ref(target.as_bytes()) };
     let Target { uri, authority } = Target::parse(&method, &target)?;
     let known = KnownFields::read(input, fields, spare)?;
 
@@ -186,6 +210,9 @@ fn build(
     };
     let framing = known.framing.judge(version)?;
     let has_body = framing.exact_len() != Some(0);
+    if limits.body_bytes_max.is_some_and(|max| framing.exact_len() > Some(max)) {
+        return Err(Refusal::BodyTooLarge);
+    }
     if has_body && method == Method::CONNECT {
         return Err(Refusal::ConnectWithBody);
     }
@@ -213,7 +240,7 @@ fn build(
     *request.uri_mut() = uri;
     *request.version_mut() = version;
     *request.headers_mut() = mem::take(spare);
-    let head = RequestHead {
+    Ok(RequestHead {
         request,
         target,
         authority: authority.or(host),
@@ -221,8 +248,9 @@ fn build(
         expects_continue: known.expects_continue && is_http11 && has_body,
         upgrade,
         te_trailers: known.te_trailers,
-    };
-    Ok((head, close))
+        length,
+        close,
+    })
 }
 
 fn parse_method(method: &str) -> Result<Method, Refusal> {
@@ -292,6 +320,7 @@ impl<'a> KnownFields<'a> {
                 header::TE => known.te_trailers |= lists(field.value, b"trailers"),
                 _ => {}
             }
+            // This validates again what httparse has validated; doing without could not be measured.
             let value = HeaderValue::from_maybe_shared(input.slice_ref(field.value))
                 .map_err(|_| Refusal::FieldValueInvalid)?;
             map.try_append(name, value).map_err(|_| Refusal::TooManyFields)?;
@@ -309,4 +338,70 @@ fn names_protocols(value: &[u8]) -> bool {
         let mut parts = protocol.splitn(2, |&byte| byte == b'/');
         parts.all(is_word)
     }) && any
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The scanner says where a head ends and why it is refused, the parser what is in it. They must accept the same heads, or
+    /// one would be refused for no reason, or accepted against the rules.
+    #[test]
+    fn scanner_and_parser_accept_the_same_heads() {
+        const LINES: [&str; 12] = [
+            "GET / HTTP/1.1\r\n",
+            "POST /a?b HTTP/1.0\r\n",
+            "OPTIONS * HTTP/1.1\r\n",
+            "GET http://a/ HTTP/1.3\r\n",
+            "A: b\r\n",
+            "A:\r\n",
+            "Long-Name:  value with words \t\r\n",
+            "B: \u{e4}\r\n",
+            "C: d\n",
+            "\r\n",
+            "\r\n",
+            "\n",
+        ];
+        const BYTES: &[u8] = b"\r\n\0 \t:A/?#\x0b\x7f\x80\xff\"1";
+        let limits = Limits {
+            header_count_max: 5,
+            head_bytes_max: 120,
+            request_line_bytes_max: 24,
+            ..Limits::default()
+        };
+        let bounds = ScanLimits { request_line_bytes: 24, bytes: 120, fields: 5 };
+        let mut state = 7u64;
+        let mut random = |end: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % end
+        };
+        let (mut accepted, mut refused) = (0, 0);
+        for _ in 0..100_000 {
+            let mut bytes = Vec::from(LINES[random(4)]);
+            for _ in 0..random(7) {
+                bytes.extend_from_slice(LINES[4 + random(8)].as_bytes());
+            }
+            bytes.extend_from_slice(b"\r\nbehind");
+            if random(3) == 0 {
+                let at = 1 + random(bytes.len() - 1);
+                bytes[at] = BYTES[random(BYTES.len())];
+            }
+            let input = Bytes::from(bytes);
+            let shown = input.escape_ascii();
+            let mut scanner = HeadScanner::HEAD;
+            if let Ok(Some(length)) = scanner.scan(&input, &bounds) {
+                accepted += 1;
+                let parsed = parse(&as_minor_version_1(input.clone()), &limits, &mut HeaderMap::new());
+                assert!(!matches!(parsed, Ok(None)), "only the scanner accepts {shown}");
+                if let Ok(Some(head)) = parsed {
+                    assert_eq!(head.length, length, "{shown}");
+                }
+            } else {
+                refused += 1;
+                let parsed = parse(&input, &limits, &mut HeaderMap::new());
+                assert!(matches!(parsed, Ok(None)), "only the parser accepts {shown}");
+            }
+        }
+        assert!(accepted > 10_000 && refused > 10_000, "{accepted} accepted, {refused} refused");
+    }
 }
