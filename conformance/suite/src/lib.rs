@@ -29,7 +29,7 @@ pub use coverage::{GROUPS, UNCHECKED};
 pub use message::{Framing, Head, Response};
 pub use probe::{Plan, Probe};
 pub use recorder::{Event, Recorder};
-pub use run::run;
+pub use run::{run, silence_planned_panics};
 pub use running::{Ended, Running, Setup};
 pub use subject::{Skip, Subject, Tuning};
 pub use suite::{Outcome, Suite};

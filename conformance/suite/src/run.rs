@@ -116,8 +116,8 @@ fn trial(suite: Arc<Suite>, check: &'static Check, results: Results, several: bo
     })
 }
 
-/// Keeps the panics that the probe was told to make out of the output; all others are shown as before.
-fn silence_planned_panics() {
+/// Keeps the panics that the probe was told to make out of the output; all others are shown as before. [`run`] does.
+pub fn silence_planned_panics() {
     let show = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         let payload = info.payload();

@@ -68,6 +68,8 @@ pub enum Fault {
     NoLineLimit,
     /// Has no bound on the number of fields (S15).
     NoFieldCountLimit,
+    /// Refuses heads of more than 4 KiB, whatever its limits say (S15).
+    RefusesLongHeads,
     /// Accepts any number of connections (S16).
     NoConnectionLimit,
     /// Cuts running calls off as soon as it is stopped (S17).
@@ -92,6 +94,8 @@ pub enum Fault {
     IgnoresSecondHost,
     /// Takes any value of Host (S20).
     IgnoresHostValue,
+    /// Refuses a Host with a port (S20).
+    RefusesHostWithPort,
     /// Lets a handle of an earlier exchange write an interim head into a later one (S21).
     StaleInterimIsSent,
     /// Lets the body of an earlier exchange read what belongs to a later one (S21).

@@ -4,6 +4,7 @@ mod b;
 mod e;
 mod h;
 mod l;
+mod refusals;
 mod s;
 mod u;
 mod w;
