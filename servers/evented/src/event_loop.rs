@@ -23,9 +23,10 @@ use varvel_server_kit::{
 
 use crate::{
     accept::{Accepted, Loops},
-    connection::{Connection, Fate, Shared},
+    connection::{Connection, Fate},
     handle::Handle,
     mailbox::{Letters, Mailbox, Woken},
+    shared::Shared,
     tasks::Tasks,
     tunnel::{Tunnel, TunnelFate},
     worker::LoopWorker,
@@ -144,7 +145,7 @@ pub(crate) struct EventLoop<'a, A: AsyncApp> {
     index: usize,
     control: &'a Control,
     listeners: &'a mut Vec<Listener>,
-    connections: Slab<Slot<A::Future>>,
+    connections: Slab<Slot<A>>,
     deadlines: ConnectionDeadlines,
     /// Connections that have used up their turn and can go on at once.
     again: Vec<usize>,
@@ -158,8 +159,8 @@ pub(crate) struct EventLoop<'a, A: AsyncApp> {
     cut: u64,
 }
 
-enum Slot<F> {
-    Http(Connection<F>),
+enum Slot<A: AsyncApp> {
+    Http(Connection<A>),
     Tunnel(Tunnel),
 }
 
@@ -341,7 +342,7 @@ where
         }
     }
 
-    fn remove(&mut self, index: usize) -> Slot<A::Future> {
+    fn remove(&mut self, index: usize) -> Slot<A> {
         self.deadlines.clear(index);
         self.shared.turn.forget(index);
         if self.loops.leave(self.index) {

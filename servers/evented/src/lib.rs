@@ -55,6 +55,7 @@ mod handle;
 mod mailbox;
 mod request_body;
 mod server;
+mod shared;
 mod tasks;
 mod tunnel;
 mod turn;

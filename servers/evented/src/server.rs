@@ -21,8 +21,8 @@ use varvel_server_kit::{
 
 use crate::{
     accept::Loops,
-    connection::Shared,
     event_loop::{Core, EventLoop, contained},
+    shared::Shared,
     worker::LoopWorker,
 };
 

@@ -1,0 +1,373 @@
+//! The call: from a head to the application's answer, and the end of an exchange whatever became of it.
+
+use std::{
+    any::Any,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use http::StatusCode;
+use varvel::{
+    AsyncApp, AsyncAppResult, AsyncBody, AsyncTunnel, BodyErrorKind, Event, Finish, OnDisconnect, Outcome,
+    Phase as Running, Report,
+};
+use varvel_http1::{BodyEvent, BodyFault, BodyFaultKind, RequestHead};
+use varvel_server_kit::{
+    gateway::{ErrorResponse, panic_message, request},
+    outbox::WriteError,
+};
+
+use super::{Connection, Fate, Phase, Read, Step};
+use crate::{
+    exchange::{Exchange, LogFacts, Stage},
+    request_body::Incoming,
+    shared::Shared,
+    tunnel::Origin,
+};
+
+/// The least a read takes room for while a large body arrives, in bytes.
+const BODY_READ_MIN: u64 = 4 * 1024;
+
+/// How an exchange goes on.
+pub(super) enum Next {
+    Go,
+    Wait,
+    Yield,
+    /// The answer is complete.
+    Done,
+    /// The exchange is over with this outcome, and what becomes of the connection unless its phase says.
+    Over(Outcome, Option<Fate>),
+    Tunnel(AsyncTunnel),
+}
+
+impl<A: AsyncApp> Connection<A> {
+    /// Calls the application.
+    pub(super) fn begin(&mut self, head: RequestHead, shared: &mut Shared<A>) {
+        self.number += 1;
+        self.shares_batch = !self.input.is_empty();
+        let mut exchange = shared.exchange();
+        exchange.method = head.request.method().clone();
+        exchange.target = head.target.clone();
+        exchange.log = shared.access_log.is_some().then(|| Box::new(LogFacts::of(&head.request, shared.now)));
+        self.handle.exchanges.begin(self.number);
+        self.handle.interims.open(self.number, head.request.version() == http::Version::HTTP_10);
+        let body = self.request_body(&head, &mut exchange, shared.now);
+        let handle = Arc::clone(&self.handle);
+        let (request, scope) = request::admit(head, handle, self.number, shared.now);
+        let request = request.map(|()| body);
+        match catch_unwind(AssertUnwindSafe(|| shared.app.call(request, scope))) {
+            Ok(call) => exchange.call.as_mut().set(Some(call)),
+            // Without a future there is nothing to poll; `advance` sees that the call has failed.
+            Err(panic) => self.report_panic(&exchange, shared, Running::Call, &*panic),
+        }
+        self.phase = Phase::Exchange(exchange);
+    }
+
+    /// The body of a request: in memory if it has arrived as a whole, which most have.
+    pub(super) fn request_body(
+        &mut self,
+        head: &RequestHead,
+        exchange: &mut Exchange<A::Future>,
+        now: Instant,
+    ) -> AsyncBody {
+        let exact_len = head.framing.exact_len();
+        exchange.body_left = exact_len;
+        if exact_len == Some(0) {
+            return AsyncBody::empty();
+        }
+        if exact_len.is_some_and(|len| len <= self.input.len() as u64) {
+            if let Ok(BodyEvent::Data(data)) = self.http.receive_body(&mut self.input, now) {
+                if exact_len == Some(data.len() as u64) {
+                    return AsyncBody::full(data);
+                }
+                let (incoming, body) = Incoming::new(exact_len, self.waker.clone());
+                exchange.body_left = exact_len.map(|len| len - data.len() as u64);
+                incoming.push_data(data, &self.waker);
+                exchange.incoming = Some(incoming);
+                return body;
+            }
+        }
+        let (incoming, body) = Incoming::new(exact_len, self.waker.clone());
+        exchange.incoming = Some(incoming);
+        body
+    }
+
+    /// Goes on with the exchange.
+    pub(super) fn advance(&mut self, shared: &mut Shared<A>) -> Step {
+        let Phase::Exchange(mut exchange) = std::mem::replace(&mut self.phase, Phase::Head) else {
+            return Step::Go;
+        };
+        loop {
+            let next = match exchange.stage {
+                Stage::Calling => self.poll_call(&mut exchange, shared),
+                Stage::Streaming => self.poll_body(&mut exchange, shared),
+                Stage::Writing => self.poll_written(&mut exchange, shared),
+            };
+            match next {
+                Next::Go => {}
+                Next::Wait => {
+                    self.phase = Phase::Exchange(exchange);
+                    return Step::Wait;
+                }
+                Next::Yield => {
+                    self.phase = Phase::Exchange(exchange);
+                    return Step::Yield;
+                }
+                Next::Done => return self.complete(exchange, shared),
+                Next::Over(outcome, fate) => {
+                    self.end_exchange(exchange, outcome, shared);
+                    return match fate {
+                        Some(fate) => Step::End(fate),
+                        None => Step::Go,
+                    };
+                }
+                Next::Tunnel(tunnel) => {
+                    shared.turn.give_back();
+                    let origin = Origin {
+                        number: self.number,
+                        method: exchange.method.clone(),
+                        target: exchange.target.clone(),
+                        status: exchange.status.unwrap_or(StatusCode::SWITCHING_PROTOCOLS),
+                    };
+                    shared.recycle(exchange);
+                    return Step::End(Fate::Tunnel(tunnel, origin));
+                }
+            }
+        }
+    }
+
+    pub(super) fn poll_call(&mut self, exchange: &mut Exchange<A::Future>, shared: &mut Shared<A>) -> Next {
+        let Some(polled) = self.poll_app(exchange) else {
+            // The call panicked before there was a future, which was reported then.
+            return self.respond_error(exchange, &ErrorResponse::INTERNAL, shared);
+        };
+        match polled {
+            Ok(Poll::Pending) => {
+                self.send_interims(shared);
+                if self.feed(exchange, shared) {
+                    return Next::Go;
+                }
+                if let Some(next) = self.check_client(exchange, shared) {
+                    return next;
+                }
+                // Interim heads and 100 must not wait for the answer.
+                match self.flush(shared) {
+                    Err(error) => self.write_failed_in(exchange, error, shared),
+                    Ok(_) => Next::Wait,
+                }
+            }
+            Ok(Poll::Ready(result)) => {
+                self.drop_call(exchange, shared);
+                self.answer(exchange, result, shared)
+            }
+            Err(panic) => {
+                self.report_panic(exchange, shared, Running::Call, &*panic);
+                self.drop_call(exchange, shared);
+                self.respond_error(exchange, &ErrorResponse::INTERNAL, shared)
+            }
+        }
+    }
+
+    /// Polls the application's future, if there is one.
+    pub(super) fn poll_app(
+        &self,
+        exchange: &mut Exchange<A::Future>,
+    ) -> Option<std::thread::Result<Poll<AsyncAppResult>>> {
+        let call = exchange.call.as_mut().as_pin_mut()?;
+        let mut cx = Context::from_waker(&self.waker);
+        if let Some(incoming) = &exchange.incoming {
+            incoming.set_polled(true);
+        }
+        let polled = catch_unwind(AssertUnwindSafe(|| call.poll(&mut cx)));
+        if let Some(incoming) = &exchange.incoming {
+            incoming.set_polled(false);
+        }
+        Some(polled)
+    }
+
+    pub(super) fn send_interims(&mut self, shared: &Shared<A>) {
+        for (status, headers) in self.handle.interims.take() {
+            self.send_interim(status, &headers, shared);
+        }
+    }
+
+    /// While the application waits: is there still somebody to answer? (spec E8, E13)
+    pub(super) fn check_client(
+        &mut self,
+        exchange: &mut Exchange<A::Future>,
+        shared: &Shared<A>,
+    ) -> Option<Next> {
+        // Behind an unread part of the request an end is the body's affair.
+        let gone = self.broken || (self.hung_up && !self.http.wants_body());
+        if !gone || exchange.discarding {
+            return None;
+        }
+        self.handle.exchanges.disconnected();
+        match shared.on_disconnect {
+            OnDisconnect::Cancel => Some(Next::Over(Outcome::Disconnected, Some(Fate::Close))),
+            OnDisconnect::Finish => {
+                exchange.discarding = true;
+                self.outbox.clear();
+                Some(Next::Go)
+            }
+        }
+    }
+
+    /// Receives what the application waits for of the request's body; whether anything has changed.
+    pub(super) fn feed(&mut self, exchange: &mut Exchange<A::Future>, shared: &mut Shared<A>) -> bool {
+        if !exchange.wants_body() {
+            return false;
+        }
+        let Some(incoming) = &exchange.incoming else { return false };
+        if !exchange.discarding {
+            // The first pull is what the client may be waiting for (spec H9).
+            self.http.send_continue(self.outbox.text_mut());
+        }
+        loop {
+            match self.http.receive_body(&mut self.input, shared.now) {
+                Ok(BodyEvent::Data(data)) => {
+                    exchange.body_left =
+                        exchange.body_left.map(|left| left.saturating_sub(data.len() as u64));
+                    incoming.push_data(data, &self.waker);
+                    return true;
+                }
+                Ok(BodyEvent::End(trailers)) => {
+                    incoming.finish(trailers, &self.waker);
+                    return true;
+                }
+                Err(fault) => {
+                    let kind = if self.broken { BodyErrorKind::Disconnected } else { body_error(fault) };
+                    incoming.fail(kind, &self.waker);
+                    return true;
+                }
+                Ok(BodyEvent::NeedMore) => {}
+            }
+            match self.read_body(exchange, shared) {
+                Read::Some => {}
+                Read::None => return false,
+                Read::Over => {
+                    self.http.receive_eof();
+                    self.hung_up = true;
+                }
+            }
+        }
+    }
+
+    /// Reads more of a body. A large one is received right where it stays.
+    pub(super) fn read_body(&mut self, exchange: &Exchange<A::Future>, shared: &mut Shared<A>) -> Read {
+        let left = exchange.body_left.unwrap_or(0);
+        if !self.readable || left < BODY_READ_MIN || !self.input.is_empty() {
+            return self.read_up_to(shared.read_ahead, shared);
+        }
+        let room = left.min(shared.read_ahead as u64).min(shared.read_buffer.len() as u64) as usize;
+        let mut piece = Vec::with_capacity(room);
+        match self.transport.read_spare(&mut piece) {
+            Ok(0) => Read::Over,
+            Ok(read) => {
+                self.readable = read == room || self.hung_up;
+                self.input = Bytes::from(piece);
+                Read::Some
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                self.readable = false;
+                Read::None
+            }
+            Err(_) => {
+                self.broken = true;
+                Read::Over
+            }
+        }
+    }
+
+    /// The answer is complete: what comes next on this connection?
+    pub(super) fn complete(&mut self, exchange: Box<Exchange<A::Future>>, shared: &mut Shared<A>) -> Step {
+        self.end_exchange(exchange, Outcome::Completed, shared);
+        self.next_exchange(shared)
+    }
+
+    /// Whatever became of it, this is the end of an exchange: everything of it is dropped, and its hooks run.
+    pub(super) fn end_exchange(
+        &mut self,
+        mut exchange: Box<Exchange<A::Future>>,
+        outcome: Outcome,
+        shared: &mut Shared<A>,
+    ) {
+        self.drop_call(&mut exchange, shared);
+        self.drop_body(&mut exchange, shared);
+        drop(self.handle.interims.close());
+        if let Some(incoming) = exchange.incoming.take() {
+            // Whoever still holds it must not touch the next request (spec S21).
+            incoming.fail(BodyErrorKind::Disconnected, &self.waker);
+        }
+        let finish = Finish::new(outcome, exchange.status, exchange.bytes);
+        self.handle.exchanges.end(finish, |event| self.report(&exchange, shared, event));
+        if let (Some(log), Some(facts)) = (&shared.access_log, &exchange.log) {
+            log.record(&facts.entry(&exchange, self.handle.peer(), Instant::now()));
+        }
+        shared.turn.give_back();
+        shared.recycle(exchange);
+    }
+
+    /// Drops the application's future, which may panic in doing so.
+    pub(super) fn drop_call(&mut self, exchange: &mut Exchange<A::Future>, shared: &Shared<A>) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| exchange.call.as_mut().set(None))) {
+            self.report_panic(exchange, shared, Running::Drop, &*panic);
+        }
+    }
+
+    /// Writing has failed during an exchange: the client is gone (spec E9), or a file is (spec B14).
+    pub(super) fn write_failed_in(
+        &mut self,
+        exchange: &mut Exchange<A::Future>,
+        error: WriteError,
+        shared: &Shared<A>,
+    ) -> Next {
+        self.outbox.clear();
+        match error {
+            WriteError::Transport(_) => {
+                self.broken = true;
+                self.handle.exchanges.disconnected();
+                if shared.on_disconnect == OnDisconnect::Finish && exchange.stage != Stage::Writing {
+                    exchange.discarding = true;
+                    return Next::Go;
+                }
+                Next::Over(Outcome::Disconnected, Some(Fate::Close))
+            }
+            error => {
+                let error = varvel::BodyError::failed(error);
+                self.report(exchange, shared, Event::BodyFailed { error: &error });
+                Next::Over(Outcome::Failed, Some(Fate::Reset))
+            }
+        }
+    }
+
+    /// Reports something about an exchange.
+    pub(super) fn report(&self, exchange: &Exchange<A::Future>, shared: &Shared<A>, event: Event<'_>) {
+        let id = exchange.id(self.handle.id(), self.number);
+        shared.reporter.report(&Report::of(id, event));
+    }
+
+    /// Reports a panic of the application.
+    pub(super) fn report_panic(
+        &self,
+        exchange: &Exchange<A::Future>,
+        shared: &Shared<A>,
+        during: Running,
+        panic: &(dyn Any + Send),
+    ) {
+        self.report(exchange, shared, Event::Panicked { during, message: panic_message(panic) });
+    }
+}
+
+pub(super) fn body_error(fault: BodyFault) -> BodyErrorKind {
+    match fault.kind() {
+        BodyFaultKind::Malformed => BodyErrorKind::Malformed,
+        BodyFaultKind::Incomplete => BodyErrorKind::Incomplete,
+        BodyFaultKind::TooLarge => BodyErrorKind::TooLarge,
+        BodyFaultKind::Timeout => BodyErrorKind::Timeout,
+    }
+}

@@ -1,0 +1,72 @@
+//! What the connections of a loop share.
+
+use std::{sync::Arc, time::Instant};
+
+use http::HeaderMap;
+use varvel::{AsyncApp, OnDisconnect, Reporter};
+use varvel_server_kit::{access_log::AccessLog, http_date::DateLine};
+
+use crate::{exchange::Exchange, turn::Turn};
+
+/// What the connections of a loop share.
+pub(crate) struct Shared<A: AsyncApp> {
+    pub(crate) app: A,
+    pub(crate) on_disconnect: OnDisconnect,
+    pub(crate) reporter: Arc<dyn Reporter>,
+    pub(crate) http: Arc<varvel_http1::Config>,
+    pub(crate) date: DateLine,
+    pub(crate) access_log: Option<Arc<AccessLog>>,
+    /// When the loop woke up.
+    pub(crate) now: Instant,
+    pub(crate) read_buffer: Box<[u8]>,
+    pub(crate) read_ahead: usize,
+    pub(crate) write_high_water: u64,
+    /// A header map that an answer came in, emptied for the next request.
+    pub(crate) spare_headers: HeaderMap,
+    #[expect(clippy::vec_box, reason = "connections hold boxes; it is those that are used again")]
+    spare_exchanges: Vec<Box<Exchange<A::Future>>>,
+    pub(crate) turn: Turn,
+}
+
+/// How many finished exchanges a loop keeps for their memory.
+const SPARE_EXCHANGES_MAX: usize = 64;
+
+impl<A: AsyncApp> Shared<A> {
+    pub(crate) fn new(
+        app: A,
+        policy: varvel::Policy,
+        reporter: Arc<dyn Reporter>,
+        http: Arc<varvel_http1::Config>,
+        limits: &varvel::Limits,
+        access_log: Option<Arc<AccessLog>>,
+    ) -> Self {
+        Self {
+            app,
+            on_disconnect: policy.on_disconnect,
+            reporter,
+            http,
+            date: DateLine::new(),
+            access_log,
+            now: Instant::now(),
+            read_buffer: vec![0; 64 * 1024].into_boxed_slice(),
+            read_ahead: usize::try_from(limits.read_ahead).unwrap_or(usize::MAX).max(1),
+            write_high_water: limits.write_high_water,
+            spare_headers: HeaderMap::new(),
+            spare_exchanges: Vec::new(),
+            turn: Turn::new(policy.exclusive),
+        }
+    }
+
+    /// An exchange to be filled.
+    pub(crate) fn exchange(&mut self) -> Box<Exchange<A::Future>> {
+        self.spare_exchanges.pop().unwrap_or_else(Exchange::new)
+    }
+
+    /// Keeps a finished exchange for the next one.
+    pub(crate) fn recycle(&mut self, mut exchange: Box<Exchange<A::Future>>) {
+        if self.spare_exchanges.len() < SPARE_EXCHANGES_MAX {
+            exchange.reset();
+            self.spare_exchanges.push(exchange);
+        }
+    }
+}
