@@ -32,7 +32,8 @@ const LINGER: Duration = Duration::from_millis(500);
 /// One connection, and the application that answers its requests.
 pub(super) struct Connection<A> {
     core: Arc<Core>,
-    app: Arc<A>,
+    /// `None` after a fault gave it back too early.
+    app: Option<Arc<A>>,
     info: ConnInfo,
     wire: Arc<Wire>,
     threads: WireThreads,
@@ -41,7 +42,7 @@ pub(super) struct Connection<A> {
     /// Bodies that a fault keeps.
     kept: Vec<WriteBody>,
     // Last, so that it is struck off the list only when nothing else is left of it.
-    registration: Registration,
+    registration: Option<Registration>,
 }
 
 /// The exchange that goes on.
@@ -76,7 +77,16 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
         threads: WireThreads,
         registration: Registration,
     ) -> Self {
-        Self { core, app, info, wire, threads, number: 0, kept: Vec::new(), registration }
+        Self {
+            core,
+            app: Some(app),
+            info,
+            wire,
+            threads,
+            number: 0,
+            kept: Vec::new(),
+            registration: Some(registration),
+        }
     }
 
     fn has(&self, fault: Fault) -> bool {
@@ -157,7 +167,7 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
             };
             let exchange = Arc::new(Exchange::begin(&self.core, &self.wire, about));
             let scope = Scope::new(exchange, self.number, Bytes::from_static(b"/"), Instant::now());
-            let _ = self.app.call(Request::new(ReadBody::empty()), scope);
+            let _ = self.call_app(Request::new(ReadBody::empty()), scope);
         }
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
@@ -172,7 +182,7 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
 
     // The call.
 
-    fn call(&mut self, head: RequestHead) -> (Current, Answer) {
+    fn call(&mut self, mut head: RequestHead) -> (Current, Answer) {
         let received_at = Instant::now();
         let about = About {
             number: self.number,
@@ -183,8 +193,12 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
             expects_continue: head.expects_continue,
         };
         let exchange = Arc::new(Exchange::begin(&self.core, &self.wire, about));
-        self.registration.set_exchange(Some(Arc::clone(&exchange)));
+        self.set_exchange(Some(&exchange));
         let body = RequestBody::new(Arc::clone(&exchange), head.framing);
+        let early_body = self.has(Fault::MergesTrailers).then(|| body.merge_into(&mut head.headers));
+        if self.has(Fault::ReadsAheadWithoutBound) {
+            self.wire.read_without_bound();
+        }
         let offer = offer(&head, &self.core);
         let mut current = Current {
             asked: Asked::new(&head, self.has(Fault::Keeps10Alive)),
@@ -203,16 +217,18 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
             let scope = self.scope(&current, &head, received_at);
             let mut request = Request::new(ReadBody::empty());
             *request.uri_mut() = head.uri.clone();
-            let _ = self.app.call(request, scope);
+            let _ = self.call_app(request, scope);
         }
         let mut scope = self.scope(&current, &head, received_at);
         if let Some((kind, protocols)) = offer {
             scope = scope.with_upgrade(Offer::new(kind, protocols));
         }
-        if self.core.can(Caps::DEFER) || self.has(Fault::MissingDeferralIsGiven) {
+        let can_defer = self.core.can(Caps::DEFER) && !self.has(Fault::NeverGivesDeferral);
+        if can_defer || self.has(Fault::MissingDeferralIsGiven) {
             scope = scope.with_deferral();
         }
         let reader = match head.framing {
+            _ if early_body.is_some() => ReadBody::full(early_body.unwrap_or_default()),
             BodyFraming::None | BodyFraming::Length(0) => ReadBody::empty(),
             _ => ReadBody::from_frames(BodyReader(Arc::clone(&current.body))),
         };
@@ -221,8 +237,7 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
         *request.uri_mut() = head.uri;
         *request.version_mut() = head.version;
         *request.headers_mut() = head.headers;
-        let app = Arc::clone(&self.app);
-        let answer = match catch_unwind(AssertUnwindSafe(|| app.call(request, scope))) {
+        let answer = match catch_unwind(AssertUnwindSafe(|| self.call_app(request, scope))) {
             Ok(result) => Answer::Returned(result),
             Err(panic) => {
                 let message = panic_message(&*panic);
@@ -240,6 +255,16 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
             self.wire.give_to(0);
         }
         (current, answer)
+    }
+
+    fn call_app(&self, request: Request<ReadBody>, scope: Scope) -> AppResult {
+        self.app.as_ref().map_or_else(|| Err(AppError::abort()), |app| app.call(request, scope))
+    }
+
+    fn set_exchange(&self, exchange: Option<&Arc<Exchange>>) {
+        if let Some(registration) = &self.registration {
+            registration.set_exchange(exchange.map(Arc::clone));
+        }
     }
 
     fn scope(&self, current: &Current, head: &RequestHead, received_at: Instant) -> Scope {
@@ -307,14 +332,20 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
     }
 
     fn answer(&mut self, mut current: Current, answer: Answer) -> Then {
+        if self.has(Fault::TearsDownEarly) {
+            (self.app, self.registration) = (None, None);
+        }
         let then = match answer {
             Answer::Panicked => self.fail(&mut current, StatusCode::INTERNAL_SERVER_ERROR),
             Answer::Returned(Err(error)) => self.answer_error(&mut current, error),
             Answer::Returned(Ok(response)) => self.answer_response(&mut current, response),
         };
-        self.registration.set_exchange(None);
-        if then != Then::Next {
-            return then;
+        self.set_exchange(None);
+        if then != Then::Next || self.app.is_none() {
+            return if then == Then::Next { Then::Close } else { then };
+        }
+        if self.has(Fault::ForgetsPipelined) {
+            while self.wire.try_read(&mut [0; 4096]).is_ok_and(|read| read > 0) {}
         }
         // From here on nobody but this connection reads what is left of the body.
         self.number += 1;
@@ -331,6 +362,7 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
         let exchange = Arc::clone(&current.exchange);
         let kind = error.kind();
         let internal = StatusCode::INTERNAL_SERVER_ERROR;
+        let closes = !self.has(Fault::MalformedKeepsConnection);
         let (status, close) = match kind {
             FailKind::Body(_) if self.has(Fault::BodyErrorIs500) => (Some(internal), false),
             FailKind::Abort if self.has(Fault::AbortIs500) => (Some(internal), false),
@@ -338,12 +370,12 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
             FailKind::Unavailable if self.has(Fault::UnavailableIs500) => (Some(internal), false),
             FailKind::Unavailable => (Some(StatusCode::SERVICE_UNAVAILABLE), false),
             FailKind::Body(BodyErrorKind::TooLarge) => (Some(StatusCode::PAYLOAD_TOO_LARGE), false),
-            FailKind::Body(BodyErrorKind::Timeout) => (Some(StatusCode::REQUEST_TIMEOUT), true),
+            FailKind::Body(BodyErrorKind::Timeout) => (Some(StatusCode::REQUEST_TIMEOUT), closes),
             FailKind::Body(BodyErrorKind::Malformed) if current.body.trailers_were_too_large() => {
                 (Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE), true)
             }
             FailKind::Body(BodyErrorKind::Malformed | BodyErrorKind::Incomplete) => {
-                (Some(StatusCode::BAD_REQUEST), true)
+                (Some(StatusCode::BAD_REQUEST), closes)
             }
             _ => (Some(internal), self.has(Fault::ErrorEndsConnection)),
         };
@@ -585,7 +617,7 @@ fn offer(head: &RequestHead, core: &Core) -> Option<(UpgradeKind, String)> {
     let valid = named.all(|protocol| {
         let mut parts = protocol.splitn(2, |byte| *byte == b'/');
         parts.all(is_token)
-    });
+    }) || core.has(Fault::TokenForOddUpgrade);
     let protocols = String::from_utf8(protocols).ok()?;
     valid.then_some((UpgradeKind::Http1, protocols))
 }

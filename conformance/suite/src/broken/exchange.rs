@@ -62,12 +62,11 @@ pub(super) struct About {
 impl Exchange {
     pub(super) fn begin(core: &Arc<Core>, wire: &Arc<Wire>, about: About) -> Self {
         wire.count_anew();
-        let ops: Arc<Core> = Arc::clone(core);
         Self {
             core: Arc::clone(core),
             wire: Arc::clone(wire),
             number: about.number,
-            worker: Worker::new(ops),
+            worker: core.worker(),
             conn: about.conn,
             method: about.method,
             target: about.target,
@@ -111,7 +110,11 @@ impl Exchange {
     /// Runs code of the application whose panic must change nothing else; `false` if it panicked.
     pub(super) fn contain(&self, during: Phase, run: impl FnOnce()) -> bool {
         let Err(panic) = catch_unwind(AssertUnwindSafe(run)) else { return true };
-        if !(during == Phase::Hook && self.has(Fault::HookPanicIsLost)) {
+        let lost = match during {
+            Phase::Hook => self.has(Fault::HookPanicIsLost),
+            _ => self.has(Fault::DropPanicIsLost),
+        };
+        if !lost {
             self.report(Event::Panicked { during, message: panic_message(&*panic) });
         }
         let closes = match during {
@@ -150,6 +153,12 @@ impl Exchange {
             self.wire.put(interim, false)?;
         }
         self.wire.put(head, false)
+    }
+
+    /// Whether it has become a tunnel.
+    pub(super) fn is_tunnel(&self) -> bool {
+        let status = self.lock().status;
+        status == Some(StatusCode::SWITCHING_PROTOCOLS) || self.method == Method::CONNECT
     }
 
     /// Whether the client still waits for 100 (Continue).

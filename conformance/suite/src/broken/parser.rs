@@ -64,7 +64,11 @@ pub(super) fn read_head(wire: &Wire, number: u64, settings: &Settings) -> Result
         wire,
         number,
         until: Instant::now() + settings.tuning.head_timeout,
-        left: settings.tuning.head_bytes_max as usize,
+        left: if settings.has(Fault::RefusesLongHeads) {
+            4096
+        } else {
+            settings.tuning.head_bytes_max as usize
+        },
         unlimited: settings.has(Fault::NoHeadLimit),
     };
     let (method, target, version) = request_line(&lines.request_line(settings)?, settings)?;
@@ -393,6 +397,9 @@ fn host(headers: &HeaderMap, version: Version, settings: &Settings) -> Result<Op
         return Err(BAD);
     }
     let Some(host) = first else { return Ok(None) };
+    if settings.has(Fault::RefusesHostWithPort) && host.as_bytes().contains(&b':') {
+        return Err(BAD);
+    }
     if !is_host(host.as_bytes()) && !settings.has(Fault::IgnoresHostValue) {
         return Err(BAD);
     }

@@ -211,7 +211,8 @@ impl RequestBody {
             [b';', rest @ ..] => rest.iter().all(|byte| !byte.is_ascii_control() || *byte == b'\t'),
             _ => false,
         };
-        if digits.is_empty() || digits.len() > 16 || !extension_is_good {
+        let odd = !extension_is_good && !self.has(Fault::TakesOddChunkSizes);
+        if digits.is_empty() || digits.len() > 16 || odd {
             return Err(BAD);
         }
         let digits = std::str::from_utf8(digits).map_err(|_| BAD)?;
@@ -231,6 +232,19 @@ impl RequestBody {
                 }
             }
         })
+    }
+
+    /// Reads all of it, and puts the trailers among the header fields: what the fault of that name does.
+    pub(super) fn merge_into(&self, headers: &mut HeaderMap) -> Vec<u8> {
+        let mut data = Vec::new();
+        while let Ok(Some(frame)) = self.pull(self.exchange.number, None) {
+            match frame {
+                Frame::Data(piece) => data.extend(piece),
+                Frame::Trailers(trailers) => headers.extend(trailers),
+                _ => {}
+            }
+        }
+        data
     }
 
     /// Takes what the application left, so that the next request can be found; `false` if that is not possible, or not

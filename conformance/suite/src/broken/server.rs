@@ -48,7 +48,7 @@ where
             control.announce_ready();
         }
         let threads = core.start_threads().map_err(ServeError::io("start threads"))?;
-        let served = serve_with(&core, &factory, launch);
+        let served = serve_with(&core, &Arc::new(factory), launch);
         core.end();
         // They end at once, but for jobs that do not return, which nobody can end.
         threads.into_iter().filter(JoinHandle::is_finished).for_each(|thread| drop(thread.join()));
@@ -57,16 +57,16 @@ where
     }
 }
 
-fn serve_with<F>(core: &Arc<Core>, factory: &F, launch: Launch) -> Result<Served, ServeError>
+fn serve_with<F>(core: &Arc<Core>, factory: &Arc<F>, launch: Launch) -> Result<Served, ServeError>
 where
-    F: AppFactory,
+    F: AppFactory + Send + Sync + 'static,
     F::App: App + Send + Sync + 'static,
 {
-    let ops: Arc<Core> = Arc::clone(core);
-    let worker = Worker::new(ops);
-    let app = match build(core, factory, &worker) {
+    let worker = core.worker();
+    let app = match build(core, &**factory, &worker) {
         Ok(app) => Arc::new(app),
         Err(_) if core.has(Fault::HidesFailedStart) => return Ok(Served::new(0)),
+        Err(_) if core.has(Fault::ServesWithoutApplication) => Arc::new(build(core, &**factory, &worker)?),
         Err(error) => return Err(error.into()),
     };
     let listeners = launch.listeners;
@@ -75,15 +75,19 @@ where
         false => Vec::new(),
     };
     std::mem::forget(kept);
+    if core.has(Fault::ResetsEarlyClients) {
+        // Closing unread bytes resets.
+        listeners.iter().for_each(|listener| while accept_now(listener).is_ok() {});
+    }
     let accepting = match core.control.stop_deadline() {
         // Nobody shall be accepted who could not be served any more.
         Some(_) if !core.has(Fault::IgnoresEarlyStop) => Ok(Vec::new()),
-        _ => accept_on_all(core, &app, listeners),
+        _ => accept_on_all(core, factory, &app, listeners),
     };
     let accepting = match accepting {
         Ok(accepting) => accepting,
         Err(error) => {
-            tear_down(core, factory, app, &worker);
+            tear_down(core, &**factory, app, &worker);
             return Err(ServeError::Io { doing: "listen", error });
         }
     };
@@ -91,7 +95,10 @@ where
     core.wait_for_stop();
 
     let cut = drain(core, accepting);
-    tear_down(core, factory, app, &worker);
+    tear_down(core, &**factory, app, &worker);
+    if core.has(Fault::StopIsAnError) {
+        return Err(ServeError::Io { doing: "go on", error: io::ErrorKind::Interrupted.into() });
+    }
     Ok(Served::new(cut))
 }
 
@@ -152,6 +159,7 @@ fn tear_down<F: AppFactory>(core: &Arc<Core>, factory: &F, app: Arc<F::App>, wor
         Ok(Ok(())) => {}
         Ok(Err(_)) if core.has(Fault::TeardownErrorIsLost) => {}
         Ok(Err(error)) => core.log(Level::Error, &format!("teardown failed: {error}")),
+        Err(_) if core.has(Fault::TeardownPanicIsLost) => {}
         Err(panic) => {
             let message = panic_message(&*panic);
             core.tell(&Report::new(Event::Panicked { during: Phase::Teardown, message }));
@@ -159,30 +167,31 @@ fn tear_down<F: AppFactory>(core: &Arc<Core>, factory: &F, app: Arc<F::App>, wor
     }
 }
 
-fn accept_on_all<A>(
+fn accept_on_all<F>(
     core: &Arc<Core>,
-    app: &Arc<A>,
+    factory: &Arc<F>,
+    app: &Arc<F::App>,
     listeners: Vec<Listener>,
 ) -> io::Result<Vec<JoinHandle<()>>>
 where
-    A: App + Send + Sync + 'static,
+    F: AppFactory + Send + Sync + 'static,
+    F::App: App + Send + Sync + 'static,
 {
     let count = if core.has(Fault::ServesFirstListenerOnly) { 1 } else { listeners.len() };
     let mut threads = Vec::new();
     for listener in listeners.into_iter().take(count) {
-        match &listener {
-            Listener::Tcp(listener) => listener.set_nonblocking(true)?,
-            Listener::Unix(listener) => listener.set_nonblocking(true)?,
-            _ => return Err(io::ErrorKind::Unsupported.into()),
-        }
+        set_nonblocking(&listener)?;
         // The application must be back when the last connection is gone, and not wait for a thread that accepts.
-        let (core, app) = (Arc::clone(core), Arc::downgrade(app));
+        let (core, app, factory) = (Arc::clone(core), Arc::downgrade(app), Arc::clone(factory));
         let accept = move || {
             while core.accepts() {
                 core.wait_for_connection_place();
                 match accept(&listener) {
                     Ok((socket, peer, local)) => {
-                        let Some(app) = app.upgrade() else { return };
+                        let Some(mut app) = app.upgrade() else { return };
+                        if core.has(Fault::BuildPerConnection) {
+                            app = factory.build(&core.worker()).map_or(app, Arc::new);
+                        }
                         open(&core, &app, socket, peer, local);
                     }
                     Err(error) => {
@@ -200,6 +209,19 @@ where
         threads.push(thread::Builder::new().name("accept".into()).spawn(accept)?);
     }
     Ok(threads)
+}
+
+fn set_nonblocking(listener: &Listener) -> io::Result<()> {
+    match listener {
+        Listener::Tcp(listener) => listener.set_nonblocking(true),
+        Listener::Unix(listener) => listener.set_nonblocking(true),
+        _ => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+fn accept_now(listener: &Listener) -> io::Result<(Socket, Address, Address)> {
+    set_nonblocking(listener)?;
+    accept(listener)
 }
 
 fn accept(listener: &Listener) -> io::Result<(Socket, Address, Address)> {

@@ -47,7 +47,8 @@ pub(super) fn run(
     if has(Fault::TunnelLosesEarlyBytes) {
         while wire.try_read(&mut [0; 1024]).is_ok_and(|read| read > 0) {}
     }
-    let transport = Transport { wire: Arc::clone(wire), fault_at_end: has(Fault::HalfCloseEndsTunnel) };
+    let fault = exchange.core.settings.fault;
+    let transport = Transport { wire: Arc::clone(wire), fault, closed: false };
     let ran = catch_unwind(AssertUnwindSafe(|| tunnel.run(transport)));
     if let Err(panic) = ran {
         if !has(Fault::TunnelPanicIsLost) {
@@ -92,16 +93,29 @@ fn tunnel_headers(exchange: &Exchange, kind: UpgradeKind, mut headers: HeaderMap
 
 struct Transport {
     wire: Arc<Wire>,
-    /// The end of the client's sending side is an error.
-    fault_at_end: bool,
+    fault: Option<Fault>,
+    /// The continuation has ended the sending side.
+    closed: bool,
+}
+
+impl Transport {
+    fn has(&self, fault: Fault) -> bool {
+        self.fault == Some(fault)
+    }
 }
 
 impl BlockingTransport for Transport {
     fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.closed && self.has(Fault::CloseEndsReading) {
+            return Ok(0);
+        }
         let read = self.wire.try_read(buffer)?;
-        if read == 0 && !buffer.is_empty() && self.fault_at_end {
+        if read == 0 && !buffer.is_empty() && self.has(Fault::HalfCloseEndsTunnel) {
             self.wire.close_write();
             return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        if self.has(Fault::TunnelIsSevenBit) {
+            buffer[..read].iter_mut().for_each(|byte| *byte &= 0x7f);
         }
         Ok(read)
     }
@@ -111,6 +125,7 @@ impl BlockingTransport for Transport {
     }
 
     fn close_write(&mut self) -> io::Result<()> {
+        self.closed = true;
         self.wire.close_write();
         Ok(())
     }

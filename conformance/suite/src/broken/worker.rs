@@ -10,8 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use varvel::{
-    BoxFuture, Caps, Control, Event, Job, Level, Phase, Report, Reporter, TimerId, WorkerInfo, WorkerOps,
+    BoxFuture, Caps, Control, Event, Job, Level, Phase, Report, Reporter, TimerId, Worker, WorkerInfo,
+    WorkerOps,
 };
 
 use super::{Fault, exchange::Exchange, settings::Settings, wire::Wire};
@@ -83,6 +85,12 @@ impl Core {
         })
     }
 
+    /// The handle for applications.
+    pub(super) fn worker(self: &Arc<Self>) -> Worker {
+        let ops: Arc<Self> = Arc::clone(self);
+        Worker::new(ops)
+    }
+
     pub(super) fn has(&self, fault: Fault) -> bool {
         self.settings.has(fault)
     }
@@ -138,7 +146,8 @@ impl Core {
 
     /// Waits until one more call may run. `None` if the server cannot wait any longer.
     pub(super) fn take_place(self: &Arc<Self>) -> Option<Place> {
-        let places = self.info.concurrency.unwrap_or(u32::MAX);
+        let stated = self.info.concurrency.unwrap_or(u32::MAX);
+        let places = if self.has(Fault::OneCallAtATime) { 1 } else { stated };
         let bounded = !self.has(Fault::ExceedsConcurrency);
         let mut state = self.wait_while(self.lock(), |state| bounded && state.calls >= places && !state.cut);
         if state.cut {
@@ -241,11 +250,22 @@ impl Core {
                     cut += 1;
                 }
                 abandoned.extend(connection.abandon.take());
+                let is_tunnel = connection.exchange.as_ref().is_some_and(|exchange| exchange.is_tunnel());
+                if is_tunnel && self.has(Fault::TunnelSurvivesDeadline) {
+                    continue;
+                }
                 wires.push(Arc::clone(&connection.wire));
             }
             state.tasks.values().for_each(Thread::unpark);
         });
-        wires.iter().for_each(|wire| wire.kill(true));
+        let looks_complete = self.has(Fault::CutAnswerLooksComplete);
+        for wire in wires {
+            if looks_complete {
+                // What cannot be sent any more was not to be.
+                let _ = wire.put(Bytes::from_static(b"0\r\n\r\n"), false).and_then(|()| wire.flush());
+            }
+            wire.kill(!looks_complete);
+        }
         abandoned.into_iter().for_each(|abandon| abandon());
         cut
     }
@@ -306,7 +326,8 @@ impl Core {
                 }
                 thread::park();
                 let state = self.lock();
-                if state.cut || (state.stopping && self.has(Fault::StopDropsTasks)) {
+                let cut = state.cut && !self.has(Fault::TasksSurviveDeadline);
+                if cut || (state.stopping && self.has(Fault::StopDropsTasks)) {
                     break;
                 }
             }
