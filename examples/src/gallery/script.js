@@ -15,11 +15,18 @@ const size = (bytes) => {
   return `${unit ? bytes.toFixed(1) : bytes} ${units[unit]}`;
 };
 
+/* The response, if it is a good one. */
+const answered = async (request) => {
+  const response = await request;
+  if (!response.ok) throw new Error(`${response.status} ${(await response.text()).trim().slice(0, 200)}`);
+  return response;
+};
+
 /* Each button runs the demonstration that it names, and is disabled as long as that lasts. */
 const demonstrations = {
   async hello() {
     const start = performance.now();
-    const text = await (await fetch("/hello")).text();
+    const text = await answered(fetch("/hello")).then((response) => response.text());
     say("hello", `${text.trim()}\n${(performance.now() - start).toFixed(1)} ms`);
   },
 
@@ -31,7 +38,7 @@ const demonstrations = {
       return piece;
     }));
     const start = performance.now();
-    const response = await fetch("/stream?n=24");
+    const response = await answered(fetch("/stream?n=24"));
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let arrived = 0;
     let reads = 0;
@@ -54,11 +61,14 @@ const demonstrations = {
     const start = performance.now();
     const ticking = setInterval(() => say("crowd-note", `${count} requests wait: ${millis(start)} ms`), 50);
     try {
-      const response = await fetch(`/crowd?n=${count}`, { method: "POST" });
-      if (!response.ok) throw new Error(await response.text());
+      const response = await answered(fetch(`/crowd?n=${count}`, { method: "POST" }));
       const crowd = await response.json();
       const longest = Math.max(...crowd.millis);
-      bars.replaceChildren(...crowd.millis.map((took) => {
+      /* No more bars than there is room for: each is the slowest of its group. */
+      const group = Math.ceil(crowd.millis.length / 100);
+      const slowest = crowd.millis.filter((_, index) => index % group === 0)
+        .map((_, index) => Math.max(...crowd.millis.slice(index * group, (index + 1) * group)));
+      bars.replaceChildren(...slowest.map((took) => {
         const bar = document.createElement("i");
         bar.style.height = `${(100 * took) / (longest * 1.15)}%`;
         return bar;
@@ -76,7 +86,9 @@ const demonstrations = {
   async request(button) {
     const { method } = button.dataset;
     const body = method === "PUT" ? "a body of twenty-six bytes" : undefined;
-    const response = await fetch("/request/a%2Fb//c?x=1&x=2&empty=", { method, body, headers: { "X-Said": "Hello" } });
+    const response = await answered(
+      fetch("/request/a%2Fb//c?x=1&x=2&empty=", { method, body, headers: { "X-Said": "Hello" } }),
+    );
     const { request, headers } = await response.json();
     const row = (name, value, kind) => {
       const line = document.createElement("tr");
@@ -99,7 +111,7 @@ const demonstrations = {
     const start = performance.now();
     const ticking = setInterval(() => say("letters", `waiting for a letter: ${millis(start)} ms`), 100);
     try {
-      const response = await fetch(`/letters/${form.dataset.name}`);
+      const response = await answered(fetch(`/letters/${form.dataset.name}`));
       const text = response.status === 200 ? `“${await response.text()}”` : "no letter came";
       clearInterval(ticking);
       say("letters", `${text}\nafter ${millis(start)} ms`, response.status === 200 ? "good" : "");
@@ -129,7 +141,7 @@ for (const button of document.querySelectorAll("[data-run]")) {
 document.querySelector('[data-form="letters"]').addEventListener("submit", async (event) => {
   event.preventDefault();
   const form = event.target;
-  await fetch(`/letters/${form.dataset.name}`, { method: "POST", body: form.elements.letter.value })
+  await answered(fetch(`/letters/${form.dataset.name}`, { method: "POST", body: form.elements.letter.value }))
     .catch((error) => say("letters", `that went wrong: ${error.message}`, "bad"));
 });
 

@@ -37,7 +37,7 @@ fn the_page_says_what_runs_and_leaves_no_gap() {
     assert_eq!(response.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8");
     let page = text(&response);
     assert!(page.contains("<strong>no server</strong>"), "the server of a scope for tests");
-    assert!(page.contains(&format!("in process {}", std::process::id())));
+    assert!(page.contains(&format!("<dd>{}</dd>", std::process::id())));
     assert!(!page.contains("{{") && !page.contains("}}"), "every placeholder is filled");
 }
 
