@@ -19,9 +19,9 @@ use varvel::{
 use super::{
     ProbeApp,
     answer::{Answer, Choice, app_error, body_error, timer_fields},
-    context::{Bomb, Context, KeptBody, Reading, piece, pulled_text},
+    context::{Bomb, Context, KeptBody, Reading, piece, polled_elsewhere, pulled_text},
     describe,
-    program::{Step, program},
+    program::{Step, steps_of},
     tunnel,
 };
 
@@ -29,7 +29,7 @@ pub(super) fn call(app: &ProbeApp, request: Request<AsyncBody>, scope: Scope) ->
     let (head, body) = request.into_parts();
     let description = describe::request(app, "async", &head, body.exact_len(), &scope);
     let context = Context::begin(app, &scope, description.clone());
-    let steps = program(head.uri.query());
+    let steps = steps_of(&head);
     if steps.first() == Some(&Step::PanicEarly) {
         context.instant(&Step::PanicEarly);
     }
@@ -159,6 +159,11 @@ impl Incoming {
             Step::Timer(milliseconds) => {
                 let deadline = Instant::now() + Duration::from_millis(*milliseconds);
                 context.worker.timer(deadline).await;
+                context.emit("timer", timer_fields(deadline));
+            }
+            Step::TimerMoved(milliseconds) => {
+                let deadline = Instant::now() + Duration::from_millis(*milliseconds);
+                polled_elsewhere(context.worker.timer(deadline)).await;
                 context.emit("timer", timer_fields(deadline));
             }
             Step::Stopping => {

@@ -1,7 +1,8 @@
 //! What a call of either form has to do with: its events, what it keeps, and the steps that neither wait nor answer.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
+    fs::File,
     future::Future,
     pin::pin,
     sync::{
@@ -15,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
-use varvel::{AsyncBody, BodyError, FileRegion, Finish, Frame, ReadBody, Scope, Watch, Worker};
+use varvel::{AsyncBody, BodyError, FileRegion, Finish, Frame, ReadBody, Scope, Timer, Watch, Worker};
 
 use super::{
     Link, ProbeApp,
@@ -275,17 +276,30 @@ pub fn digest(bytes: &[u8]) -> String {
     hex(Sha256::digest(bytes))
 }
 
-/// A region of a file without a name, whose first `actual` bytes are the pattern.
+/// A region of a file whose bytes, `actual` of them, are the pattern. All regions of a length share one file.
 pub(super) fn region(offset: u64, len: u64, actual: u64) -> std::io::Result<FileRegion> {
+    static FILES: Mutex<BTreeMap<u64, Arc<File>>> = Mutex::new(BTreeMap::new());
+    let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
+    let file = match files.get(&actual) {
+        Some(file) => Arc::clone(file),
+        None => {
+            let file = Arc::new(nameless_file(actual)?);
+            files.insert(actual, Arc::clone(&file));
+            file
+        }
+    };
+    Ok(FileRegion { file, offset, len })
+}
+
+fn nameless_file(len: u64) -> std::io::Result<File> {
     use std::{io::Write, os::unix::fs::OpenOptionsExt};
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let path = std::env::temp_dir().join(format!("varvel-conformance-{}-{number}.file", std::process::id()));
-    let mut file =
-        std::fs::File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    let mut file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
     std::fs::remove_file(&path)?;
-    file.write_all(&pattern(0, actual))?;
-    Ok(FileRegion { file: Arc::new(file), offset, len })
+    file.write_all(&pattern(0, len))?;
+    Ok(file)
 }
 
 /// Frame `nth` of `frames=COUNT:BYTES`.
@@ -314,14 +328,22 @@ impl Drop for Fuse {
     }
 }
 
-/// The first segment of a path, or of the path of an absolute URI.
+/// The first segment of a path, or of the path of an absolute URI, or the host of an authority.
 pub(super) fn key_of(target: &str) -> &str {
     let path = match target.split_once("://") {
         Some((_, rest)) => rest.find('/').map_or("", |at| &rest[at..]),
         None => target,
     };
-    let path = path.strip_prefix('/').unwrap_or("");
-    path.split(['/', '?']).next().unwrap_or_default()
+    // What has no path is the authority of a CONNECT.
+    let path = path.strip_prefix('/').unwrap_or(path);
+    path.split(['/', '?', ':']).next().unwrap_or_default()
+}
+
+/// A timer that a task which is gone polled first.
+pub(super) fn polled_elsewhere(mut timer: Timer) -> Timer {
+    // Ready at once if it was too short to try anything with.
+    let _ = pin!(&mut timer).poll(&mut TaskContext::from_waker(Waker::noop()));
+    timer
 }
 
 /// Names the current thread, uniquely in the process.

@@ -8,10 +8,10 @@
 //!
 //! The key is the first segment of the path and marks the events of the request. A request without steps is answered
 //! with a [description](super::describe) of itself. Values are percent-encoded where they hold `&` or bytes that a
-//! query cannot.
+//! query cannot. CONNECT, whose target has no query, has its steps in the field `Steps`, and its key as the host.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, request::Parts};
 use varvel::{BodyErrorKind, FailKind};
 
 /// One thing to do. In the body only those make sense that do not say so otherwise.
@@ -25,6 +25,8 @@ pub(crate) enum Step {
     Block(String),
     /// `timer=MILLISECONDS`: waits by a timer of the worker.
     Timer(u64),
+    /// `timer-moved=MILLISECONDS`: the same, with a timer that another task has polled before.
+    TimerMoved(u64),
     /// `stopping`: emits `waiting`, waits until the worker is stopping and emits `stopping`.
     Stopping,
     /// `disconnected`: emits `waiting`, waits until the client has left and emits `disconnected`.
@@ -116,6 +118,14 @@ pub(crate) enum Failing {
     Body(BodyErrorKind),
 }
 
+/// The steps of a request: its query, or for CONNECT, whose target has none, the field `Steps`.
+pub(crate) fn steps_of(head: &Parts) -> Vec<Step> {
+    match head.method {
+        Method::CONNECT => program(head.headers.get("steps").and_then(|steps| steps.to_str().ok())),
+        _ => program(head.uri.query()),
+    }
+}
+
 /// The steps in a query.
 pub(crate) fn program(query: Option<&str>) -> Vec<Step> {
     let steps = query.unwrap_or_default().split('&').filter(|step| !step.is_empty());
@@ -134,6 +144,7 @@ fn parse(step: &str) -> Option<Step> {
         "gate" => Step::Gate(text()?),
         "block" => Step::Block(text()?),
         "timer" => Step::Timer(number()?),
+        "timer-moved" => Step::TimerMoved(number()?),
         "stopping" => Step::Stopping,
         "disconnected" => Step::Disconnected,
         "read" if value.is_none() => Step::Read(None),

@@ -14,9 +14,9 @@ use varvel::{AppResult, BodyError, Frame, FrameSink, ReadBody, Scope, WriteBody}
 use super::{
     ProbeApp,
     answer::{Answer, Choice, app_error, body_error, timer_fields},
-    context::{Bomb, Context, KeptBody, Reading, block_on, piece, pulled_text},
+    context::{Bomb, Context, KeptBody, Reading, block_on, piece, polled_elsewhere, pulled_text},
     describe,
-    program::{Step, program},
+    program::{Step, steps_of},
     tunnel,
 };
 
@@ -24,7 +24,7 @@ pub(super) fn call(app: &ProbeApp, request: Request<ReadBody>, scope: Scope) -> 
     let (head, body) = request.into_parts();
     let description = describe::request(app, "sync", &head, body.exact_len(), &scope);
     let context = Context::begin(app, &scope, description.clone());
-    let steps = program(head.uri.query());
+    let steps = steps_of(&head);
     let answer = Answer::new(&head, &steps, &description);
     let incoming = Incoming { body: Some(body), reading: Reading::default(), context };
     Call { incoming, scope, answer }.run(steps.into())
@@ -144,6 +144,12 @@ impl Incoming {
             Step::Timer(milliseconds) => {
                 let deadline = Instant::now() + Duration::from_millis(*milliseconds);
                 block_on(context.worker.timer(deadline));
+                context.emit("timer", timer_fields(deadline));
+            }
+            Step::TimerMoved(milliseconds) => {
+                let deadline = Instant::now() + Duration::from_millis(*milliseconds);
+                let timer = polled_elsewhere(context.worker.timer(deadline));
+                block_on(timer);
                 context.emit("timer", timer_fields(deadline));
             }
             Step::Stopping => {
