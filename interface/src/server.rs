@@ -26,7 +26,8 @@ use crate::{ProcessModel, Reporter, StartError, Stderr};
 pub trait Server<F> {
     /// Builds the workers' applications, serves until it is stopped through `launch.control`, tears down, returns.
     ///
-    /// Blocks; the threads that it starts are gone when it returns.
+    /// Blocks. The threads that it starts are gone when it returns, but for those in sync calls that did not end by the
+    /// deadline (spec L8).
     ///
     /// # Errors
     /// [`ServeError`], if nothing could be served, or not to the end.

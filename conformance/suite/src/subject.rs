@@ -101,3 +101,27 @@ impl Default for Tuning {
         }
     }
 }
+
+impl Tuning {
+    /// The same as names and values in the way of a configuration file, for servers whose settings are called so.
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
+        let time = |time: Duration| format!("{}ms", time.as_millis());
+        let mut settings = vec![
+            ("head-timeout", time(self.head_timeout)),
+            ("body-timeout", time(self.body_timeout)),
+            ("write-timeout", time(self.write_timeout)),
+            ("keep-alive-timeout", time(self.keep_alive_timeout)),
+            ("request-line-bytes-max", self.request_line_bytes_max.to_string()),
+            ("head-bytes-max", self.head_bytes_max.to_string()),
+            ("header-count-max", self.header_count_max.to_string()),
+            ("read-ahead", self.read_ahead.to_string()),
+            ("write-high-water", self.write_high_water.to_string()),
+            ("max-connections", self.connections_max.to_string()),
+            ("threads", self.threads.to_string()),
+            ("offload-threads", self.threads.to_string()),
+            ("loops", self.workers.to_string()),
+        ];
+        settings.extend(self.body_bytes_max.map(|max| ("body-bytes-max", max.to_string())));
+        settings
+    }
+}
