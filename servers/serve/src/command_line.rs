@@ -50,122 +50,92 @@ pub(crate) fn parse(
 ) -> Result<Request, clap::Error> {
     let mut command = command(presentation, defaults);
     let matches = command.try_get_matches_from_mut(arguments)?;
-    let origin = Origins { matches: &matches, environment };
-    let usage = |problem: String| command.error(ErrorKind::ValueValidation, problem);
-
-    let config = origin.resolve(defaults).map_err(usage)?;
-    if matches.get_flag(PRINT_CONFIG) {
-        return Ok(Request::PrintConfig(origin.print(&config)));
-    }
-    Ok(Request::Serve(Box::new(config)))
+    let origins = Origins { matches: &matches, environment };
+    let request = origins.resolve(defaults).and_then(|config| {
+        Ok(if matches.get_flag(PRINT_CONFIG) {
+            Request::PrintConfig(origins.print(&config)?)
+        } else {
+            Request::Serve(Box::new(config))
+        })
+    });
+    request.map_err(|problem| command.error(ErrorKind::ValueValidation, problem))
 }
 
-/// Where the value of an option comes from.
+/// Where values of options come from.
 struct Origins<'a> {
     matches: &'a ArgMatches,
     environment: Environment<'a>,
 }
 
-/// The text of an option, and who wrote it.
-enum Given {
-    Argument(String),
-    Variable { variable: String, text: String },
-    Nowhere,
+/// A value that somebody gave to an option.
+struct Given {
+    text: String,
+    /// Where it stands: `--head-timeout` or `VARVEL_HEAD_TIMEOUT`.
+    place: String,
 }
 
 impl Origins<'_> {
-    fn find(&self, option: &str) -> Result<Given, String> {
-        if let Some(values) = self.matches.try_get_many::<String>(option).ok().flatten() {
-            return Ok(Given::Argument(values.map(String::as_str).collect::<Vec<_>>().join(",")));
+    /// What was given to an option; an error if it is no text.
+    fn find(&self, option: &str) -> Result<Option<Given>, String> {
+        if let Some(values) = self.matches.get_many::<String>(option) {
+            let text = values.map(String::as_str).collect::<Vec<_>>().join(",");
+            return Ok(Some(Given { text, place: format!("--{option}") }));
         }
-        let variable = variable(option);
-        match (self.environment)(&variable).map(OsString::into_string) {
-            Some(Ok(text)) => Ok(Given::Variable { variable, text }),
-            Some(Err(bytes)) => Err(format!("{variable}: {bytes:?} is no text")),
-            None => Ok(Given::Nowhere),
+        let place = format!("VARVEL_{}", option.replace('-', "_").to_ascii_uppercase());
+        match (self.environment)(&place).map(OsString::into_string) {
+            Some(Ok(text)) => Ok(Some(Given { text, place })),
+            Some(Err(bytes)) => Err(format!("{place}: {bytes:?} is no text")),
+            None => Ok(None),
+        }
+    }
+
+    /// What was given to a setting. `--threads` means the threads that serve, on either server: on the evented one each
+    /// of them is a loop.
+    fn find_setting(&self, name: &str, server: ServerKind) -> Result<Option<Given>, String> {
+        match self.find(name)? {
+            None if name == "loops" && server == ServerKind::Evented => self.find("threads"),
+            given => Ok(given),
         }
     }
 
     fn resolve(&self, defaults: &Config) -> Result<Config, String> {
         let mut config = defaults.clone();
-        let given = self.find(SERVER)?;
-        if let Given::Argument(text) | Given::Variable { text, .. } = &given {
-            config.server = server(text).map_err(|problem| given.blame(SERVER, &problem))?;
+        if let Some(given) = self.find(SERVER)? {
+            config.server = given.read(server)?;
         }
-        config.inline = self.inline(defaults.inline)?;
+        if let Some(given) = self.find(INLINE)? {
+            config.inline = given.read(switch)?;
+        }
         for setting in settings::describe() {
-            let given = self.find(setting.name)?;
-            if let Given::Argument(text) | Given::Variable { text, .. } = &given {
-                set(&mut config.settings, setting, text)
-                    .map_err(|problem| given.blame(setting.name, &problem))?;
+            if let Some(given) = self.find_setting(setting.name, config.server)? {
+                given.read(|text| set(&mut config.settings, setting, text))?;
             }
         }
-        self.apply_threads_to_loops(&mut config)?;
         Ok(config)
     }
 
-    /// `--threads` means the threads that serve, on either server: on the evented one each of them is a loop.
-    fn apply_threads_to_loops(&self, config: &mut Config) -> Result<(), String> {
-        let evented = config.server == ServerKind::Evented;
-        let loops_open = matches!(self.find("loops")?, Given::Nowhere);
-        if evented && loops_open && !matches!(self.find("threads")?, Given::Nowhere) {
-            config.settings.loops = Some(config.settings.threads);
+    /// Every option with its value and where that stands, a line each.
+    fn print(&self, config: &Config) -> Result<String, String> {
+        let mut text = String::new();
+        let mut line = |option: &str, value: &str, given: Option<Given>| {
+            let place = given.map_or("default".to_owned(), |given| given.place);
+            text += &format!("{option} = {value}  # {place}\n");
+        };
+        line(SERVER, config.server.name(), self.find(SERVER)?);
+        line(INLINE, if config.inline { "on" } else { "off" }, self.find(INLINE)?);
+        for setting in settings::describe() {
+            let value = config.settings.show(setting.name).unwrap_or_default();
+            line(setting.name, &value, self.find_setting(setting.name, config.server)?);
         }
-        Ok(())
-    }
-
-    fn inline(&self, default: bool) -> Result<bool, String> {
-        if self.matches.get_flag(INLINE) {
-            return Ok(true);
-        }
-        let variable = variable(INLINE);
-        match (self.environment)(&variable) {
-            None => Ok(default),
-            Some(text) if text == "on" => Ok(true),
-            Some(text) if text == "off" => Ok(false),
-            Some(text) => Err(format!("{variable}: {text:?} is neither `on` nor `off`")),
-        }
-    }
-
-    /// Every option with its value and origin, a line each.
-    fn print(&self, config: &Config) -> String {
-        let inline = if config.inline { "on" } else { "off" };
-        let own = [(SERVER, config.server.to_string()), (INLINE, inline.to_owned())];
-        let rest = settings::describe().iter().filter_map(|setting| {
-            let value = config.settings.show(setting.name)?;
-            Some((setting.name, value))
-        });
-        let line = |(name, value): (&str, String)| format!("{name} = {value}  # {}\n", self.origin(name));
-        own.into_iter().chain(rest).map(line).collect()
-    }
-
-    fn origin(&self, option: &str) -> String {
-        let on_command_line =
-            self.matches.value_source(option) == Some(clap::parser::ValueSource::CommandLine);
-        let variable = variable(option);
-        if on_command_line {
-            format!("--{option}")
-        } else if (self.environment)(&variable).is_some() {
-            variable
-        } else {
-            "default".to_owned()
-        }
+        Ok(text)
     }
 }
 
 impl Given {
-    /// Names whom a wrong value came from.
-    fn blame(&self, option: &str, problem: &str) -> String {
-        match self {
-            Self::Variable { variable, .. } => format!("{variable}: {problem}"),
-            _ => format!("--{option}: {problem}"),
-        }
+    /// Makes a value of the text, or says what is wrong with it and where it stands.
+    fn read<T>(&self, read: impl FnOnce(&str) -> Result<T, String>) -> Result<T, String> {
+        read(&self.text).map_err(|problem| format!("{}: {problem}", self.place))
     }
-}
-
-/// The environment variable of an option.
-fn variable(option: &str) -> String {
-    format!("VARVEL_{}", option.replace('-', "_").to_ascii_uppercase())
 }
 
 fn server(text: &str) -> Result<ServerKind, String> {
@@ -176,6 +146,14 @@ fn server(text: &str) -> Result<ServerKind, String> {
         .into_iter()
         .find(|server| server.name() == text)
         .ok_or_else(|| format!("there is no server `{}`; choose threaded or evented", text.escape_debug()))
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(format!("`{}` is neither `on` nor `off`", text.escape_debug())),
+    }
 }
 
 fn set(settings: &mut Settings, setting: &Setting, text: &str) -> Result<(), String> {
@@ -207,7 +185,11 @@ fn command(presentation: &Presentation, defaults: &Config) -> Command {
                     "Call a sync application on the event loops themselves, not on threads beside them.\n\n\
                      Right for applications that never block. Only for the evented server.",
                 )
-                .action(ArgAction::SetTrue)
+                .value_name("on|off")
+                .value_parser(|text: &str| switch(text).map(|_| text.to_owned()))
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("on")
                 .help_heading(SERVER_HEADING),
         )
         .args(settings::describe().iter().map(|setting| option(setting, &defaults.settings)))
@@ -394,7 +376,6 @@ mod tests {
             let default = setting.default_text();
             assert!(help.contains(&format!("--{}", setting.name)), "{}", setting.name);
             assert!(help.contains(&format!("[default: {default}]")), "{}", setting.name);
-            assert_eq!(variable(setting.name), setting.env_name());
             assert_ne!(heading(setting.name), OTHER_HEADING, "{} needs a heading", setting.name);
             // Its own default, written out, is accepted and changes nothing.
             let argument = format!("--{}={default}", setting.name);
@@ -430,6 +411,7 @@ mod tests {
         assert!(config_of(&["--reuse-port"], &[]).settings.reuse_port);
         assert!(!config_of(&["--reuse-port", "--reuse-port=off"], &[]).settings.reuse_port);
         assert!(config_of(&["--inline"], &[]).inline);
+        assert!(!config_of(&["--inline=off"], &[("VARVEL_INLINE", "on")]).inline);
         assert!(config_of(&[], &[("VARVEL_INLINE", "on")]).inline);
     }
 
@@ -452,7 +434,7 @@ mod tests {
             (&[], &[("VARVEL_HEAD_TIMEOUT", "soon")], "VARVEL_HEAD_TIMEOUT: `soon` is no time"),
             (&[], &[("VARVEL_SERVER", "apache")], "VARVEL_SERVER: there is no server `apache`"),
             (&[], &[("VARVEL_SERVER", "prefork")], "VARVEL_SERVER: the prefork server is not available"),
-            (&[], &[("VARVEL_INLINE", "maybe")], "VARVEL_INLINE: \"maybe\" is neither `on` nor `off`"),
+            (&[], &[("VARVEL_INLINE", "maybe")], "VARVEL_INLINE: `maybe` is neither `on` nor `off`"),
         ] {
             let (status, message) = error_of(arguments, environment);
             assert!(message.contains(expected), "{arguments:?} {environment:?}: {message}");
@@ -501,13 +483,16 @@ mod tests {
 
     #[test]
     fn the_printed_configuration_tells_values_and_origins() {
-        let request = request_of(&["--print-config", "--drain-timeout=90"], &[("VARVEL_BACKLOG", "7")]);
+        let request =
+            request_of(&["--print-config", "--drain-timeout=90", "--threads=3"], &[("VARVEL_BACKLOG", "7")]);
         let Ok(Request::PrintConfig(text)) = request else { panic!("{request:?}") };
         for line in [
             "server = evented  # default",
             "inline = off  # default",
             "bind = 127.0.0.1:8000  # default",
             "backlog = 7  # VARVEL_BACKLOG",
+            "threads = 3  # --threads",
+            "loops = 3  # --threads",
             "drain-timeout = 1m30s  # --drain-timeout",
         ] {
             assert!(text.lines().any(|printed| printed == line), "{line} in\n{text}");
