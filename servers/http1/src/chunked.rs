@@ -8,9 +8,9 @@
 //!   nothing else
 //! ```
 //!
-//! Size lines are consumed byte by byte, so a line that comes in pieces costs no more than one that comes at once, and nothing of
-//! it is kept. White space is taken only where the grammar has it (around `;` and `=`), so `5 CRLF` is
-//! refused: what one hop trims and another does not is how requests are smuggled.
+//! Size lines are consumed byte by byte, so a line that comes in pieces costs no more than one that comes at
+//! once, and nothing of it is kept. White space is taken only where the grammar has it (around `;` and `=`),
+//! so `5 CRLF` is refused: what one hop trims and another does not is how requests are smuggled.
 
 use crate::error::BodyFault;
 use crate::grammar::{is_token, is_value};
@@ -62,8 +62,8 @@ enum Phase {
 impl ChunkLines {
     pub(crate) const START: ChunkLines = ChunkLines { phase: Phase::SizeStart, line: 0, overspent: 0 };
 
-    /// Reads up to the end of a size line, adding its digits to `size`, which is 0 when a line begins. Gives the bytes taken and
-    /// whether the line has ended.
+    /// Reads up to the end of a size line, adding its digits to `size`, which is 0 when a line begins. Gives
+    /// the bytes taken and whether the line has ended.
     pub(crate) fn read(
         &mut self,
         input: &[u8],

@@ -6,7 +6,8 @@ use crate::error::{BodyFault, Refusal};
 
 /// Why a connection takes no further request.
 ///
-/// The first reason found is the one kept, except that a fault of the peer displaces what was only a plan to close. It is for logs and counters; the peer sees `connection: close` or the end of the stream.
+/// The first reason found is the one kept, except that a fault of the peer displaces what was only a plan to
+/// close. It is for logs and counters; the peer sees `connection: close` or the end of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {

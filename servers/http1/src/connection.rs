@@ -1,4 +1,5 @@
-//! One connection, seen from the server: the methods, which join the state table with the readers and writers.
+//! One connection, seen from the server: the methods, which join the state table with the readers and
+//! writers.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,8 +34,8 @@ pub struct Config {
 
 /// One connection, seen from the server.
 ///
-/// It holds no bytes: the caller keeps what was read and is not consumed yet, and what is to be written. The order of calls is
-/// shown at the [crate] itself.
+/// It holds no bytes: the caller keeps what was read and is not consumed yet, and what is to be written. The
+/// order of calls is shown at the [crate] itself.
 #[derive(Debug)]
 pub struct Connection {
     config: Arc<Config>,
@@ -76,11 +77,11 @@ pub enum Eof {
     /// Inside a head. The connection is over; there is no request to answer.
     InHead,
     /// Before the end of a request body, as far as it was taken from the input.
-    /// [`receive_body`](Connection::receive_body) goes on with what `input` holds, and if that is not all, ends in
-    /// [`BodyFault::Truncated`].
+    /// [`receive_body`](Connection::receive_body) goes on with what `input` holds, and if that is not all,
+    /// ends in [`BodyFault::Truncated`].
     InBody,
-    /// Behind a whole request that is not answered yet. The peer may be waiting for the answer (a half-closed connection) or be gone; the
-    /// protocol cannot tell.
+    /// Behind a whole request that is not answered yet. The peer may be waiting for the answer (a half-closed
+    /// connection) or be gone; the protocol cannot tell.
     AfterRequest,
 }
 
@@ -89,7 +90,8 @@ pub enum Eof {
 pub enum After {
     /// The next request may come: [`receive_head`](Connection::receive_head).
     KeepAlive,
-    /// The rest of the request body is being dropped: read more, and call [`next_exchange`](Connection::next_exchange) again.
+    /// The rest of the request body is being dropped: read more, and call
+    /// [`next_exchange`](Connection::next_exchange) again.
     Discard,
     /// Write what is left to write, then close; slowly, if [`should_linger`](Connection::should_linger).
     Close(CloseReason),
@@ -102,7 +104,8 @@ pub struct DataFrame {
     pub take: u64,
     /// What is to be written behind them: the CRLF of a chunk, or nothing.
     pub suffix: &'static [u8],
-    /// More was offered than this response may have, by its Content-Length or its status. A fault of the application.
+    /// More was offered than this response may have, by its Content-Length or its status. A fault of the
+    /// application.
     pub excess: bool,
 }
 
@@ -115,8 +118,9 @@ pub struct SentEnd {
 
 /// # Receiving
 ///
-/// `input` is what was read and is not consumed yet. What a method consumes, it splits off the front; the values it gives are slices of the same
-/// memory. When more is read, it goes behind what is left, so `input` always begins where the last call stopped.
+/// `input` is what was read and is not consumed yet. What a method consumes, it splits off the front; the
+/// values it gives are slices of the same memory. When more is read, it goes behind what is left, so `input`
+/// always begins where the last call stopped.
 impl Connection {
     /// A connection accepted at `now`. The time for its first head runs from here.
     pub fn new(config: Arc<Config>, now: Instant) -> Connection {
@@ -138,16 +142,17 @@ impl Connection {
 
     /// Takes the next request head from `input`.
     ///
-    /// `Ok(None)`: the head has not ended yet, or this is not the time for one, since a request is being answered or the connection is over
-    /// ([`close_reason`](Self::close_reason) tells).
+    /// `Ok(None)`: the head has not ended yet, or this is not the time for one, since a request is being
+    /// answered or the connection is over ([`close_reason`](Self::close_reason) tells).
     ///
-    /// `spare` is an empty map with room, such as that of an earlier request after `clear()`; it becomes the map of the request, and an
-    /// empty one is left in its place. An empty map without room does as well.
+    /// `spare` is an empty map with room, such as that of an earlier request after `clear()`; it becomes the
+    /// map of the request, and an empty one is left in its place. An empty map without room does as well.
     ///
     /// # Errors
     ///
     /// The peer sent what is no request, or one this server must not serve. Answer with
-    /// [`send_refusal`](Self::send_refusal). Nothing of the input is consumed, and the same error is given from now on.
+    /// [`send_refusal`](Self::send_refusal). Nothing of the input is consumed, and the same error is given
+    /// from now on.
     #[inline]
     pub fn receive_head(
         &mut self,
@@ -235,15 +240,15 @@ impl Connection {
 
     /// Takes the next piece of the request body from `input`.
     ///
-    /// [`BodyEvent::NeedMore`] starts the clock of the body, so ask only when the application wants to read. Where the peer may be
-    /// waiting for `100 Continue`, call [`send_continue`](Self::send_continue) first.
+    /// [`BodyEvent::NeedMore`] starts the clock of the body, so ask only when the application wants to read.
+    /// Where the peer may be waiting for `100 Continue`, call [`send_continue`](Self::send_continue) first.
     ///
     /// Without a body, or without a request, the answer is the end.
     ///
     /// # Errors
     ///
-    /// The body cannot be read to its end; every later call gives the same fault. The request may still be answered, by the application or by
-    /// [`send_refusal`](Self::send_refusal); then the connection closes.
+    /// The body cannot be read to its end; every later call gives the same fault. The request may still be
+    /// answered, by the application or by [`send_refusal`](Self::send_refusal); then the connection closes.
     pub fn receive_body(&mut self, input: &mut Bytes, now: Instant) -> Result<BodyEvent, BodyFault> {
         match self.state.receiving {
             Receiving::Body => {}
@@ -313,10 +318,11 @@ impl Connection {
 
 /// # Sending
 ///
-/// Text that belongs to HTTP is appended to `out`. Bytes of bodies stay with the caller, who writes them behind what is in `out`:
-/// copied, gathered by `writev`, or sent from a file.
+/// Text that belongs to HTTP is appended to `out`. Bytes of bodies stay with the caller, who writes them
+/// behind what is in `out`: copied, gathered by `writev`, or sent from a file.
 impl Connection {
-    /// Writes `100 Continue` if the peer waits for it, and tells whether it did. The moment for it is when the application first asks for the body.
+    /// Writes `100 Continue` if the peer waits for it, and tells whether it did. The moment for it is when
+    /// the application first asks for the body.
     pub fn send_continue(&mut self, out: &mut Vec<u8>) -> bool {
         let awaited = self.awaits_continue();
         if awaited {
@@ -326,8 +332,9 @@ impl Connection {
         awaited
     }
 
-    /// Writes an interim response: 102, 103 or another 1xx but 101. Fields that frame messages or manage the connection are left out.
-    /// A 100 is written without fields, and only if the peer waits for it, as by [`send_continue`](Self::send_continue).
+    /// Writes an interim response: 102, 103 or another 1xx but 101. Fields that frame messages or manage the
+    /// connection are left out. A 100 is written without fields, and only if the peer waits for it, as by
+    /// [`send_continue`](Self::send_continue).
     ///
     /// # Errors
     ///
@@ -359,8 +366,9 @@ impl Connection {
 
     /// Writes the head of the final response and settles how its body is delimited.
     ///
-    /// `date_line` is a whole line, `b"date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"`, used unless `headers` has a date; it may be empty.
-    /// A Content-Length in `headers` is a declaration to which the body is held; without one, `body` decides.
+    /// `date_line` is a whole line, `b"date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"`, used unless `headers` has a
+    /// date; it may be empty. A Content-Length in `headers` is a declaration to which the body is held;
+    /// without one, `body` decides.
     ///
     /// Every response is completed by [`send_end`](Self::send_end), also one without a body.
     ///
@@ -430,7 +438,8 @@ impl Connection {
         Ok(sent)
     }
 
-    /// Writes the field that delimits a response which may have a body (RFC 9112 section 6.3), for HEAD as for GET.
+    /// Writes the field that delimits a response which may have a body (RFC 9112 section 6.3), for HEAD as
+    /// for GET.
     fn frame(
         &self,
         status: StatusCode,
@@ -465,10 +474,11 @@ impl Connection {
         self.close.get_or_insert(reason);
     }
 
-    /// Frames a piece of `len` bytes of the response body: write `out`, then the first [`take`](DataFrame::take) bytes of the piece, then
-    /// the [`suffix`](DataFrame::suffix).
+    /// Frames a piece of `len` bytes of the response body: write `out`, then the first
+    /// [`take`](DataFrame::take) bytes of the piece, then the [`suffix`](DataFrame::suffix).
     ///
-    /// An empty piece is nothing on the wire; in particular it does not end a chunked body. Outside of a response nothing is taken.
+    /// An empty piece is nothing on the wire; in particular it does not end a chunked body. Outside of a
+    /// response nothing is taken.
     pub fn send_data(&mut self, len: u64, out: &mut Vec<u8>) -> DataFrame {
         const NOTHING: DataFrame = DataFrame { take: 0, suffix: b"", excess: false };
         if len == 0 {
@@ -492,15 +502,15 @@ impl Connection {
         }
     }
 
-    /// Completes the response. Trailers are sent if the body is chunked and the request said `TE: trailers`; otherwise, and where a field is no
-    /// trailer (RFC 9110 section 6.5.1), they are left out.
+    /// Completes the response. Trailers are sent if the body is chunked and the request said `TE: trailers`;
+    /// otherwise, and where a field is no trailer (RFC 9110 section 6.5.1), they are left out.
     ///
     /// Outside of a response it does nothing.
     ///
     /// # Errors
     ///
-    /// [`ShortBody`] if the declared length was not reached. The connection is broken then: close it without writing more, so that
-    /// the peer does not take the response for a whole one.
+    /// [`ShortBody`] if the declared length was not reached. The connection is broken then: close it without
+    /// writing more, so that the peer does not take the response for a whole one.
     pub fn send_end(
         &mut self,
         trailers: Option<&HeaderMap>,
@@ -532,8 +542,9 @@ impl Connection {
         Ok(sent)
     }
 
-    /// Answers a request the server does not serve with a whole small response in plain text, without the text to HEAD. The connection is
-    /// over then; [`next_exchange`](Self::next_exchange) says how to close it.
+    /// Answers a request the server does not serve with a whole small response in plain text, without the
+    /// text to HEAD. The connection is over then; [`next_exchange`](Self::next_exchange) says how to close
+    /// it.
     ///
     /// If a response has begun, nothing is written, and the connection is broken.
     pub fn send_refusal(&mut self, refusal: Refusal, date_line: &[u8], out: &mut Vec<u8>) {
@@ -556,10 +567,12 @@ impl Connection {
         self.apply(Event::RefusalSent);
     }
 
-    /// Writes the head that accepts the offered [`UpgradeRequest`]: 101 for a protocol, which `headers` must name in an `upgrade` field, or
-    /// 200 for CONNECT. Other fields are kept, but those of connection management are the server's.
+    /// Writes the head that accepts the offered [`UpgradeRequest`]: 101 for a protocol, which `headers` must
+    /// name in an `upgrade` field, or 200 for CONNECT. Other fields are kept, but those of connection
+    /// management are the server's.
     ///
-    /// From here on the bytes are not HTTP: what is left of `input` and all that is read later belongs to the tunnel, and no deadline applies.
+    /// From here on the bytes are not HTTP: what is left of `input` and all that is read later belongs to the
+    /// tunnel, and no deadline applies.
     ///
     /// # Errors
     ///
@@ -594,8 +607,8 @@ impl Connection {
         Ok(SentHead { framing: ResponseFraming::None, removed, length_mismatch: None, close: true })
     }
 
-    /// Gives the connection up at once: nothing more is received or sent. For a response that cannot be completed, and for a failed
-    /// transport.
+    /// Gives the connection up at once: nothing more is received or sent. For a response that cannot be
+    /// completed, and for a failed transport.
     pub fn abort(&mut self, reason: CloseReason) {
         self.close.get_or_insert(reason);
         self.apply(Event::Abort);
@@ -605,7 +618,8 @@ impl Connection {
 
 /// # Between exchanges
 impl Connection {
-    /// Ends the exchange, once the response is complete: drops what is left of the request body and makes ready for the next request.
+    /// Ends the exchange, once the response is complete: drops what is left of the request body and makes
+    /// ready for the next request.
     ///
     /// Where output is still to be written, it need not be written first.
     pub fn next_exchange(&mut self, input: &mut Bytes, now: Instant) -> After {
@@ -631,9 +645,12 @@ impl Connection {
             },
         };
         self.close = Some(reason);
-        match self.should_linger() {
-            true => self.clocks.wait_for(DeadlineKind::Linger, now),
-            false => self.clocks.rest(),
+        let unread = matches!(self.state.receiving, Receiving::Body | Receiving::Broken);
+        let is_sending = (unread && reason != CloseReason::ContinueNotSent) || !input.is_empty();
+        if is_sending && self.state.sending == Sending::Complete && !self.peer_finished {
+            self.clocks.wait_for(DeadlineKind::Linger, now);
+        } else {
+            self.clocks.rest();
         }
         After::Close(reason)
     }
@@ -669,8 +686,8 @@ impl Connection {
         }
     }
 
-    /// Takes note that the server is going to stop. The next response head says `connection: close`, and no further exchange begins after
-    /// it; a connection that [`is_idle`](Self::is_idle) may be closed at once.
+    /// Takes note that the server is going to stop. The next response head says `connection: close`, and no
+    /// further exchange begins after it; a connection that [`is_idle`](Self::is_idle) may be closed at once.
     pub fn shutting_down(&mut self) {
         self.shutting_down = true;
     }
@@ -680,8 +697,8 @@ impl Connection {
         self.close
     }
 
-    /// Whether nothing is going on: no exchange, and nothing of a next head. Such a connection may be parked, or closed by a
-    /// server that stops.
+    /// Whether nothing is going on: no exchange, and nothing of a next head. Such a connection may be parked,
+    /// or closed by a server that stops.
     pub fn is_idle(&self) -> bool {
         self.state == State::START && self.scanner.is_new()
     }
@@ -691,22 +708,22 @@ impl Connection {
         self.state.receiving == Receiving::Body
     }
 
-    /// Whether the peer waits for `100 Continue`: it asked for it, got none yet, and has sent nothing of the body.
+    /// Whether the peer waits for `100 Continue`: it asked for it, got none yet, and has sent nothing of the
+    /// body.
     pub fn awaits_continue(&self) -> bool {
         self.request.awaits_continue
             && self.state == (State { receiving: Receiving::Body, sending: Sending::Head })
     }
 
-    /// Whether to close slowly: the peer may be sending still, and a close with its bytes unread makes TCP reset the connection, which can
-    /// take the response from under the peer's eyes (RFC 9112 section 9.6).
+    /// Whether to close slowly, once [`next_exchange`](Self::next_exchange) has said to close: a whole
+    /// response was sent, and the peer has sent, or is still sending, what nobody will read. To close at once
+    /// makes TCP reset the connection then, which can take the response from under the peer's eyes (RFC 9112
+    /// section 9.6).
     ///
-    /// Slowly means: write everything, shut down the sending side, then read and drop until the peer has closed or the
-    /// [`deadline`](Self::deadline) has passed.
+    /// Slowly means: write everything, shut down the sending side, then read and drop until the peer has
+    /// closed or the [`deadline`](Self::deadline) has passed.
     pub fn should_linger(&self) -> bool {
-        self.close.is_some_and(|reason| reason != CloseReason::ContinueNotSent)
-            && matches!(self.state.receiving, Receiving::Body | Receiving::Broken)
-            && self.state.sending == Sending::Complete
-            && !self.peer_finished
+        self.clocks.is_waiting_for(DeadlineKind::Linger)
     }
 
     /// Moves the state machine. An event without a place in the table changes nothing.
@@ -719,15 +736,16 @@ impl Connection {
 
 /// # Time
 impl Connection {
-    /// Takes note of output: the transport took `written` bytes, and more of them is `pending` or not. Starts, renews and stops the clock of
-    /// writing.
+    /// Takes note of output: the transport took `written` bytes, and more of them is `pending` or not.
+    /// Starts, renews and stops the clock of writing.
     ///
     /// Where all output is taken as soon as it is offered, there is no need to call this.
     pub fn output_progress(&mut self, written: usize, pending: bool, now: Instant) {
         self.clocks.output(written, pending, now);
     }
 
-    /// Until when to wait at most. It changes with every call that moves the connection, and costs little to ask for.
+    /// Until when to wait at most. It changes with every call that moves the connection, and costs little to
+    /// ask for.
     pub fn deadline(&self) -> Option<Deadline> {
         self.clocks.deadline(&self.config.timeouts, self.body.received())
     }

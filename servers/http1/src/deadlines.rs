@@ -1,26 +1,4 @@
-//! Which deadline applies.
-//!
-//! Nothing here reads a clock or waits. The caller passes `now`, asks for the next [`Deadline`], waits for the transport no longer than that,
-//! and hands a passed deadline to [`Connection::expire`](crate::Connection::expire).
-//!
-//! At any time the server waits for at most two things: for the peer to *send* something, and for the peer to *take* something. Each has a
-//! clock, and the earlier deadline counts.
-//!
-//! | waiting for | bounded by | counted from | renewed by |
-//! |---|---|---|---|
-//! | the first head | `head_timeout` | the start of the connection | nothing |
-//! | a later head | `keep_alive_timeout` | the end of the last exchange | nothing |
-//! | the end of that head | `head_timeout` | its first byte | nothing |
-//! | request body | `body_timeout`, `body_rate_min` | `NeedMore` | each piece, while the pace is kept |
-//! | dropping a body | `discard_timeout` | the end of the exchange | nothing |
-//! | output to be taken | `write_timeout`, `write_rate_min` | output having to wait | each write, while the pace is kept |
-//! | the peer to close | `linger_timeout` | the end of the last exchange | nothing |
-//!
-//! Two fine points:
-//!
-//! - The body clock runs only between `NeedMore` and the next piece. An application that does not read costs the peer nothing.
-//! - While output is pending, nobody can blame the peer for not sending the next request, so the clocks of heads and of
-//!   lingering start anew when the output is taken.
+//! Which deadline applies: two clocks, one for what the peer is to send and one for what it is to take.
 
 use std::time::{Duration, Instant};
 
@@ -29,6 +7,28 @@ use crate::error::{BodyFault, Refusal};
 use crate::timeouts::Timeouts;
 
 /// The moment at which waiting will have lasted too long.
+///
+/// The caller waits for the transport no longer than that, and hands a passed deadline to
+/// [`Connection::expire`](crate::Connection::expire). At any time a server waits for at most two things: for
+/// the peer to *send* something, and for the peer to *take* something. Each has a clock, and the earlier
+/// deadline counts.
+///
+/// | waiting for | bounded by | counted from | renewed by |
+/// |---|---|---|---|
+/// | the first head | `head_timeout` | the start of the connection | nothing |
+/// | a later head | `keep_alive_timeout` | the end of the last exchange | nothing |
+/// | the end of that head | `head_timeout` | its first byte | nothing |
+/// | the request body | `body_timeout`, `body_rate_min` | `NeedMore` | each piece, while the pace is kept |
+/// | the end of a dropped body | `discard_timeout` | the end of the exchange | nothing |
+/// | output to be taken | `write_timeout`, `write_rate_min` | output having to wait | each write, while the pace is kept |
+/// | the peer to close | `linger_timeout` | the end of the last exchange | nothing |
+///
+/// Two fine points:
+///
+/// - The clock of the body runs only between [`NeedMore`](crate::BodyEvent) and the next piece. What an
+///   application does not read, the peer is not blamed for.
+/// - While output is pending, the peer can hardly be expected to send its next request, so the clocks of
+///   heads and of lingering start anew when the output was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadline {
     /// When [`Connection::expire`](crate::Connection::expire) is to be called.
@@ -61,8 +61,8 @@ pub enum Expired {
     Close(CloseReason),
     /// Answer with [`send_refusal`](crate::Connection::send_refusal), then close.
     Refuse(Refusal),
-    /// The request body failed: [`receive_body`](crate::Connection::receive_body) gives this fault from now on. The application may
-    /// still answer.
+    /// The request body failed: [`receive_body`](crate::Connection::receive_body) gives this fault from now
+    /// on. The application may still answer.
     Body(BodyFault),
 }
 
@@ -101,6 +101,10 @@ impl Clocks {
             self.awaited = Some(kind);
             self.since = now;
         }
+    }
+
+    pub(crate) fn is_waiting_for(&self, kind: DeadlineKind) -> bool {
+        self.awaited == Some(kind)
     }
 
     /// Waits for nothing the peer could send, until told so.

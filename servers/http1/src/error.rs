@@ -1,9 +1,9 @@
 //! What can go wrong, in two families.
 //!
-//! - **The peer misbehaved**: [`Refusal`] for a head, [`BodyFault`] for a body. [`Refusal::status`] is the one place
-//!   that turns either into a status.
-//! - **The caller or its application asked for what cannot be sent**: [`HeadRefused`], [`InterimRefused`], [`ShortBody`]. No byte
-//!   from a peer can cause these alone, and none of them panics.
+//! - **The peer misbehaved**: [`Refusal`] for a head, [`BodyFault`] for a body. [`Refusal::status`] is the
+//!   one place that turns either into a status.
+//! - **The caller or its application asked for what cannot be sent**: [`HeadRefused`], [`InterimRefused`],
+//!   [`ShortBody`]. No byte from a peer can cause these alone, and none of them panics.
 //!
 //! The third family, a failing transport, belongs to the caller, who has the socket.
 
@@ -15,14 +15,15 @@ use http::StatusCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// A line ended in LF without CR. RFC 9112 section 2.2 would allow it; two hops that disagree about it are a way to smuggle requests.
+    /// A line ended in LF without CR. RFC 9112 section 2.2 would allow it; two hops that disagree about it
+    /// are a way to smuggle requests.
     BareLf,
     /// CR without LF.
     BareCr,
     /// More empty lines before a request line than [`Limits::leading_blank_lines_max`](crate::Limits).
     LeadingBlankLines,
-    /// The first byte is that of a TLS handshake. Answered in plain text, because a TLS client shows that as "wrong
-    /// version number", which leads people to the cause; a silent close would not.
+    /// The first byte is that of a TLS handshake. Answered in plain text, because a TLS client shows that as
+    /// "wrong version number", which leads people to the cause; a silent close would not.
     LooksLikeTls,
     /// A byte in the method that is no token character, or an empty method.
     MethodInvalid,
@@ -36,8 +37,8 @@ pub enum Refusal {
     RequestLineTooLong,
     /// The version is missing, as in HTTP/0.9, or malformed.
     VersionInvalid,
-    /// The major version is not 1. The opening of an HTTP/2 client (`PRI * HTTP/2.0`) ends here too: it was designed to be
-    /// taken for a request of a version not spoken.
+    /// The major version is not 1. The opening of an HTTP/2 client (`PRI * HTTP/2.0`) ends here too: it was
+    /// designed to be taken for a request of a version not spoken.
     VersionUnsupported,
     /// The head is longer than [`Limits::head_bytes_max`](crate::Limits).
     HeadTooLarge,
@@ -57,7 +58,8 @@ pub enum Refusal {
     HostInvalid,
     /// Content-Length is not a number that fits 64 bits.
     ContentLengthInvalid,
-    /// More than one Content-Length, or a list. Equal values are refused as well: no client needs them, and hops differ on them.
+    /// More than one Content-Length, or a list. Equal values are refused as well: no client needs them, and
+    /// hops differ on them.
     ContentLengthRepeated,
     /// Transfer-Encoding together with Content-Length.
     TransferEncodingWithLength,
@@ -229,16 +231,19 @@ impl fmt::Display for BodyFault {
 
 impl std::error::Error for BodyFault {}
 
-/// Why a final response head was not written. Nothing was sent, and another head may be tried unless the first reason applies.
+/// Why a final response head was not written. Nothing was sent, and another head may be tried unless the
+/// first reason applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeadRefused {
-    /// No request waits for a response: none was received, its response has begun already, or the connection is over.
+    /// No request waits for a response: none was received, its response has begun already, or the connection
+    /// is over.
     NotAwaited,
-    /// A 1xx status. 101 goes through [`accept_upgrade`](crate::Connection::accept_upgrade), the others through
-    /// [`send_interim`](crate::Connection::send_interim).
+    /// A 1xx status. 101 goes through [`accept_upgrade`](crate::Connection::accept_upgrade), the others
+    /// through [`send_interim`](crate::Connection::send_interim).
     Interim,
-    /// A 2xx answer to CONNECT means a tunnel, which only [`accept_upgrade`](crate::Connection::accept_upgrade) opens.
+    /// A 2xx answer to CONNECT means a tunnel, which only
+    /// [`accept_upgrade`](crate::Connection::accept_upgrade) opens.
     ConnectNeedsAccept,
     /// The request offered no upgrade.
     UpgradeNotOffered,

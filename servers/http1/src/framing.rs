@@ -95,7 +95,8 @@ impl FramingFields {
     }
 }
 
-/// `1*DIGIT` that fits 64 bits: no sign, no space, no separator, no prefix. A longer number is no length anybody could send.
+/// `1*DIGIT` that fits 64 bits: no sign, no space, no separator, no prefix. A longer number is no length
+/// anybody could send.
 pub(crate) fn parse_content_length(value: &[u8]) -> Result<u64, Refusal> {
     if value.contains(&b',') {
         return Err(Refusal::ContentLengthRepeated);
@@ -117,7 +118,8 @@ fn parse_transfer_encoding(value: &[u8]) -> Result<(), Refusal> {
     if is_chunked(value) {
         return Ok(());
     }
-    // Only a correct list of words that ends in the one `chunked` is a message we could have framed, had we known the others.
+    // Only a correct list of words that ends in the one `chunked` is a message we could have framed, had we
+    // known the others.
     let mut words = value.split(|&byte| byte == b',').map(trim);
     let well_formed = words.clone().all(|word| !word.is_empty() && word.iter().all(|&byte| is_token(byte)));
     let chunked_last = words.next_back().is_some_and(is_chunked);

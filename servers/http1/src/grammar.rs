@@ -5,18 +5,21 @@ pub(crate) const fn is_token(byte: u8) -> bool {
     CLASSES[byte as usize] & TOKEN != 0
 }
 
-/// What a request target may contain: every visible ASCII byte that a browser sends without encoding it, so more than RFC 3986 has
-/// (`|`, `{`, `` ` ``, `\` and others occur in queries), but neither `"`, `<`, `>` nor `#`.
+/// What a request target may contain: every visible ASCII byte that a browser sends without encoding it, so
+/// more than RFC 3986 has (`|`, `{`, `` ` ``, `\` and others occur in queries), but neither `"`, `<`, `>` nor
+/// `#`.
 pub(crate) const fn is_target(byte: u8) -> bool {
     CLASSES[byte as usize] & TARGET != 0
 }
 
-/// What a field value may contain (RFC 9110 section 5.5): visible bytes, space, tab, and 0x80 to 0xFF without meaning.
+/// What a field value may contain (RFC 9110 section 5.5): visible bytes, space, tab, and 0x80 to 0xFF without
+/// meaning.
 pub(crate) const fn is_value(byte: u8) -> bool {
     CLASSES[byte as usize] & VALUE != 0
 }
 
-/// `unreserved` and `sub-delims` (RFC 3986 section 2): what a registered name is made of, percent-encoding apart.
+/// `unreserved` and `sub-delims` (RFC 3986 section 2): what a registered name is made of, percent-encoding
+/// apart.
 pub(crate) const fn is_reg_name(byte: u8) -> bool {
     CLASSES[byte as usize] & REG_NAME != 0
 }
@@ -59,13 +62,14 @@ const fn contains(set: &[u8], byte: u8) -> bool {
     false
 }
 
-/// The elements of a comma-separated list, trimmed of spaces and tabs and of nothing else; empty ones are left out
-/// (RFC 9110 section 5.6.1). Quoted strings are not looked into: no list read here may hold one.
+/// The elements of a comma-separated list, trimmed of spaces and tabs and of nothing else; empty ones are
+/// left out (RFC 9110 section 5.6.1). Quoted strings are not looked into: no list read here may hold one.
 pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(trim).filter(|element| !element.is_empty())
 }
 
-/// Cuts spaces and tabs off both ends. `<[u8]>::trim_ascii` would take more bytes for white space than HTTP does.
+/// Cuts spaces and tabs off both ends. `<[u8]>::trim_ascii` would take more bytes for white space than HTTP
+/// does.
 pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;

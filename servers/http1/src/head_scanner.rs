@@ -1,12 +1,14 @@
 //! Byte by byte over a head: finds its end, and the first byte that makes it invalid.
 //!
-//! [`httparse`] reads the heads that are whole and correct, and it is fast. This scanner does the two things it cannot:
+//! [`httparse`] reads the heads that are whole and correct, and it is fast. This scanner does the two things
+//! it cannot:
 //!
-//! - **Going on where it stopped.** A head that comes in pieces is scanned once, however small the pieces. Otherwise each new byte would
-//!   cost a parse from the start, and one slow client could keep a core busy (CVE-2023-43669).
-//! - **Judging.** httparse takes LF for CRLF and names no status. The scanner decides what is refused and why, always for the *first*
-//!   byte at which no valid head is possible any more. So the verdict does not depend on how the bytes were cut, and garbage gets its answer at
-//!   once instead of after a time-out.
+//! - **Going on where it stopped.** A head that comes in pieces is scanned once, however small the pieces.
+//!   Otherwise each new byte would cost a parse from the start, and one slow client could keep a core busy
+//!   (CVE-2023-43669).
+//! - **Judging.** httparse takes LF for CRLF and names no status. The scanner decides what is refused and
+//!   why, always for the *first* byte at which no valid head is possible any more. So the verdict does not
+//!   depend on how the bytes were cut, and garbage gets its answer at once instead of after a time-out.
 //!
 //! Both must accept the same heads; `tests/vectors.rs` and `tests/cuts.rs` hold them together.
 //!
@@ -77,7 +79,8 @@ impl HeadScanner {
         self.fields as usize
     }
 
-    /// Looks at what `input` has beyond the last call, which must have had the same beginning. Gives the length of the head once its end is there.
+    /// Looks at what `input` has beyond the last call, which must have had the same beginning. Gives the
+    /// length of the head once its end is there.
     pub(crate) fn scan(&mut self, input: &[u8], limits: &ScanLimits) -> Result<Option<usize>, Refusal> {
         let mut phase = self.phase;
         for (at, &byte) in input.iter().enumerate().skip(self.scanned as usize) {

@@ -1,4 +1,5 @@
-//! `host [ ":" port ]`, the grammar of Host and of the authority in a target (RFC 9110 section 7.2, RFC 3986 section 3.2).
+//! `host [ ":" port ]`, the grammar of Host and of the authority in a target (RFC 9110 section 7.2, RFC 3986
+//! section 3.2).
 
 use std::net::Ipv6Addr;
 
@@ -9,8 +10,8 @@ use crate::grammar::is_reg_name;
 
 /// An authority without user information. `None` if it breaks the grammar.
 ///
-/// Two narrowings: a port must fit 16 bits, and percent-encoding is refused, which no name on the wire needs and
-/// [`Authority`] cannot hold.
+/// Two narrowings: a port must fit 16 bits, and percent-encoding is refused, which no name on the wire needs
+/// and [`Authority`] cannot hold.
 pub(crate) fn parse_authority(text: Bytes) -> Option<Authority> {
     if is_host_and_port(&text) { Authority::from_maybe_shared(text).ok() } else { None }
 }

@@ -1,17 +1,19 @@
 //! The server role of HTTP/1.1 (RFC 9112) without IO: bytes to requests, responses to bytes.
 //!
-//! A [`Connection`] is given the bytes a peer has sent, and hands out request heads and pieces of bodies. It is told what the
-//! response is, and writes the text of HTTP around it. It knows where each message ends, when the connection may be used
-//! again, what is refused and with which status, and until when to wait.
+//! A [`Connection`] is given the bytes a peer has sent, and hands out request heads and pieces of bodies. It
+//! is told what the response is, and writes the text of HTTP around it. It knows where each message ends,
+//! when the connection may be used again, what is refused and with which status, and until when to wait.
 //!
 //! What it leaves out is left to the caller:
 //!
 //! - **Sockets, threads, wake-ups.** Nothing here reads or writes.
 //! - **The clock.** `now` is an argument, and the next [`Deadline`] is an answer.
-//! - **Buffers.** The caller keeps what was read and not consumed yet; heads and bodies come out as slices of it. Bodies of responses
-//!   never pass through here at all, so they can be gathered by `writev` or sent from a file.
+//! - **Buffers.** The caller keeps what was read and not consumed yet; heads and bodies come out as slices of
+//!   it. Bodies of responses never pass through here at all, so they can be gathered by `writev` or sent from
+//!   a file.
 //! - **TLS, HTTP/2, HTTP/0.9, the client role.**
-//! - **Transfer codings other than `chunked`.** A request that uses one gets 501, as RFC 9112 section 6.1 has it.
+//! - **Transfer codings other than `chunked`.** A request that uses one gets 501, as RFC 9112 section 6.1 has
+//!   it.
 //!
 //! ```text
 //!            bytes read                                             your server
@@ -38,7 +40,8 @@
 //!
 //! # Serving a connection
 //!
-//! This server answers every request with the length of its body. Its transport is a slice of bytes, and a `Vec` takes what it writes.
+//! This server answers every request with the length of its body. Its transport is a slice of bytes, and a
+//! `Vec` takes what it writes.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -108,36 +111,50 @@
 //!
 //! # Strictness
 //!
-//! Where two recipients could disagree about a message, it is refused, also where the RFC would allow to repair it: lines that end
-//! in LF alone, repeated Content-Length, folded fields, white space around chunk sizes, and so on. Every [`Refusal`] names the section it
-//! stands on. The verdict on some bytes never depends on the pieces in which they arrive.
+//! Where two recipients could disagree about a message, it is refused, also where the RFC would allow to
+//! repair it: lines that end in LF alone, repeated Content-Length, folded fields, white space around chunk
+//! sizes, and so on. Every [`Refusal`] names the section it stands on. The verdict on some bytes never
+//! depends on the pieces in which they arrive.
 //!
 //! # Where to read
 //!
-//! In the order of the modules below: the methods, the state table they move, then heads and bodies on their way in, responses on their way
-//! out, time, and the lists of limits and errors.
+//! In the order of the modules below: the methods, the state table they move, then heads and bodies on their
+//! way in, responses on their way out, time, and the lists of limits and errors.
 
 #![forbid(unsafe_code)]
 
+// The methods, and the table they move.
 mod connection;
 mod state;
 
-mod chunked;
-mod framing;
-mod grammar;
+// In: a head.
+mod request_head;
+
 mod head_scanner;
 mod host;
-mod request_body;
-mod request_head;
-mod response_head;
 mod target;
+
+// In: a body.
+mod framing;
+mod request_body;
+
+mod chunked;
 mod trailers;
 
-mod close_reason;
+// Out.
+mod response_head;
+
+// Time, limits, and what goes wrong.
 mod deadlines;
-mod error;
-mod limits;
+
 mod timeouts;
+
+mod limits;
+
+mod close_reason;
+mod error;
+
+mod grammar;
 
 pub use close_reason::CloseReason;
 pub use connection::{After, Config, Connection, DataFrame, Eof, SentEnd};

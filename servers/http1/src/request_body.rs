@@ -13,19 +13,21 @@ use crate::trailers;
 /// A piece of a request body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BodyEvent {
-    /// Everything in `input` was used, up to an unfinished trailer section: read from the transport and call again.
+    /// Everything in `input` was used, up to an unfinished trailer section: read from the transport and call
+    /// again.
     NeedMore,
     /// Bytes of the body, never none: a slice of `input`.
     Data(Bytes),
-    /// The body has ended, with the trailers if a chunked one had any. Asked again, it is still so, without the trailers.
+    /// The body has ended, with the trailers if a chunked one had any. Asked again, it is still so, without
+    /// the trailers.
     End(Option<HeaderMap>),
 }
 
 /// Reads one body out of the input.
 #[derive(Debug)]
 pub(crate) struct BodyReader {
-    /// Bytes to come, of the body if its length is declared, of the chunk otherwise. On a chunk-size line, the size as far as it was
-    /// read.
+    /// Bytes to come, of the body if its length is declared, of the chunk otherwise. On a chunk-size line,
+    /// the size as far as it was read.
     remaining: u64,
     /// Bytes of the body that have come.
     received: u64,

@@ -7,8 +7,9 @@
 //!            +- a constant for the known ones
 //! ```
 //!
-//! A head that is whole at first sight is parsed at once, by one pass of httparse. Whatever is not whole and correct goes
-//! through the [`HeadScanner`], which finds the end or names the fault, and is parsed afterwards.
+//! A head that is whole at first sight is parsed at once, by one pass of httparse. Whatever is not whole and
+//! correct goes through the [`HeadScanner`], which finds the end or names the fault, and is parsed
+//! afterwards.
 
 use std::mem::{self, MaybeUninit};
 
@@ -31,14 +32,14 @@ use crate::target::Target;
 pub struct RequestHead {
     /// Method, URI, version and fields.
     ///
-    /// The URI is path and query, exactly as sent; `*` for OPTIONS of the whole server; host and port for CONNECT. The
-    /// version is 1.0 or 1.1: higher minor versions count as 1.1 (RFC 9110 section 2.5). Transfer-Encoding is
-    /// missing from the fields, because the body is delivered without it.
+    /// The URI is path and query, exactly as sent; `*` for OPTIONS of the whole server; host and port for
+    /// CONNECT. The version is 1.0 or 1.1: higher minor versions count as 1.1 (RFC 9110 section 2.5).
+    /// Transfer-Encoding is missing from the fields, because the body is delivered without it.
     pub request: Request<()>,
     /// The request target exactly as on the wire.
     pub target: Bytes,
-    /// Host and port the request is for: from the target if it has them, else from Host. `None` if Host is missing
-    /// (HTTP/1.0) or empty.
+    /// Host and port the request is for: from the target if it has them, else from Host. `None` if Host is
+    /// missing (HTTP/1.0) or empty.
     pub authority: Option<Authority>,
     /// How the body is delimited.
     pub framing: RequestFraming,
@@ -54,8 +55,8 @@ pub struct RequestHead {
     pub(crate) close: Option<CloseReason>,
 }
 
-/// What a request offers to turn the connection into. An offer with a body is not taken up: the body would have to be read
-/// first, and no protocol in use needs it.
+/// What a request offers to turn the connection into. An offer with a body is not taken up: the body would
+/// have to be read first, and no protocol in use needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpgradeRequest {
     /// One of the protocols in the `upgrade` field of the request (RFC 9110 section 7.8).
@@ -73,8 +74,8 @@ impl UpgradeRequest {
     }
 }
 
-/// Takes a head from the beginning of `input`, which does not begin with an empty line. `None` if its end is missing; then
-/// `scanner` knows how far it was looked at.
+/// Takes a head from the beginning of `input`, which does not begin with an empty line. `None` if its end is
+/// missing; then `scanner` knows how far it was looked at.
 #[inline]
 pub(crate) fn read(
     input: &Bytes,
@@ -113,7 +114,8 @@ fn read_scanned(
     }
 }
 
-/// A head of version 1.2 to 1.9 as one of 1.1, which is all httparse knows. There is no such version, so this copy is rare.
+/// A head of version 1.2 to 1.9 as one of 1.1, which is all httparse knows. There is no such version, so this
+/// copy is rare.
 fn as_minor_version_1(head: Bytes) -> Bytes {
     let minor = head.iter().position(|&byte| byte == b'\r').map_or(0, |end| end - 1);
     if head[minor] <= b'1' {
@@ -127,7 +129,8 @@ fn as_minor_version_1(head: Bytes) -> Bytes {
 /// Fields that are parsed without a heap allocation.
 const FIELDS_ON_STACK: usize = 128;
 
-/// `None` if this is no head that is whole, within the limits and correct by its bytes; why is for the scanner to say.
+/// `None` if this is no head that is whole, within the limits and correct by its bytes; why is for the
+/// scanner to say.
 #[inline(always)]
 fn parse(input: &Bytes, limits: &Limits, spare: &mut HeaderMap) -> Result<Option<RequestHead>, Refusal> {
     let count = limits.header_count_max as usize;
@@ -176,8 +179,8 @@ impl RequestLine<'_> {
     }
 }
 
-/// httparse takes a lone LF for a line end and never a lone CR. So a line ends in CRLF if there is a CR two bytes before the
-/// next; the last line is checked together with the empty one.
+/// httparse takes a lone LF for a line end and never a lone CR. So a line ends in CRLF if there is a CR two
+/// bytes before the next; the last line is checked together with the empty one.
 fn lines_end_in_crlf(input: &[u8], length: usize, fields: &[httparse::Header<'_>]) -> bool {
     let start = input.as_ptr() as usize;
     input[..length].ends_with(b"\r\n\r\n")
@@ -278,7 +281,8 @@ struct KnownFields<'a> {
 }
 
 impl<'a> KnownFields<'a> {
-    /// One pass over the fields: into `map` with all but Transfer-Encoding, and a look at those that matter here.
+    /// One pass over the fields: into `map` with all but Transfer-Encoding, and a look at those that matter
+    /// here.
     fn read(
         input: &Bytes,
         fields: &[httparse::Header<'a>],
@@ -344,8 +348,8 @@ fn names_protocols(value: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// The scanner says where a head ends and why it is refused, the parser what is in it. They must accept the same heads, or
-    /// one would be refused for no reason, or accepted against the rules.
+    /// The scanner says where a head ends and why it is refused, the parser what is in it. They must accept
+    /// the same heads, or one would be refused for no reason, or accepted against the rules.
     #[test]
     fn scanner_and_parser_accept_the_same_heads() {
         const LINES: [&str; 12] = [

@@ -1,8 +1,8 @@
 //! From a response to the bytes of its head.
 //!
-//! Nothing here formats: status lines are constants, numbers are written digit by digit, and field names are lower case as
-//! `HeaderMap` holds them. CR, LF and NUL cannot be in a `HeaderValue`, so no response can be split (CVE-2020-5247 and
-//! others).
+//! Nothing here formats: status lines are constants, numbers are written digit by digit, and field names are
+//! lower case as `HeaderMap` holds them. CR, LF and NUL cannot be in a `HeaderValue`, so no response can be
+//! split (CVE-2020-5247 and others).
 
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -19,7 +19,8 @@ pub struct SentHead {
     /// The Content-Length the application declared, where the known length of its body is another.
     ///
     /// The declaration is what was sent, and the body is held to it: excess is cut, shortage is
-    /// [`ShortBody`](crate::ShortBody). So a response is treated alike whether its length was known beforehand or not.
+    /// [`ShortBody`](crate::ShortBody). So a response is treated alike whether its length was known
+    /// beforehand or not.
     pub length_mismatch: Option<u64>,
     /// No request will follow on this connection, and the head says so.
     pub close: bool,
@@ -62,8 +63,8 @@ impl RemovedFields {
         self.0 &= !field.0;
     }
 
-    /// The field's place in this set, if only the server may set it. Content-Length is not among them: it is looked at
-    /// before it is removed.
+    /// The field's place in this set, if only the server may set it. Content-Length is not among them: it is
+    /// looked at before it is removed.
     fn of(name: &HeaderName) -> Option<RemovedFields> {
         match *name {
             header::CONNECTION => Some(Self::CONNECTION),
@@ -86,7 +87,8 @@ pub(crate) struct WrittenFields {
     pub(crate) content_length: Option<u64>,
 }
 
-/// Writes a status line. It says HTTP/1.1 to HTTP/1.0 as well: the version is the server's own (RFC 9110 section 2.5).
+/// Writes a status line. It says HTTP/1.1 to HTTP/1.0 as well: the version is the server's own (RFC 9110
+/// section 2.5).
 pub(crate) fn write_status_line(status: StatusCode, out: &mut Vec<u8>) {
     let known: &[u8] = match status.as_u16() {
         200 => b"HTTP/1.1 200 OK\r\n",
@@ -109,7 +111,8 @@ pub(crate) fn write_status_line(status: StatusCode, out: &mut Vec<u8>) {
     out.extend_from_slice(known);
 }
 
-/// Writes `date_line` unless the application has its own, and the application's fields but those that only the server may set.
+/// Writes `date_line` unless the application has its own, and the application's fields but those that only
+/// the server may set.
 pub(crate) fn write_fields(headers: &HeaderMap, date_line: &[u8], out: &mut Vec<u8>) -> WrittenFields {
     let mut found = WrittenFields::default();
     let mut lengths = 0;

@@ -2,9 +2,10 @@
 //!
 //! # Theory
 //!
-//! An HTTP/1.1 connection is a sequence of exchanges, and an exchange has two sides that move on their own: the request is
-//! *received* while the response is *sent*. A response may be complete before its request is (an early error), and it may begin
-//! before (an echo). So there are two small machines and not one large one:
+//! An HTTP/1.1 connection is a sequence of exchanges, and an exchange has two sides that move on their own:
+//! the request is *received* while the response is *sent*. A response may be complete before its request is
+//! (an early error), and it may begin before (an echo). So there are two small machines and not one large
+//! one:
 //!
 //! ```text
 //!            HeadWithBody            BodyEnd
@@ -18,19 +19,19 @@
 //!
 //! Three rules tie them together:
 //!
-//! 1. The sending side leaves `Idle` by the event that takes the receiving side out of `Head`. So there is never a response without a
-//!    request, and the next head is not looked at before the last response is complete: pipelined requests wait in
-//!    the caller's buffer.
-//! 2. `Broken` is final. Receiving breaks by a fault of the peer; an answer may still be sent, so sending goes on. Sending breaks when a response can
-//!    not be completed or the caller gives up, and takes receiving with it. Nothing leaves `Broken`, so a failed connection stays
-//!    failed.
+//! 1. The sending side leaves `Idle` by the event that takes the receiving side out of `Head`. So there is
+//!    never a response without a request, and the next head is not looked at before the last response is
+//!    complete: pipelined requests wait in the caller's buffer.
+//! 2. `Broken` is final. Receiving breaks by a fault of the peer; an answer may still be sent, so sending
+//!    goes on. Sending breaks when a response can not be completed or the caller gives up, and takes
+//!    receiving with it. Nothing leaves `Broken`, so a failed connection stays failed.
 //! 3. `Tunnel` is final too: from there on the bytes are not HTTP.
 //!
 //! Whether the connection *may* go on after an exchange is not a state but a reason kept beside it
 //! ([`CloseReason`](crate::CloseReason)), because it is found at many points and acted on at one.
 //!
-//! An event that is not in the table is the caller's mistake, or comes too late to matter. It changes nothing; what the caller is told is
-//! documented at each method of [`Connection`](crate::Connection).
+//! An event that is not in the table is the caller's mistake, or comes too late to matter. It changes
+//! nothing; what the caller is told is documented at each method of [`Connection`](crate::Connection).
 
 /// Both sides of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,7 +16,8 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Reads a target that is not empty and has only bytes that [`is_target`](crate::grammar::is_target) allows.
+    /// Reads a target that is not empty and has only bytes that [`is_target`](crate::grammar::is_target)
+    /// allows.
     pub(crate) fn parse(method: &Method, text: &Bytes) -> Result<Target, Refusal> {
         if *method == Method::CONNECT {
             return authority_form(text);
@@ -46,8 +47,8 @@ fn authority_form(text: &Bytes) -> Result<Target, Refusal> {
     Ok(Target { uri, authority: Some(authority) })
 }
 
-/// Section 3.2.2: a whole URI, which servers must take although only proxies are sent it. Schemes other than `http` and
-/// `https` are for proxies only.
+/// Section 3.2.2: a whole URI, which servers must take although only proxies are sent it. Schemes other than
+/// `http` and `https` are for proxies only.
 fn absolute_form(method: &Method, text: &Bytes) -> Result<Target, Refusal> {
     let start = ["http://", "https://"]
         .into_iter()

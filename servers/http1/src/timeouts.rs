@@ -1,6 +1,7 @@
 //! Every bound on time: a name, a unit, a default, a precedent and a consequence each.
 //!
-//! All are on by default. `Duration::MAX` turns one off. How they are counted is told in [`crate::deadlines`].
+//! All are on by default, and `Duration::MAX` turns one off. How they are counted is told at
+//! [`Deadline`](crate::Deadline).
 
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use std::time::Duration;
 pub struct Timeouts {
     /// From the first byte of a head to its end; for the first head, from the start of the connection.
     ///
-    /// It is one total, so a byte now and then renews nothing. Default 30 s (Kestrel 30 s, Apache 20 to 40 s, nginx 60 s). Beyond: 408, or a
-    /// silent close if not one byte has come.
+    /// It is one total, so a byte now and then renews nothing. Default 30 s (Kestrel 30 s, Apache 20 to 40 s,
+    /// nginx 60 s). Beyond: 408, or a silent close if not one byte has come.
     pub head_timeout: Duration,
 
     /// Between the end of an exchange and the first byte of the next request.
@@ -20,13 +21,14 @@ pub struct Timeouts {
 
     /// Without a byte of the request body while the server waits for one.
     ///
-    /// Default 30 s (nginx, Apache: 20 to 60 s). Beyond: [`BodyFault::Timeout`](crate::BodyFault), 408 if nothing was answered yet.
+    /// Default 30 s (nginx, Apache: 20 to 60 s). Beyond: [`BodyFault::Timeout`](crate::BodyFault), 408 if
+    /// nothing was answered yet.
     pub body_timeout: Duration,
 
     /// Least bytes per second of a request body, counted over the time spent waiting for it; 0 turns it off.
     ///
-    /// A sender may always be `body_timeout` behind this pace. Without it one byte every 29 seconds would hold a worker
-    /// for ever. Default 240 (Kestrel `MinRequestBodyDataRate`). Beyond: as `body_timeout`.
+    /// A sender may always be `body_timeout` behind this pace. Without it one byte every 29 seconds would
+    /// hold a worker for ever. Default 240 (Kestrel `MinRequestBodyDataRate`). Beyond: as `body_timeout`.
     pub body_rate_min: u32,
 
     /// Without the peer taking a byte while output waits for it.
@@ -36,7 +38,8 @@ pub struct Timeouts {
 
     /// Least bytes per second taken by the peer, counted over the time output waits for it; 0 turns it off.
     ///
-    /// A reader may always be `write_timeout` behind this pace. Default 240 (Kestrel `MinResponseDataRate`). Beyond: the connection closes.
+    /// A reader may always be `write_timeout` behind this pace. Default 240 (Kestrel `MinResponseDataRate`).
+    /// Beyond: the connection closes.
     pub write_rate_min: u32,
 
     /// For reading and dropping the rest of a request body that nobody wanted, in total.
@@ -46,7 +49,8 @@ pub struct Timeouts {
 
     /// For the peer to close its side after a response that ends the connection while it is still sending.
     ///
-    /// Default 5 s (nginx `lingering_timeout`). Beyond: the connection closes, and the peer may lose the end of the response.
+    /// Default 5 s (nginx `lingering_timeout`). Beyond: the connection closes, and the peer may lose the end
+    /// of the response.
     pub linger_timeout: Duration,
 }
 

@@ -8,8 +8,8 @@ use crate::error::BodyFault;
 /// Reads a trailer section of `count` field lines, whose bytes a
 /// [`HeadScanner`](crate::head_scanner::HeadScanner) has found to be correct.
 ///
-/// Fields that must not be trailers are dropped, not refused: nobody behind this can be misled by what it never sees,
-/// and the upload they follow has been taken in whole.
+/// Fields that must not be trailers are dropped, not refused: nobody behind this can be misled by what it
+/// never sees, and the upload they follow has been taken in whole.
 pub(crate) fn parse(section: &Bytes, count: usize) -> Result<Option<HeaderMap>, BodyFault> {
     let mut fields = vec![httparse::EMPTY_HEADER; count];
     let fields = match httparse::parse_headers(section, &mut fields) {
@@ -29,8 +29,9 @@ pub(crate) fn parse(section: &Bytes, count: usize) -> Result<Option<HeaderMap>, 
     Ok((!trailers.is_empty()).then_some(trailers))
 }
 
-/// Whether a field may not be a trailer, in either direction: those that frame the message, route it, or manage the connection (RFC 9110
-/// section 6.5.1). Of others, such as Authorization, it is enough that they never get among the fields of the head.
+/// Whether a field may not be a trailer, in either direction: those that frame the message, route it, or
+/// manage the connection (RFC 9110 section 6.5.1). Of others, such as Authorization, it is enough that they
+/// never get among the fields of the head.
 pub(crate) fn is_forbidden(name: &HeaderName) -> bool {
     match *name {
         header::CONNECTION

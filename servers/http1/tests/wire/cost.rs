@@ -20,7 +20,8 @@ fn connections_move_between_threads() {
     is_send::<Connection>();
 }
 
-/// CVE-2023-43669 and its like: parsed from its start at each byte, this head would cost two gigabytes of parsing.
+/// CVE-2023-43669 and its like: parsed from its start at each byte, this head would cost two gigabytes of
+/// parsing.
 #[test]
 fn head_that_comes_byte_by_byte_costs_its_length() {
     let head = Bytes::from(format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(65_000)));

@@ -1,8 +1,8 @@
 //! The verdict never depends on how the bytes were cut, also for bytes that nobody thought of.
 //!
-//! The vectors are damaged at random, a little each, and served whole, byte by byte and in random pieces. A whole head takes
-//! another way through the code (one pass of the parser) than one in pieces (a scan that goes on), so this compares two
-//! implementations of the same grammar.
+//! The vectors are damaged at random, a little each, and served whole, byte by byte and in random pieces. A
+//! whole head takes another way through the code (one pass of the parser) than one in pieces (a scan that
+//! goes on), so this compares two implementations of the same grammar.
 
 use crate::random::Random;
 use crate::server::serve;

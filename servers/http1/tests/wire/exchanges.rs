@@ -285,6 +285,7 @@ fn end_inside_a_body_is_told_behind_what_came() {
         assert_eq!(peer.next_body(), Err(BodyFault::Truncated));
         peer.respond();
         assert_eq!(peer.next_exchange(), After::Close(CloseReason::Body(BodyFault::Truncated)));
+        assert!(!peer.connection.should_linger(), "the peer sends no more");
     }
 }
 
@@ -350,6 +351,15 @@ fn first_reason_to_close_is_kept() {
     assert_eq!(peer.next_exchange(), After::Close(CloseReason::PeerAsked));
     peer.connection.abort(CloseReason::Transport);
     assert_eq!(peer.connection.close_reason(), Some(CloseReason::PeerAsked));
+}
+
+/// The bytes behind the last request are unread, so a close at once could cost the peer its answer.
+#[test]
+fn close_with_a_pipelined_request_lingers() {
+    let mut peer = Peer::after(&("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_owned() + GET));
+    peer.respond();
+    assert_eq!(peer.next_exchange(), After::Close(CloseReason::PeerAsked));
+    assert!(peer.connection.should_linger());
 }
 
 #[test]

@@ -17,8 +17,8 @@ pub(crate) struct Transcript {
     pub(crate) end: String,
 }
 
-/// Serves the pieces one after another, answering each request with an empty 200 once it is complete, and writes down what
-/// was seen. After the last piece the peer closes its sending side.
+/// Serves the pieces one after another, answering each request with an empty 200 once it is complete, and
+/// writes down what was seen. After the last piece the peer closes its sending side.
 pub(crate) fn serve<'a>(config: Config, pieces: impl IntoIterator<Item = &'a [u8]>) -> Transcript {
     let mut server = Server {
         connection: Connection::new(Arc::new(config), Instant::now()),

@@ -55,7 +55,8 @@ impl Vector {
         self.path.file_stem().unwrap().to_string_lossy().into_owned()
     }
 
-    /// Compares, or with `UPDATE_EXPECT=1` in the environment writes down what was seen. Gives the difference.
+    /// Compares, or with `UPDATE_EXPECT=1` in the environment writes down what was seen. Gives the
+    /// difference.
     pub(crate) fn compare(&self, seen: &str) -> Option<String> {
         if seen == self.expected {
             return None;

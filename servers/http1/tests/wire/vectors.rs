@@ -3,7 +3,8 @@
 //! - whole,
 //! - cut in two at every place,
 //! - byte by byte,
-//! - with a further request behind it, which is served behind a valid one and never looked at behind an invalid one.
+//! - with a further request behind it, which is served behind a valid one and never looked at behind an
+//!   invalid one.
 //!
 //! The outcome must be the same each time.
 
