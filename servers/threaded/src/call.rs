@@ -1,0 +1,324 @@
+//! One exchange: the request goes to the application, and its answer into the outbox.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, response};
+use varvel::{
+    App, AppError, AppResult, BodyError, BodyParts, Event, FailKind, FileRegion, Outcome, Phase as Running, ReadBody,
+};
+use varvel_http1::{BodyEvent, BodyLength, CloseReason, RequestHead, ResponseFraming};
+use varvel_server_kit::gateway::{
+    ErrorResponse, Verdict, failure, request,
+    response::{Sent, send_error, send_head},
+};
+
+use crate::{
+    connection::{Connection, Io, Next, Phase},
+    request_body::RequestBody,
+    shared::{Tools, contain},
+    sink,
+    tunnel,
+};
+
+/// After so many requests in a row others get their turn.
+const REQUESTS_PER_TURN: u32 = 32;
+
+/// Serves a connection that the caller owns, until it is parked or somebody else's.
+pub(crate) fn serve<A: App + ?Sized>(connection: &Arc<Connection>, app: &A, tools: &mut Tools) {
+    let mut requests = 0;
+    loop {
+        match connection.advance(tools) {
+            Next::Left => return,
+            Next::Finish => connection.finish(),
+            Next::Reply(answer) => respond(connection, answer, tools),
+            call @ Next::Call(..) if requests == REQUESTS_PER_TURN => {
+                connection.put_back(call);
+                connection.shared.pool.push(Arc::clone(connection));
+                return;
+            }
+            Next::Call(head, now) => {
+                requests += 1;
+                call(connection, head, now, app, tools);
+            }
+        }
+    }
+}
+
+fn call<A: App + ?Sized>(
+    connection: &Arc<Connection>,
+    head: RequestHead,
+    now: Instant,
+    app: &A,
+    tools: &mut Tools,
+) {
+    let mut io = connection.lock();
+    connection.begin(&mut io, &head, now);
+    let number = io.number;
+    let body = request_body(connection, &mut io, &head, now);
+    drop(io);
+    if connection.schedule.is_closed() {
+        connection.check_client();
+    }
+    let (request, scope) = request::admit(head, Arc::clone(connection) as _, number, now);
+    let request = request.map(|()| body);
+    let answer = contain(Running::Call, |event| connection.report(event), || app.call(request, scope));
+    match answer {
+        Some(answer) => respond(connection, answer, tools),
+        None => respond_error(connection, ErrorResponse::INTERNAL, tools),
+    }
+}
+
+/// The body of a request: in memory if it has come with the head as a whole, which most have.
+fn request_body(connection: &Arc<Connection>, io: &mut Io, head: &RequestHead, now: Instant) -> ReadBody {
+    let exact_len = head.framing.exact_len();
+    let mut first = None;
+    match exact_len {
+        Some(0) => return ReadBody::empty(),
+        Some(len) if len <= io.input.bytes.len() as u64 => {
+            if let Ok(BodyEvent::Data(data)) = io.http.receive_body(&mut io.input.bytes, now) {
+                if data.len() as u64 == len {
+                    return ReadBody::full(data);
+                }
+                first = Some(data);
+            }
+        }
+        _ => {}
+    }
+    ReadBody::from_frames(RequestBody::new(Arc::clone(connection), io.number, exact_len, first))
+}
+
+/// Sends what the application has answered.
+pub(crate) fn respond(connection: &Arc<Connection>, answer: AppResult, tools: &mut Tools) {
+    let response = match answer {
+        Ok(response) => response,
+        Err(error) => return respond_failure(connection, &error, tools),
+    };
+    if connection.lock().failed.is_some() {
+        drop_contained(connection, response);
+        connection.lock().phase = Phase::Broken;
+        return;
+    }
+    let (head, body) = response.into_parts();
+    let length = body.exact_len().map_or(BodyLength::Unknown, BodyLength::Known);
+    match body.into_parts() {
+        BodyParts::Empty => send_whole(connection, head, length, Whole::Bytes(Bytes::new()), tools),
+        BodyParts::Full(bytes) => send_whole(connection, head, length, Whole::Bytes(bytes), tools),
+        BodyParts::File(region) => send_whole(connection, head, length, Whole::File(region), tools),
+        BodyParts::Stream(writer) => sink::stream(connection, head, length, writer, tools),
+        BodyParts::Tunnel(tunnel) => tunnel::start(connection, head.headers, tunnel, tools),
+        BodyParts::Deferred(answer) => {
+            connection.lock().phase = Phase::Deferred;
+            let connection = Arc::clone(connection);
+            answer.on_reply(move |answer| replied(&connection, answer));
+        }
+        // A kind of body that this server does not know.
+        _ => respond_error(connection, ErrorResponse::INTERNAL, tools),
+    }
+}
+
+/// The answer to a deferred request has come, on whatever thread.
+fn replied(connection: &Arc<Connection>, answer: AppResult) {
+    let mut io = connection.lock();
+    if matches!(io.phase, Phase::Deferred) {
+        io.phase = Phase::Replied(Box::new(answer));
+        drop(io);
+        connection.shared.pool.push_examined(Arc::clone(connection));
+    } else {
+        drop(io);
+        drop_contained(connection, answer);
+    }
+}
+
+/// A body that need not be produced.
+enum Whole {
+    Bytes(Bytes),
+    File(FileRegion),
+}
+
+fn send_whole(
+    connection: &Arc<Connection>,
+    mut head: response::Parts,
+    length: BodyLength,
+    body: Whole,
+    tools: &mut Tools,
+) {
+    let mut guard = connection.lock();
+    let io = &mut *guard;
+    let mut unsent = None;
+    if let Some(begun) = begin_answer(connection, io, head.status, &head.headers, length, tools) {
+        if begun.framing == ResponseFraming::None {
+            unsent = Some(body);
+        } else {
+            let len = match &body {
+                Whole::Bytes(bytes) => bytes.len() as u64,
+                Whole::File(region) => region.len,
+            };
+            let frame = io.http.send_data(len, io.outbox.text_mut());
+            match body {
+                Whole::Bytes(mut bytes) => {
+                    bytes.truncate(usize::try_from(frame.take).unwrap_or(usize::MAX));
+                    io.outbox.push_bytes(bytes);
+                }
+                Whole::File(region) => io.outbox.push_file(region.file, region.offset, frame.take),
+            }
+            io.outbox.push_text(frame.suffix);
+            io.count(frame.take);
+            if frame.excess && !begun.reported {
+                report_excess(connection, io);
+            }
+        }
+        end_answer(connection, io, None, begun.reported);
+    }
+    drop(guard);
+    if let Some(body) = unsent {
+        drop_contained(connection, body);
+    }
+    head.headers.clear();
+    tools.spare = head.headers;
+}
+
+/// The head of an answer that was put into the outbox.
+pub(crate) struct Begun {
+    pub(crate) framing: ResponseFraming,
+    /// The application was found to have declared another length than its body has, and that was reported.
+    pub(crate) reported: bool,
+}
+
+/// Puts the head of an answer into the outbox. `None` if that was not possible; then the rest is settled already.
+pub(crate) fn begin_answer(
+    connection: &Connection,
+    io: &mut Io,
+    status: StatusCode,
+    headers: &HeaderMap,
+    length: BodyLength,
+    tools: &mut Tools,
+) -> Option<Begun> {
+    let Io { http, outbox, current, number, .. } = io;
+    let id = current.as_ref().map(|current| current.id(connection.id(), *number));
+    let report = |event: Event<'_>| connection.shared.report(id, event);
+    let (sent, begun, bytes) =
+        match send_head(http, status, headers, length, tools.date_line(), outbox.text_mut(), report) {
+            Sent::Head(sent) => {
+                let begun = Begun { framing: sent.framing, reported: sent.length_mismatch.is_some() };
+                (Some((status, sent.framing)), Some(begun), 0)
+            }
+            Sent::Replaced(sent) => {
+                let bytes = if sent.framing == ResponseFraming::None { 0 } else { ErrorResponse::INTERNAL.text.len() };
+                (Some((ErrorResponse::INTERNAL.status, sent.framing)), None, bytes)
+            }
+            Sent::Nothing => (None, None, 0),
+        };
+    match sent {
+        Some((status, framing)) => {
+            io.phase = Phase::Tail;
+            io.until_close = framing == ResponseFraming::UntilClose;
+            if let Some(current) = &mut io.current {
+                current.status = Some(status);
+            }
+            io.count(bytes as u64);
+        }
+        None => {
+            io.fail(Outcome::Failed, CloseReason::Application);
+            io.phase = Phase::Broken;
+        }
+    }
+    begun
+}
+
+/// Ends an answer. `reported` says that the application was told off for its length before.
+pub(crate) fn end_answer(connection: &Connection, io: &mut Io, trailers: Option<&HeaderMap>, reported: bool) {
+    io.phase = Phase::Tail;
+    match io.http.send_end(trailers, io.outbox.text_mut()) {
+        Ok(sent) if sent.trailers_removed => {
+            let detail = "fields that may not be trailers were removed from the answer's";
+            connection.report_of(io, Event::Contract { clause: "B18", detail });
+        }
+        Ok(_) => {}
+        Err(short) => {
+            if !reported {
+                connection.report_of(io, Event::Contract { clause: "A5", detail: &short.to_string() });
+            }
+            break_off(io, Outcome::Failed);
+        }
+    }
+}
+
+pub(crate) fn report_excess(connection: &Connection, io: &Io) {
+    let detail = "the answer's body is longer than its content-length; it was cut";
+    connection.report_of(io, Event::Contract { clause: "A5", detail });
+}
+
+/// The answer cannot be completed: what is in the outbox goes out, and the connection ends short of the declared length or
+/// without the last chunk; if it is its end that delimits the answer, it is reset (spec B10).
+pub(crate) fn break_off(io: &mut Io, outcome: Outcome) {
+    if io.until_close {
+        io.fail(outcome, CloseReason::Application);
+        io.phase = Phase::Broken;
+    } else {
+        io.failed.get_or_insert(outcome);
+        io.http.abort(CloseReason::Application);
+        io.phase = Phase::Tail;
+    }
+}
+
+/// Answers for an application that could not (spec E1 to E3).
+fn respond_failure(connection: &Connection, error: &AppError, tools: &mut Tools) {
+    let kind = error.kind();
+    if failure::is_reportable(kind) && kind != FailKind::Abort {
+        let error = error.source().map(|source| source as _);
+        connection.report(Event::AppFailed { kind, error });
+    }
+    settle(connection, Verdict::of(kind), tools);
+}
+
+/// The same for a body that failed before its first byte.
+pub(crate) fn respond_body_failure(connection: &Connection, error: BodyError, tools: &mut Tools) {
+    if failure::is_reportable(FailKind::Body(error.kind())) {
+        connection.report(Event::BodyFailed { error: &error });
+    }
+    // `?` would find the same kind in it.
+    settle(connection, Verdict::of(AppError::from(error).kind()), tools);
+}
+
+fn settle(connection: &Connection, verdict: Verdict, tools: &mut Tools) {
+    let outcome = match verdict {
+        Verdict::Respond(response) => return respond_error(connection, response, tools),
+        Verdict::Close => Outcome::Disconnected,
+        Verdict::Reset => Outcome::Failed,
+    };
+    let mut io = connection.lock();
+    io.until_close = verdict == Verdict::Reset;
+    io.fail(outcome, CloseReason::Application);
+    io.phase = Phase::Broken;
+}
+
+/// Sends an error response in place of an answer.
+pub(crate) fn respond_error(connection: &Connection, response: ErrorResponse, tools: &mut Tools) {
+    let mut guard = connection.lock();
+    let io = &mut *guard;
+    if io.failed.is_some() {
+        io.phase = Phase::Broken;
+        return;
+    }
+    match send_error(&mut io.http, &response, tools.date_line(), io.outbox.text_mut()) {
+        Some(sent) => {
+            if let Some(current) = &mut io.current {
+                current.status = Some(response.status);
+            }
+            if sent.framing != ResponseFraming::None {
+                io.count(response.text.len() as u64);
+            }
+            io.phase = Phase::Tail;
+        }
+        None => {
+            io.fail(Outcome::Failed, CloseReason::Application);
+            io.phase = Phase::Broken;
+        }
+    }
+}
+
+/// Drops something that the application made (spec E7).
+pub(crate) fn drop_contained<T>(connection: &Connection, value: T) {
+    contain(Running::Drop, |event| connection.report(event), || drop(value));
+}

@@ -1,0 +1,324 @@
+//! What the thread that leads does: it waits for everybody.
+//!
+//! One thread at a time leads. It accepts connections, learns which can go on, minds deadlines and timers, sees
+//! clients leave, and carries out the stop. It calls no application.
+
+use std::{
+    os::fd::AsRawFd,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Interest, Token, event::Event, unix::SourceFd};
+use varvel::{Address, ConnInfo, Control, Event as Reported, Level, Worker};
+use varvel_server_kit::{
+    listener::{ACCEPT_PAUSE, AcceptError, Listener},
+    transport::Transport,
+};
+
+use crate::{
+    connection::{Connection, Next},
+    schedule::{Owner, Seen},
+    shared::{Shared, Tools},
+};
+
+/// Events taken from the poller at once.
+const EVENTS_MAX: usize = 1024;
+
+/// Connections accepted at each listener before events are looked at again.
+const ACCEPTS_PER_TURN: usize = 64;
+
+/// How long calls are given to notice that the deadline of the drain has passed and their connections were cut.
+pub(crate) const CUT_GRACE: Duration = Duration::from_secs(1);
+
+/// The token of the waker, and above it those of the listeners; connections have their places in the table.
+pub(crate) const WAKER: Token = Token(usize::MAX);
+
+/// Numbers of connections, unique within the process.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// The poller and what belongs to it; whoever leads holds it.
+pub(crate) struct Leader {
+    poll: mio::Poll,
+    events: Events,
+    entrances: Vec<Entrance>,
+    worker: Worker,
+    control: Control,
+    /// After descriptors have run out: when to try again.
+    accept_again_at: Option<Instant>,
+    stage: Stage,
+    tools: Tools,
+}
+
+/// A listener and what is known of it.
+struct Entrance {
+    listener: Listener,
+    /// Somebody may be waiting.
+    may_accept: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Serving,
+    /// Asked to stop: what runs may end.
+    Draining,
+    /// What was still running was cut; when it is to be over at the latest.
+    Cut(Instant),
+    Over,
+}
+
+/// How it goes on after some leading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Led {
+    /// Connections are ready, or there are to be.
+    On,
+    /// The server has stopped.
+    Over,
+}
+
+impl Leader {
+    /// Registers the listeners.
+    pub(crate) fn new(
+        poll: mio::Poll,
+        listeners: Vec<Listener>,
+        worker: Worker,
+        control: Control,
+    ) -> std::io::Result<Self> {
+        let mut entrances = Vec::new();
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let token = Token(WAKER.0 - 1 - index);
+            poll.registry().register(&mut SourceFd(&listener.as_raw_fd()), token, Interest::READABLE)?;
+            entrances.push(Entrance { listener, may_accept: true });
+        }
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS_MAX),
+            entrances,
+            worker,
+            control,
+            accept_again_at: None,
+            stage: Stage::Serving,
+            tools: Tools::new(),
+        })
+    }
+
+    /// Leads until there is something for serving threads to do; with `wait`, waits for it.
+    pub(crate) fn lead(&mut self, shared: &Arc<Shared>, wait: bool, ready: &mut Vec<Arc<Connection>>) -> Led {
+        loop {
+            self.stop(shared, ready);
+            self.accept(shared, ready);
+            // If all threads are taken, what can be done without the application is done here.
+            if shared.pool.take_unexamined(ready) {
+                self.examine(shared, ready);
+            }
+            if self.stage == Stage::Over {
+                return Led::Over;
+            }
+            let may_wait = wait && ready.is_empty() && !self.may_accept(shared);
+            self.poll(shared, may_wait, ready);
+            let now = Instant::now();
+            for connection in shared.table.take_expired(now) {
+                connection.expire(&mut self.tools);
+                ready.push(connection);
+            }
+            while let Some(waker) = shared.table.take_due_timer(now) {
+                waker.wake();
+            }
+            if !wait || !(ready.is_empty() || shared.pool.is_saturated()) {
+                return Led::On;
+            }
+        }
+    }
+
+    fn poll(&mut self, shared: &Shared, wait: bool, ready: &mut Vec<Arc<Connection>>) {
+        let mut timeout = Some(Duration::ZERO);
+        if wait {
+            if let Some(log) = &shared.access_log {
+                log.flush();
+            }
+            let until = shared.table.begin_wait(self.next_time());
+            timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+        }
+        // Interrupted, or whatever else: the events are still there the next time.
+        let polled = self.poll.poll(&mut self.events, timeout);
+        if wait {
+            shared.table.end_wait();
+        }
+        if polled.is_err() {
+            return;
+        }
+        let mut doubtful = Vec::new();
+        let entrances = &mut self.entrances;
+        let events = self.events.iter().filter_map(|event| match event.token() {
+            WAKER => None,
+            token => match entrances.get_mut(WAKER.0 - 1 - token.0) {
+                Some(entrance) => {
+                    entrance.may_accept = true;
+                    None
+                }
+                None => Some((token.0, seen(event))),
+            },
+        });
+        shared.table.note(events, |connection, owner, seen| match owner {
+            Owner::Caller => ready.push(Arc::clone(connection)),
+            Owner::Other if seen.closed => doubtful.push(Arc::clone(connection)),
+            Owner::Other | Owner::Parked => {}
+        });
+        for connection in doubtful {
+            connection.check_client();
+        }
+    }
+
+    /// Looks at connections in place of a serving thread.
+    fn examine(&mut self, shared: &Shared, ready: &mut Vec<Arc<Connection>>) {
+        for connection in ready.drain(..) {
+            match connection.advance(&mut self.tools) {
+                Next::Left => {}
+                next => {
+                    connection.put_back(next);
+                    shared.pool.push_examined(connection);
+                }
+            }
+        }
+    }
+
+    // ---- accepting ----
+
+    /// Whether it makes sense to accept.
+    fn may_accept(&self, shared: &Shared) -> bool {
+        self.accept_again_at.is_none()
+            && self.entrances.iter().any(|entrance| entrance.may_accept)
+            && shared.table.has_room()
+    }
+
+    /// Accepts who waits, as long as there is room. Who finds none stays in the kernel's queue.
+    fn accept(&mut self, shared: &Arc<Shared>, ready: &mut Vec<Arc<Connection>>) {
+        if self.accept_again_at.is_some_and(|at| at <= Instant::now()) {
+            self.accept_again_at = None;
+        }
+        for index in 0..self.entrances.len() {
+            let mut accepted = 0;
+            while self.entrances[index].may_accept && self.may_accept(shared) && accepted < ACCEPTS_PER_TURN {
+                accepted += 1;
+                match self.entrances[index].listener.accept() {
+                    Ok((transport, peer)) => {
+                        let local = self.entrances[index].listener.local_addr_of(&transport);
+                        let id = NEXT_ID.fetch_add(1, Relaxed);
+                        let info = ConnInfo::new(id, peer, local.unwrap_or(Address::Unnamed));
+                        if let Some(connection) = self.take_in(shared, transport, info) {
+                            ready.push(connection);
+                        }
+                    }
+                    Err(AcceptError::NoneWaiting) => self.entrances[index].may_accept = false,
+                    Err(AcceptError::ConnectionGone(_)) => {}
+                    Err(AcceptError::Exhausted(error)) => {
+                        let message = format!("no connection can be accepted for now: {error}");
+                        shared.report(None, Reported::Log { level: Level::Warning, message: &message });
+                        self.accept_again_at = Instant::now().checked_add(ACCEPT_PAUSE);
+                    }
+                    Err(AcceptError::Broken(error)) => {
+                        let message = format!("a listening socket cannot be used any more: {error}");
+                        shared.report(None, Reported::Log { level: Level::Error, message: &message });
+                        self.entrances[index].may_accept = false;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes a connection of a socket. It is ready at once: its first request has often come along.
+    fn take_in(&self, shared: &Arc<Shared>, transport: Transport, info: ConnInfo) -> Option<Arc<Connection>> {
+        let descriptor = transport.as_raw_fd();
+        let connection = shared.table.insert(|slot| {
+            Arc::new(Connection::new(slot, Arc::clone(shared), self.worker.clone(), info, transport))
+        });
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let token = Token(connection.slot);
+        match self.poll.registry().register(&mut SourceFd(&descriptor), token, interest) {
+            Ok(()) => Some(connection),
+            Err(error) => {
+                let message = format!("a connection cannot be waited for: {error}");
+                shared.report(None, Reported::Log { level: Level::Error, message: &message });
+                connection.abandon();
+                None
+            }
+        }
+    }
+
+    // ---- stopping ----
+
+    /// Does what is due of the stop.
+    fn stop(&mut self, shared: &Arc<Shared>, ready: &mut Vec<Arc<Connection>>) {
+        let Some(deadline) = self.control.stop_deadline() else { return };
+        let now = Instant::now();
+        if self.stage == Stage::Serving {
+            self.stage = Stage::Draining;
+            self.drain(shared, ready);
+        }
+        if self.stage == Stage::Draining && now >= deadline {
+            self.stage = Stage::Cut(now + CUT_GRACE);
+            cut(shared, ready);
+        }
+        let is_late = matches!(self.stage, Stage::Cut(latest) if now >= latest);
+        if is_late || (ready.is_empty() && shared.table.is_empty() && shared.tasks.is_empty()) {
+            self.stage = Stage::Over;
+        }
+    }
+
+    /// The stop begins (spec S17).
+    fn drain(&mut self, shared: &Arc<Shared>, ready: &mut Vec<Arc<Connection>>) {
+        shared.stopping.raise();
+        shared.table.stop();
+        // Who waits in the kernel's queue would be reset when the listener closes, though nobody could know that the
+        // server was about to stop: they are let in, and get an answer if their request is there.
+        for entrance in &mut self.entrances {
+            entrance.may_accept = true;
+        }
+        self.accept_again_at = None;
+        while self.may_accept(shared) {
+            self.accept(shared, ready);
+        }
+        self.entrances.clear();
+        for connection in shared.table.all() {
+            connection.stop();
+        }
+        // Those that are idle are closed by whoever finds that they have nothing to say.
+        ready.extend(shared.table.take_parked());
+    }
+
+    /// When there is something to do that is not in the table.
+    fn next_time(&self) -> Option<Instant> {
+        let stop = match self.stage {
+            Stage::Serving => None,
+            Stage::Draining => self.control.stop_deadline(),
+            Stage::Cut(latest) => Some(latest),
+            Stage::Over => None,
+        };
+        [self.accept_again_at, stop].into_iter().flatten().min()
+    }
+}
+
+/// Breaks off whatever is still under way (spec L8).
+fn cut(shared: &Shared, ready: &mut Vec<Arc<Connection>>) {
+    shared.tasks.end();
+    for connection in shared.table.take_parked() {
+        connection.cut(true);
+        ready.push(connection);
+    }
+    for connection in shared.table.all() {
+        if connection.cut(false) {
+            ready.push(connection);
+        }
+    }
+}
+
+fn seen(event: &Event) -> Seen {
+    Seen {
+        readable: event.is_readable(),
+        writable: event.is_writable(),
+        closed: event.is_read_closed() || event.is_error(),
+    }
+}

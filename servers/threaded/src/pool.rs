@@ -1,0 +1,313 @@
+//! Who does what: the run queue, the leadership, and when another thread is called.
+//!
+//! All threads are alike. Each asks [`Pool::next`] what to do and is told to *serve* an item of the run queue, to
+//! *lead* (wait in the poller for everybody, and fill the queue), or to end. Two rules hold:
+//!
+//! 1. At most `threads` serve at a time, and never the last thread there is. So however many calls block, one thread is
+//!    free to lead. While no other is free, it looks at the items itself and does what can be done without the
+//!    application: unfinished heads, time-outs and closes do not wait for a thread.
+//! 2. Whoever takes something to do leaves nothing behind that nobody will come for: if there are items in the queue or
+//!    nobody leads, either another thread is called now, or the [watch](Pool::watch) looks whether one is needed.
+//!
+//! Calling a sleeping thread costs both sides some microseconds, more than a quick request does altogether. So as
+//! long as calls are quick, the thread that led serves what it found itself, one after the other, and then leads again,
+//! as an event loop would; only if there is more to do and another processor to do it is another thread called. The bet
+//! is lost when a call blocks. The watch sees that within [`TICK`], since then nothing is taken although there is
+//! something to take, and calls another thread; and from then on calls count as *slow*, and leadership and queue are
+//! handed over at once, until [`SLOW_MEMORY`] calls in a row were quick.
+
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
+
+/// How often the watch looks while there is something to do.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
+
+/// A turn that takes longer counts as slow.
+const SLOW: Duration = Duration::from_micros(500);
+
+/// For how many turns a slow one is remembered.
+const SLOW_MEMORY: u32 = 64;
+
+/// After so many items somebody looks into the poller, even if the queue is not empty yet.
+const ITEMS_PER_POLL: u32 = 64;
+
+/// Starts one more thread, which is to begin with [`Came::Started`]; `false` if there is none to be had.
+pub(crate) type Starter = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// A run queue of `T` and the threads that serve it.
+pub(crate) struct Pool<T> {
+    /// How many may serve at a time.
+    threads: usize,
+    /// How many serve at a time as long as calls are quick.
+    processors: usize,
+    starter: OnceLock<Starter>,
+    state: Mutex<State<T>>,
+    /// Sleeping threads wait here to be called.
+    called: Condvar,
+    /// The watch waits here for something to watch.
+    watch: Condvar,
+}
+
+struct State<T> {
+    /// Items as they were found to be ready.
+    queue: VecDeque<T>,
+    /// Items of which the leader has done all that it can do.
+    examined: VecDeque<T>,
+    /// Threads that exist, those being started included.
+    threads: usize,
+    /// Threads that were asked of the system and have not come yet.
+    starting: usize,
+    /// Threads that sleep and were not called.
+    sleeping: usize,
+    /// Threads that were called and have not woken yet.
+    called: usize,
+    serving: usize,
+    has_leader: bool,
+    /// Items and leaderships taken so far.
+    taken: u64,
+    /// Items taken since somebody led.
+    since_poll: u32,
+    /// Counts down with every quick turn.
+    slow: u32,
+    watching: bool,
+    ended: bool,
+}
+
+/// What a thread has done before it asks.
+pub(crate) enum Came<'a, T> {
+    /// Nothing, it has just begun.
+    Started,
+    /// It served, and that took so long.
+    Served(Duration),
+    /// It led, and found these to be ready.
+    Led(&'a mut Vec<T>),
+}
+
+/// What a thread is to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Turn<T> {
+    /// Serve this.
+    Serve(T),
+    /// Lead; `wait` tells whether there is time to wait for events.
+    Lead { wait: bool },
+    /// End.
+    End,
+}
+
+impl<T> Pool<T> {
+    /// A pool without threads.
+    pub(crate) fn new(threads: usize, processors: usize) -> Self {
+        let state = State {
+            queue: VecDeque::new(),
+            examined: VecDeque::new(),
+            threads: 0,
+            starting: 0,
+            sleeping: 0,
+            called: 0,
+            serving: 0,
+            has_leader: false,
+            taken: 0,
+            since_poll: 0,
+            slow: 0,
+            watching: false,
+            ended: false,
+        };
+        Self {
+            threads,
+            processors,
+            starter: OnceLock::new(),
+            state: Mutex::new(state),
+            called: Condvar::new(),
+            watch: Condvar::new(),
+        }
+    }
+
+    /// Starts the two threads without which nothing can be done, one to serve and one to lead, and later as many as are
+    /// needed. `false` if the two cannot be had.
+    pub(crate) fn start(&self, starter: Starter) -> bool {
+        self.starter.set(starter).is_ok() && (0..2).all(|_| self.start_thread(self.lock()))
+    }
+
+    /// Appends an item from outside of the pool, or from a thread that goes on with something else.
+    pub(crate) fn push(&self, item: T) {
+        let mut state = self.lock();
+        state.queue.push_back(item);
+        self.enlist(state);
+    }
+
+    /// Appends an item that only a serving thread can do something about.
+    pub(crate) fn push_examined(&self, item: T) {
+        let mut state = self.lock();
+        state.examined.push_back(item);
+        self.enlist(state);
+    }
+
+    /// Whether no further thread may serve.
+    pub(crate) fn is_saturated(&self) -> bool {
+        self.lock().serving >= self.threads
+    }
+
+    /// If no further thread may serve: takes the items that nobody has looked at yet, for the leader to look at them.
+    /// Tells whether it is so.
+    pub(crate) fn take_unexamined(&self, items: &mut Vec<T>) -> bool {
+        let mut state = self.lock();
+        let saturated = state.serving >= self.threads;
+        if saturated {
+            items.extend(state.queue.drain(..));
+        }
+        saturated
+    }
+
+    /// What the calling thread is to do next. Sleeps until there is something.
+    pub(crate) fn next(&self, came: Came<'_, T>) -> Turn<T> {
+        let mut state = self.lock();
+        match came {
+            Came::Started => state.starting = state.starting.saturating_sub(1),
+            Came::Led(ready) => {
+                state.has_leader = false;
+                state.queue.extend(ready.drain(..));
+            }
+            Came::Served(took) => {
+                state.serving -= 1;
+                state.slow = if took >= SLOW { SLOW_MEMORY } else { state.slow.saturating_sub(1) };
+            }
+        }
+        loop {
+            if state.ended {
+                return Turn::End;
+            }
+            let may_serve = state.items() > 0 && state.serving < self.capacity(&state);
+            let poll_is_due = !may_serve || state.since_poll >= ITEMS_PER_POLL;
+            if !state.has_leader && poll_is_due {
+                state.has_leader = true;
+                state.since_poll = 0;
+                state.taken += 1;
+                self.enlist(state);
+                return Turn::Lead { wait: !may_serve };
+            }
+            if may_serve {
+                if let Some(item) = state.pop() {
+                    state.serving += 1;
+                    state.since_poll += 1;
+                    state.taken += 1;
+                    self.enlist(state);
+                    return Turn::Serve(item);
+                }
+            }
+            state = self.sleep(state);
+        }
+    }
+
+    /// Looks after rule 2 until the pool has ended; on a thread of its own.
+    pub(crate) fn watch(&self) {
+        let mut state = self.lock();
+        while !state.ended {
+            if !state.watching {
+                state = self.watch.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let taken = state.taken;
+            state = self.watch.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner).0;
+            if state.taken != taken {
+                continue;
+            }
+            if self.needs_hands(&state) {
+                state.slow = SLOW_MEMORY;
+                self.enlist(state);
+                state = self.lock();
+            } else {
+                state.watching = false;
+            }
+        }
+    }
+
+    /// Sends all threads home. Who leads has to be woken by who calls this.
+    pub(crate) fn end(&self) {
+        self.lock().ended = true;
+        self.called.notify_all();
+        self.watch.notify_all();
+    }
+
+    /// How many threads may serve just now: never all there are.
+    fn capacity(&self, state: &State<T>) -> usize {
+        self.threads.min((state.threads - state.starting).saturating_sub(1))
+    }
+
+    /// Whether there is something to do that nobody does.
+    fn needs_hands(&self, state: &State<T>) -> bool {
+        !state.has_leader || (state.items() > 0 && state.serving < self.threads)
+    }
+
+    /// Calls one more thread if it is worth it, and lets go of the state.
+    fn enlist<'a>(&'a self, mut state: MutexGuard<'a, State<T>>) {
+        if state.ended || !self.needs_hands(&state) {
+            return;
+        }
+        let coming = state.called + state.starting;
+        let wanted = if state.slow > 0 {
+            state.items() + usize::from(!state.has_leader)
+        } else {
+            state.items().min(self.processors.saturating_sub(state.serving))
+        };
+        if coming < wanted {
+            if state.sleeping > 0 {
+                state.sleeping -= 1;
+                state.called += 1;
+                drop(state);
+                self.called.notify_one();
+                return;
+            }
+            if state.threads <= self.threads && self.start_thread(state) {
+                return;
+            }
+            state = self.lock();
+        }
+        // Whoever is awake comes by soon, unless it blocks: that is for the watch to see.
+        if !state.watching {
+            state.watching = true;
+            drop(state);
+            self.watch.notify_one();
+        }
+    }
+
+    fn start_thread(&self, mut state: MutexGuard<'_, State<T>>) -> bool {
+        state.threads += 1;
+        state.starting += 1;
+        drop(state);
+        let started = self.starter.get().is_some_and(|start| start());
+        if !started {
+            let mut state = self.lock();
+            state.threads -= 1;
+            state.starting -= 1;
+        }
+        started
+    }
+
+    fn sleep<'a>(&'a self, mut state: MutexGuard<'a, State<T>>) -> MutexGuard<'a, State<T>> {
+        state.sleeping += 1;
+        while state.called == 0 && !state.ended {
+            state = self.called.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.called = state.called.saturating_sub(1);
+        state
+    }
+
+    /// Nothing that can panic runs under the lock.
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> State<T> {
+    fn items(&self) -> usize {
+        self.queue.len() + self.examined.len()
+    }
+
+    /// The next item; those examined have waited longer.
+    fn pop(&mut self) -> Option<T> {
+        self.examined.pop_front().or_else(|| self.queue.pop_front())
+    }
+}

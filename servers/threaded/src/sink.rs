@@ -1,0 +1,169 @@
+//! An answer that the application writes piece by piece, on the thread that serves it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, response};
+use varvel::{BodyError, BodyErrorKind, FailKind, FrameSink, Outcome, Phase as Running, Writer};
+use varvel::Event;
+use varvel_http1::{BodyLength, ResponseFraming};
+use varvel_server_kit::gateway::{ErrorResponse, failure};
+
+use crate::{
+    call::{begin_answer, break_off, drop_contained, end_answer, report_excess, respond_body_failure, respond_error},
+    connection::{Connection, Phase},
+    shared::{Tools, contain},
+};
+
+/// Frames gather until there are so many bytes, or until the sink is flushed.
+const WRITE_BYTES_MIN: u64 = 16 * 1024;
+
+/// What the application's closure writes into. Its head goes out with the first frame, so that a body that fails before
+/// that can still be answered with an error.
+pub(crate) struct Sink<'a> {
+    connection: &'a Arc<Connection>,
+    tools: &'a mut Tools,
+    stage: Stage,
+    /// The application was told off for its length already.
+    reported: bool,
+}
+
+enum Stage {
+    /// Nothing was written yet.
+    Waiting { status: StatusCode, headers: HeaderMap, length: BodyLength },
+    Open,
+    /// The trailers were written.
+    Ended,
+    /// The application's answer was none; an error was sent in its place.
+    Replaced,
+    /// The connection has failed.
+    Broken,
+}
+
+/// Runs the closure of an answer.
+pub(crate) fn stream(
+    connection: &Arc<Connection>,
+    head: response::Parts,
+    length: BodyLength,
+    writer: Writer,
+    tools: &mut Tools,
+) {
+    let stage = Stage::Waiting { status: head.status, headers: head.headers, length };
+    let mut sink = Sink { connection, tools, stage, reported: false };
+    if may_be_without_body(connection, head.status) && !matches!(sink.begin(), Ok(true)) {
+        drop_contained(connection, writer);
+        return sink.end();
+    }
+    let written = contain(Running::Body, |event| connection.report(event), || writer.write_to(&mut sink));
+    match (written, &sink.stage) {
+        (_, Stage::Replaced) => {}
+        (_, Stage::Broken) => connection.lock().phase = Phase::Broken,
+        (Some(Ok(())), _) => sink.end(),
+        (Some(Err(error)), Stage::Waiting { .. }) => respond_body_failure(connection, error, sink.tools),
+        (None, Stage::Waiting { .. }) => respond_error(connection, ErrorResponse::INTERNAL, sink.tools),
+        (Some(Err(error)), _) => {
+            let gone = error.kind() == BodyErrorKind::Disconnected;
+            if failure::is_reportable(FailKind::Body(error.kind())) {
+                connection.report(Event::BodyFailed { error: &error });
+            }
+            break_off(&mut connection.lock(), if gone { Outcome::Disconnected } else { Outcome::Failed });
+        }
+        (None, _) => break_off(&mut connection.lock(), Outcome::Failed),
+    }
+}
+
+/// Whether the head has to tell first if there is to be a body at all (spec H1, H2, H21, U7).
+fn may_be_without_body(connection: &Connection, status: StatusCode) -> bool {
+    let io = connection.lock();
+    let method = io.current.as_ref().map(|current| &current.method);
+    matches!(method, Some(&Method::HEAD | &Method::CONNECT))
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        || !(200..600).contains(&status.as_u16())
+}
+
+impl Sink<'_> {
+    /// Puts the head into the outbox, if it is not there yet. Tells whether a body is to follow.
+    fn begin(&mut self) -> Result<bool, BodyError> {
+        let (status, headers, length) = match std::mem::replace(&mut self.stage, Stage::Broken) {
+            Stage::Waiting { status, headers, length } => (status, headers, length),
+            stage => {
+                self.stage = stage;
+                return match self.stage {
+                    Stage::Open => Ok(true),
+                    Stage::Broken => Err(BodyError::new(BodyErrorKind::Disconnected)),
+                    _ => Err(BodyError::failed("the answer is over already")),
+                };
+            }
+        };
+        let mut guard = self.connection.lock();
+        if guard.failed.is_some() {
+            return Err(BodyError::new(BodyErrorKind::Disconnected));
+        }
+        let begun = begin_answer(self.connection, &mut guard, status, &headers, length, self.tools);
+        match begun {
+            Some(begun) => {
+                // Only now is the answer of this thread; it goes on with it.
+                guard.phase = Phase::Calling;
+                self.stage = Stage::Open;
+                self.reported = begun.reported;
+                Ok(begun.framing != ResponseFraming::None)
+            }
+            None => {
+                if !matches!(guard.phase, Phase::Broken) {
+                    self.stage = Stage::Replaced;
+                }
+                Err(BodyError::failed("the answer was replaced by an error"))
+            }
+        }
+    }
+
+    /// Writes until no more than `level` bytes are left in the outbox.
+    fn write_down_to(&mut self, level: u64) -> Result<(), BodyError> {
+        self.connection.write_down_to(level, self.connection.lock()).map_err(|_| {
+            self.stage = Stage::Broken;
+            BodyError::new(BodyErrorKind::Disconnected)
+        })
+    }
+
+    /// The body is complete.
+    fn end(&mut self) {
+        let _ = self.begin();
+        if matches!(self.stage, Stage::Open) {
+            end_answer(self.connection, &mut self.connection.lock(), None, self.reported);
+        }
+    }
+}
+
+impl FrameSink for Sink<'_> {
+    fn data(&mut self, mut chunk: Bytes) -> Result<(), BodyError> {
+        self.begin()?;
+        let mut guard = self.connection.lock();
+        let io = &mut *guard;
+        let frame = io.http.send_data(chunk.len() as u64, io.outbox.text_mut());
+        chunk.truncate(usize::try_from(frame.take).unwrap_or(usize::MAX));
+        io.outbox.push_bytes(chunk);
+        io.outbox.push_text(frame.suffix);
+        io.count(frame.take);
+        if frame.excess && !self.reported {
+            self.reported = true;
+            report_excess(self.connection, io);
+        }
+        let high_water = self.connection.shared.info.limits.write_high_water;
+        let is_enough = io.outbox.len() >= WRITE_BYTES_MIN.min(high_water);
+        drop(guard);
+        if is_enough { self.write_down_to(high_water) } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), BodyError> {
+        self.begin()?;
+        self.write_down_to(0)
+    }
+
+    fn trailers(&mut self, trailers: HeaderMap) -> Result<(), BodyError> {
+        self.begin()?;
+        let mut io = self.connection.lock();
+        end_answer(self.connection, &mut io, Some(&trailers), self.reported);
+        self.stage = Stage::Ended;
+        Ok(())
+    }
+}

@@ -1,0 +1,193 @@
+//! Connections taken over by the application: each on a thread of its own, for it may last for days.
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::Arc,
+    task::{Wake, Waker},
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, StatusCode};
+use rustix::{
+    event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
+    io::Errno,
+};
+use varvel::{BlockingTransport, BlockingTunnel, Event, Level, Outcome, Phase as Running};
+use varvel_server_kit::gateway::ErrorResponse;
+
+use crate::{
+    call::respond_error,
+    connection::{Connection, Phase},
+    shared::{Tools, contain},
+};
+
+/// Starts the tunnel that the application has asked for. Its thread owns the connection from here on.
+pub(crate) fn start(
+    connection: &Arc<Connection>,
+    headers: HeaderMap,
+    tunnel: BlockingTunnel,
+    tools: &mut Tools,
+) {
+    let started = Bell::new().map(Arc::new).and_then(|bell| {
+        connection.lock().phase = Phase::Tunnel(Arc::clone(&bell));
+        let its = Arc::clone(connection);
+        let run = move || run(&its, &headers, tunnel, bell);
+        match connection.shared.threads.start("varvel-tunnel", run) {
+            true => Ok(()),
+            false => Err(io::Error::other("the system gives no thread")),
+        }
+    });
+    if let Err(error) = started {
+        let message = format!("an upgrade could not be carried out: {error}");
+        connection.report(Event::Log { level: Level::Error, message: &message });
+        respond_error(connection, ErrorResponse::UNAVAILABLE, tools);
+    }
+}
+
+/// The life of the thread.
+fn run(connection: &Arc<Connection>, headers: &HeaderMap, tunnel: BlockingTunnel, bell: Arc<Bell>) {
+    let mut tools = Tools::new();
+    let early = match open(connection, headers, &mut tools) {
+        Ok(early) => early,
+        Err(NotOpened) => return connection.shared.pool.push(Arc::clone(connection)),
+    };
+    let io = TunnelIo { connection: Arc::clone(connection), early, bell };
+    let returned = contain(Running::Tunnel, |event| connection.report(event), || tunnel.run(io));
+    if returned.is_none() {
+        connection.lock().failed.get_or_insert(Outcome::Failed);
+    }
+    connection.finish();
+    // What was written is still to be delivered, also to a client that is sending still.
+    let _ = connection.with_line(|line| line.shutdown_write());
+    connection.lock().end_tunnel(connection.shared.http.timeouts.linger_timeout);
+    connection.shared.pool.push(Arc::clone(connection));
+}
+
+struct NotOpened;
+
+/// Sends the head of the accepted upgrade. Gives the bytes that the client sent behind its own (spec U4).
+fn open(connection: &Connection, headers: &HeaderMap, tools: &mut Tools) -> Result<Bytes, NotOpened> {
+    let mut guard = connection.lock();
+    let io = &mut *guard;
+    match io.http.accept_upgrade(headers, tools.date_line(), io.outbox.text_mut()) {
+        Ok(head) => {
+            if !head.removed.is_empty() {
+                let names = head.removed.names().collect::<Vec<_>>().join(", ");
+                let detail = format!("fields that only the server may set were removed from the answer: {names}");
+                connection.report_of(io, Event::Contract { clause: "A3", detail: &detail });
+            }
+            if let Some(current) = &mut io.current {
+                let is_connect = current.method == http::Method::CONNECT;
+                current.status = Some(if is_connect { StatusCode::OK } else { StatusCode::SWITCHING_PROTOCOLS });
+            }
+        }
+        Err(refused) => {
+            if io.failed.is_none() {
+                let detail = format!("an upgrade that cannot be accepted: {refused}; 500 was sent");
+                connection.report_of(io, Event::Contract { clause: "U7", detail: &detail });
+            }
+            drop(guard);
+            respond_error(connection, ErrorResponse::INTERNAL, tools);
+            return Err(NotOpened);
+        }
+    }
+    let early = std::mem::take(&mut io.input.bytes);
+    if connection.write_down_to(0, guard).is_err() {
+        connection.lock().phase = Phase::Broken;
+        return Err(NotOpened);
+    }
+    Ok(early)
+}
+
+/// Wakes a tunnel that waits.
+pub(crate) struct Bell(OwnedFd);
+
+impl Bell {
+    fn new() -> io::Result<Self> {
+        Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
+    }
+
+    pub(crate) fn ring(&self) {
+        // It can only fail when it has been rung four billion times and nobody listens.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+
+    fn quiet(&self) {
+        let _ = rustix::io::read(&self.0, &mut [0; 8]);
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ring();
+    }
+}
+
+/// The connection as the continuation has it. Writes go straight to the socket, so nothing is held back (spec U9).
+struct TunnelIo {
+    connection: Arc<Connection>,
+    /// Bytes to be read first.
+    early: Bytes,
+    bell: Arc<Bell>,
+}
+
+impl BlockingTransport for TunnelIo {
+    fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.early.is_empty() {
+            return self.connection.with_line(|line| line.read(buffer));
+        }
+        let taken = buffer.len().min(self.early.len());
+        self.early.copy_to_slice(&mut buffer[..taken]);
+        Ok(taken)
+    }
+
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.connection.with_line(|line| line.write(bytes))
+    }
+
+    fn close_write(&mut self) -> io::Result<()> {
+        self.connection.with_line(|line| line.shutdown_write())
+    }
+
+    fn wait(&mut self, readable: bool, writable: bool, timeout: Option<Duration>) -> io::Result<()> {
+        if readable && !self.early.is_empty() {
+            return Ok(());
+        }
+        // A timeout that the system cannot express is as good as none.
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        self.connection.with_line(|line| {
+            let bell = PollFd::new(&self.bell.0, PollFlags::IN);
+            let mut wanted = PollFlags::empty();
+            wanted.set(PollFlags::IN, readable);
+            wanted.set(PollFlags::OUT, writable);
+            let waited = match wanted.is_empty() {
+                // A broken socket is always ready: who does not ask for it must not be told.
+                true => poll(&mut [bell], timeout.as_ref()),
+                false => poll(&mut [bell, PollFd::new(line, wanted)], timeout.as_ref()),
+            };
+            match waited {
+                Ok(_) | Err(Errno::INTR) => Ok(()),
+                Err(errno) => Err(errno.into()),
+            }
+        })?;
+        self.bell.quiet();
+        Ok(())
+    }
+
+    fn waker(&self) -> Waker {
+        Waker::from(Arc::clone(&self.bell))
+    }
+}
+
+/// Dropping the connection closes it, as far as the client can tell; the descriptor goes when the continuation returns.
+impl Drop for TunnelIo {
+    fn drop(&mut self) {
+        let _ = self.close_write();
+    }
+}
