@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use crate::{
     SERVERS,
     running::{PROBE, Running},
-    wire::{read_answer, read_head},
+    wire::{get, read_answer, read_head},
 };
 
 /// A request that the application has begun to read, and waits for the rest of: the 100 says so.
@@ -28,7 +28,7 @@ fn a_running_request_is_finished_before_the_end() {
         let mut probe = Running::start(PROBE, server, &["--drain-timeout", "60s"]);
         let mut held = hold(&probe);
         probe.signal(signal);
-        probe.line_with(" stopping; ");
+        probe.line_with(" stopping");
         held.write_all(b"hello").unwrap();
         let answer = read_answer(&held);
         assert_eq!(answer.status, 200, "{server}");
@@ -63,7 +63,7 @@ fn a_quick_stop_does_not_wait() {
             let _held = hold(&probe);
             if let Some(first) = first {
                 probe.signal(first);
-                probe.line_with(" stopping; ");
+                probe.line_with(" stopping");
             }
             probe.signal(second);
             let (status, rest) = probe.end();
@@ -80,6 +80,19 @@ fn an_idle_connection_does_not_hold_up_the_stop() {
         idle.write_all(b"GET /status/204 HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
         assert_eq!(read_head(&mut idle).status, 204);
         probe.signal(Signal::TERM);
+        let (status, rest) = probe.end();
+        assert_eq!(status.code(), Some(0), "{server}: {rest}");
+    }
+}
+
+#[test]
+fn a_lame_duck_serves_until_its_time_is_over() {
+    for server in SERVERS {
+        let mut probe = Running::start(PROBE, server, &["--lame-duck-delay", "1h"]);
+        probe.signal(Signal::TERM);
+        probe.line_with(" stopping in 3600 s;");
+        assert_eq!(get(probe.connect(), "/status/200").status, 200, "{server}");
+        probe.signal(Signal::QUIT);
         let (status, rest) = probe.end();
         assert_eq!(status.code(), Some(0), "{server}: {rest}");
     }

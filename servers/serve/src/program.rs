@@ -179,8 +179,15 @@ fn obey(mut signals: Signals, control: &Control, config: &Config) {
         loop {
             match signals.wait() {
                 Ok(StopRequest::Graceful) => {
-                    let seconds = grace.as_secs_f32();
-                    tell(format_args!("varvel-{server} stopping; running exchanges have {seconds} s"));
+                    let when = if delay.is_zero() {
+                        String::new()
+                    } else {
+                        format!(" in {} s", delay.as_secs_f32())
+                    };
+                    let grace_seconds = grace.as_secs_f32();
+                    tell(format_args!(
+                        "varvel-{server} stopping{when}; running exchanges have {grace_seconds} s"
+                    ));
                     stop_after(delay, grace, &control);
                 }
                 Ok(StopRequest::Quick) => control.stop(Duration::ZERO),
