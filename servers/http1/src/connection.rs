@@ -80,7 +80,7 @@ pub enum Eof {
     /// [`receive_body`](Connection::receive_body) goes on with what `input` holds, and if that is not all,
     /// ends in [`BodyFault::Truncated`].
     InBody,
-    /// Behind a whole request that is not answered yet. The peer may be waiting for the answer (a half-closed
+    /// Behind all that is received of this request. The peer may be waiting for the answer (a half-closed
     /// connection) or be gone; the protocol cannot tell.
     AfterRequest,
 }
@@ -181,7 +181,7 @@ impl Connection {
                 }
             }
             Err(refusal) => {
-                // Early enough to be true for every head that got as far as its target.
+                // Known also of a head that was refused early: no answer to HEAD has a body.
                 self.request.is_head = input.starts_with(b"HEAD ");
                 self.fail(*refusal);
             }

@@ -20,7 +20,7 @@ use crate::timeouts::Timeouts;
 /// | the end of that head | `head_timeout` | its first byte | nothing |
 /// | the request body | `body_timeout`, `body_rate_min` | `NeedMore` | each piece, while the pace is kept |
 /// | the end of a dropped body | `discard_timeout` | the end of the exchange | nothing |
-/// | output to be taken | `write_timeout`, `write_rate_min` | output having to wait | each write, while the pace is kept |
+/// | output to be taken | `write_timeout`, `write_rate_min` | its having to wait | each write, while the pace is kept |
 /// | the peer to close | `linger_timeout` | the end of the last exchange | nothing |
 ///
 /// Two fine points:

@@ -4,9 +4,9 @@
 //!
 //! | step | says | here |
 //! |---|---|---|
-//! | 3 | Transfer-Encoding overrides Content-Length, but both together ought to be an error | 400: two hops may choose differently |
-//! | 4 | `chunked` last: chunked; Transfer-Encoding without it at the end: 400 | `chunked` alone: chunked; other codings before it: 501 (section 6.1); all else: 400 |
-//! | 5 | invalid Content-Length: 400, unless it is a list of equal numbers | 400, equal numbers included |
+//! | 3 | Transfer-Encoding overrides Content-Length; both ought to be an error | 400: hops choose differently |
+//! | 4 | `chunked` last: chunked; otherwise: 400 | `chunked` alone; behind other codings: 501 (section 6.1) |
+//! | 5 | invalid Content-Length: 400, unless a list of equal numbers | 400, equal numbers included |
 //! | 6 | valid Content-Length: so many bytes | the same |
 //! | 7 | neither: no body | the same |
 //!
@@ -15,7 +15,7 @@
 use http::Version;
 
 use crate::error::Refusal;
-use crate::grammar::{is_token, list, trim};
+use crate::grammar::{is_token, trim};
 
 /// How the body of a request is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,11 +127,6 @@ fn parse_transfer_encoding(value: &[u8]) -> Result<(), Refusal> {
         true => Err(Refusal::TransferCodingUnknown),
         false => Err(Refusal::TransferEncodingInvalid),
     }
-}
-
-/// Whether a list field has this word, without regard to case.
-pub(crate) fn lists(value: &[u8], word: &[u8]) -> bool {
-    list(value).any(|element| element.eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]

@@ -68,6 +68,11 @@ pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(trim).filter(|element| !element.is_empty())
 }
 
+/// Whether a list has this word, without regard to case.
+pub(crate) fn lists(value: &[u8], word: &[u8]) -> bool {
+    list(value).any(|element| element.eq_ignore_ascii_case(word))
+}
+
 /// Cuts spaces and tabs off both ends. `<[u8]>::trim_ascii` would take more bytes for white space than HTTP
 /// does.
 pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {

@@ -10,7 +10,7 @@
 //!   why, always for the *first* byte at which no valid head is possible any more. So the verdict does not
 //!   depend on how the bytes were cut, and garbage gets its answer at once instead of after a time-out.
 //!
-//! Both must accept the same heads; `tests/vectors.rs` and `tests/cuts.rs` hold them together.
+//! Both must accept the same heads. A test beside the parser and `tests/wire/cuts.rs` hold them together.
 //!
 //! ```text
 //!   Start -> Method -> Target -> Version 0..8 -> LineEnd
@@ -116,9 +116,9 @@ impl HeadScanner {
                     _ => return Err(Refusal::TargetInvalid),
                 },
                 Phase::Version(index) => version(index, byte, input, at)?,
-                Phase::LineEnd if byte == b'\n' => Phase::FieldStart,
                 Phase::LineEnd | Phase::HeadEnd if byte != b'\n' => return Err(Refusal::BareCr),
                 Phase::LineEnd => Phase::FieldStart,
+                Phase::HeadEnd => return Ok(Some(at + 1)),
                 Phase::FieldStart => match byte {
                     b'\r' => Phase::HeadEnd,
                     b'\n' => return Err(Refusal::BareLf),
@@ -143,7 +143,6 @@ impl HeadScanner {
                     b'\n' => return Err(Refusal::BareLf),
                     _ => return Err(Refusal::FieldValueInvalid),
                 },
-                Phase::HeadEnd => return Ok(Some(at + 1)),
             };
         }
         self.phase = phase;

@@ -16,26 +16,22 @@
 //!   it.
 //!
 //! ```text
-//!            bytes read                                             your server
-//!                |                                                       |
-//!                v                                                       |
-//!   +-------- Connection --------------------------------------------+   |
-//!   |                                                                |   |
-//!   |   Head --------------> Body ----------> Complete               |   |
-//!   |    |  receive_head      |  receive_body     |                  | ----> RequestHead, BodyEvent
-//!   |    |                    |                   |                  |   |
-//!   |    |  Refusal           |  BodyFault        |  next_exchange   | ----> CloseReason
-//!   |    v                    v                   v                  |   |
-//!   |   Broken <-------------+                   Head, and so on     |   |
-//!   |                                             ^                  |   |
-//!   |                                             |                  |   |
-//!   |   Idle ----------> Head ----------> Body ---+--> Complete      | <---- status, fields, lengths
-//!   |    receive_head     |  send_head     |  send_end               |   |
-//!   |                     +- send_interim  +- send_data              |   |
-//!   +----------------------------------------------------------------+
-//!                |
-//!                v
-//!     bytes to write: `out`, with your body bytes between
+//!                     +----------------- Connection -----------------+
+//!                     |                                              |
+//!   bytes read,       |  receiving                                   |     RequestHead
+//!   `input`     ----> |    Head ---------> Body --------> Complete   | --> BodyEvent
+//!                     |     | receive_head  | receive_body     |     |     Refusal, BodyFault
+//!                     |     |               |                  |     |
+//!                     |     +---> Broken <--+                  |     |
+//!                     |           a fault is final             |     |
+//!                     |                          next_exchange +---> | --> After: on, or close
+//!                     |  sending                               |     |     for a CloseReason
+//!                     |                                        |     |
+//!   bytes to write,   |    Idle -> Head -> Body ----------> Complete | <-- status, fields, lengths
+//!   `out`       <---- |             |       |      send_end          |
+//!                     |   send_interim    send_data                  |
+//!                     |   send_head                                  |
+//!                     +----------------------------------------------+
 //! ```
 //!
 //! # Serving a connection
@@ -61,7 +57,7 @@
 //!     loop {
 //!         let head = match connection.receive_head(&mut input, &mut spare, now) {
 //!             Ok(Some(head)) => head,
-//!             Ok(None) => return out, // A server reads more, or hears from `receive_eof` that there is none.
+//!             Ok(None) => return out, // A server reads more, or hears that there is no more.
 //!             Err(refusal) => {
 //!                 connection.send_refusal(refusal, date, &mut out);
 //!                 return out;
@@ -127,14 +123,14 @@
 mod connection;
 mod state;
 
-// In: a head.
+// In: heads, by parser and by scanner, and what is in them.
 mod request_head;
 
 mod head_scanner;
 mod host;
 mod target;
 
-// In: a body.
+// In: where bodies end, and their pieces.
 mod framing;
 mod request_body;
 
@@ -144,17 +140,15 @@ mod trailers;
 // Out.
 mod response_head;
 
-// Time, limits, and what goes wrong.
+// What it all rests on.
 mod deadlines;
-
-mod timeouts;
+mod grammar;
 
 mod limits;
+mod timeouts;
 
 mod close_reason;
 mod error;
-
-mod grammar;
 
 pub use close_reason::CloseReason;
 pub use connection::{After, Config, Connection, DataFrame, Eof, SentEnd};

@@ -20,8 +20,8 @@ use http::{HeaderMap, Method, Request, Version};
 
 use crate::close_reason::CloseReason;
 use crate::error::Refusal;
-use crate::framing::{FramingFields, RequestFraming, lists};
-use crate::grammar::{is_target, is_token, list};
+use crate::framing::{FramingFields, RequestFraming};
+use crate::grammar::{is_target, is_token, list, lists};
 use crate::head_scanner::{HeadScanner, ScanLimits};
 use crate::host::parse_authority;
 use crate::limits::Limits;
