@@ -1,0 +1,212 @@
+//! From bytes to requests.
+
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, Method, Version};
+
+use super::{Connection, RequestFacts};
+use crate::close_reason::CloseReason;
+use crate::deadlines::DeadlineKind;
+use crate::error::{BodyFault, Refusal};
+use crate::request_body::{BodyEvent, BodyReader};
+use crate::request_head::{self, RequestHead};
+use crate::state::{Event, Receiving, Sending, State};
+
+/// Where the peer closed its sending side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Eof {
+    /// Between two requests. The connection is over; nobody waits for anything.
+    Clean,
+    /// Inside a head. The connection is over; there is no request to answer.
+    InHead,
+    /// Before the end of a request body, as far as it was taken from the input.
+    /// [`receive_body`](Connection::receive_body) goes on with what `input` holds, and if that is not all,
+    /// ends in [`BodyFault::Truncated`].
+    InBody,
+    /// Behind all that is received of this request. The peer may be waiting for the answer (a half-closed
+    /// connection) or be gone; the protocol cannot tell.
+    AfterRequest,
+}
+
+/// # Receiving
+///
+/// `input` is what was read and is not consumed yet. What a method consumes, it splits off the front; the
+/// values it gives are slices of the same memory. When more is read, it goes behind what is left, so `input`
+/// always begins where the last call stopped.
+impl Connection {
+    /// Takes the next request head from `input`.
+    ///
+    /// `Ok(None)`: the head has not ended yet, or this is not the time for one, since a request is being
+    /// answered or the connection is over ([`close_reason`](Self::close_reason) tells).
+    ///
+    /// `spare` is an empty map with room, such as that of an earlier request after `clear()`; it becomes the
+    /// map of the request, and an empty one is left in its place. An empty map without room does as well.
+    ///
+    /// # Errors
+    ///
+    /// The peer sent what is no request, or one this server must not serve. Answer with
+    /// [`send_refusal`](Self::send_refusal). Nothing of the input is consumed, and the same error is given
+    /// from now on.
+    #[inline]
+    pub fn receive_head(
+        &mut self,
+        input: &mut Bytes,
+        spare: &mut HeaderMap,
+        now: Instant,
+    ) -> Result<Option<RequestHead>, Refusal> {
+        if self.state != State::START || self.close.is_some() {
+            return match self.close {
+                Some(CloseReason::Refused(refusal)) if self.state.sending == Sending::Idle => Err(refusal),
+                _ => Ok(None),
+            };
+        }
+        let received = self.read_head(input, spare);
+        match &received {
+            Ok(Some(head)) => {
+                input.advance(head.length);
+                self.begin_exchange(head);
+            }
+            Ok(None) => {
+                if !self.scanner.is_new() {
+                    self.clocks.wait_for(DeadlineKind::Head, now);
+                }
+                if self.peer_finished {
+                    self.close = Some(self.finished_reason());
+                }
+            }
+            Err(refusal) => {
+                // Known also of a head that was refused early: no answer to HEAD has a body.
+                self.request.is_head = input.starts_with(b"HEAD ");
+                self.fail(*refusal);
+            }
+        }
+        received
+    }
+
+    #[inline(always)]
+    fn read_head(
+        &mut self,
+        input: &mut Bytes,
+        spare: &mut HeaderMap,
+    ) -> Result<Option<RequestHead>, Refusal> {
+        if self.scanner.is_new() {
+            self.skip_blank_lines(input)?;
+            if matches!(&input[..], b"" | b"\r") {
+                return Ok(None);
+            }
+        }
+        request_head::read(input, &mut self.scanner, &self.config.limits, spare)
+    }
+
+    /// RFC 9112 section 2.2: a server ought to ignore at least one empty line before a request line.
+    fn skip_blank_lines(&mut self, input: &mut Bytes) -> Result<(), Refusal> {
+        loop {
+            match input[..] {
+                [b'\r', b'\n', ..] if self.blank_lines == self.config.limits.leading_blank_lines_max => {
+                    return Err(Refusal::LeadingBlankLines);
+                }
+                [b'\r', b'\n', ..] => {
+                    self.blank_lines += 1;
+                    input.advance(2);
+                }
+                [b'\r', _, ..] => return Err(Refusal::BareCr),
+                [b'\n', ..] => return Err(Refusal::BareLf),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn begin_exchange(&mut self, head: &RequestHead) {
+        self.body = BodyReader::new(head.framing);
+        self.discard_left = self.config.limits.discard_bytes_max;
+        let event = if self.body.has_ended() { Event::HeadAlone } else { Event::HeadWithBody };
+        self.apply(event);
+        self.close = head.close;
+        self.request = RequestFacts {
+            upgrade: head.upgrade,
+            is_head: head.request.method() == Method::HEAD,
+            is_http10: head.request.version() == Version::HTTP_10,
+            awaits_continue: head.expects_continue,
+            te_trailers: head.te_trailers,
+        };
+        self.clocks.start_exchange();
+    }
+
+    /// Takes the next piece of the request body from `input`.
+    ///
+    /// [`BodyEvent::NeedMore`] starts the clock of the body, so ask only when the application wants to read.
+    /// Where the peer may be waiting for `100 Continue`, call [`send_continue`](Self::send_continue) first.
+    ///
+    /// Without a body, or without a request, the answer is the end.
+    ///
+    /// # Errors
+    ///
+    /// The body cannot be read to its end; every later call gives the same fault. The request may still be
+    /// answered, by the application or by [`send_refusal`](Self::send_refusal); then the connection closes.
+    pub fn receive_body(&mut self, input: &mut Bytes, now: Instant) -> Result<BodyEvent, BodyFault> {
+        match self.state.receiving {
+            Receiving::Body => {}
+            Receiving::Broken => {
+                return match self.close {
+                    Some(CloseReason::Body(fault)) => Err(fault),
+                    _ => Err(BodyFault::Truncated),
+                };
+            }
+            Receiving::Head | Receiving::Complete | Receiving::Tunnel => return Ok(BodyEvent::End(None)),
+        }
+        match self.body.read(input, &self.config.limits) {
+            Ok(BodyEvent::NeedMore) if self.peer_finished => {
+                self.fail(Refusal::Body(BodyFault::Truncated));
+                Err(BodyFault::Truncated)
+            }
+            Ok(BodyEvent::NeedMore) => {
+                self.clocks.wait_for(DeadlineKind::Body, now);
+                Ok(BodyEvent::NeedMore)
+            }
+            Ok(event) => {
+                self.request.awaits_continue = false;
+                self.clocks.body_arrived(now);
+                if self.body.has_ended() {
+                    self.apply(Event::BodyEnd);
+                }
+                Ok(event)
+            }
+            Err(fault) => {
+                self.fail(Refusal::Body(fault));
+                Err(fault)
+            }
+        }
+    }
+
+    /// The peer has closed its sending side. Between requests and inside heads, first let
+    /// [`receive_head`](Self::receive_head) see all of the input.
+    ///
+    /// Requests that are whole in `input` are still served afterwards.
+    pub fn receive_eof(&mut self) -> Eof {
+        self.peer_finished = true;
+        match self.state.receiving {
+            Receiving::Head => {
+                let reason = self.finished_reason();
+                self.close.get_or_insert(reason);
+                if self.scanner.is_new() { Eof::Clean } else { Eof::InHead }
+            }
+            Receiving::Body => Eof::InBody,
+            Receiving::Complete | Receiving::Broken | Receiving::Tunnel => Eof::AfterRequest,
+        }
+    }
+
+    fn finished_reason(&self) -> CloseReason {
+        if self.scanner.is_new() { CloseReason::PeerFinished } else { CloseReason::HeadTruncated }
+    }
+
+    /// The peer is at fault: what it sends from now on is not looked at.
+    pub(super) fn fail(&mut self, refusal: Refusal) {
+        self.apply(Event::RequestFault);
+        self.close = Some(match refusal {
+            Refusal::Body(fault) => CloseReason::Body(fault),
+            refusal => CloseReason::Refused(refusal),
+        });
+        self.clocks.rest();
+    }
+}
