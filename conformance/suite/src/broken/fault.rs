@@ -186,12 +186,16 @@ pub enum Fault {
     NeverContinues,
     /// Sends 100 to HTTP/1.0 too (H9).
     ContinuesOn10,
+    /// Sends 100 at a pull of a request that expects it but has no body (H9).
+    ContinuesWithoutBody,
     /// Sends 100 after the final head (H9).
     ContinuesAfterHead,
     /// Waits for the body that the client withholds (H10).
     WaitsForUnsentBody,
     /// Ignores a 100 that the application sends (H11).
     IgnoresForcedContinue,
+    /// Sends a 100 that the application asks for to clients that expect none (H11).
+    ContinuesUnasked,
     /// Sends a second 100 at the pull after it (H11).
     ContinuesTwice,
     /// Keeps interim heads back until the final one (H12).

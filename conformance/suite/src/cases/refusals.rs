@@ -1,6 +1,6 @@
 //! Requests that never reach an application: one row each, in three deliveries.
 
-use crate::{Case, Failure, Verdict, ensure};
+use crate::{Case, Failure, Setup, Verdict, ensure};
 
 /// A request that a server must refuse itself.
 pub(super) struct Refused<'a> {
@@ -50,6 +50,8 @@ impl Delivery {
 /// Sends each request in each delivery, with a plain one behind it. It must be refused as its row says, nothing that
 /// follows on a closed connection may be answered, no call may be made, and the server must go on serving.
 pub(super) fn refused(case: &mut Case<'_>, rows: &[Refused<'_>]) -> Verdict {
+    // A server of its own shows all calls, whatever became of their targets.
+    case.start(Setup::default())?;
     for row in rows {
         for delivery in Delivery::ALL {
             one(case, row, delivery)
