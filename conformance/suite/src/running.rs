@@ -123,10 +123,17 @@ impl Running {
     /// # Errors
     /// If it does neither in time.
     pub fn wait_ready(&self) -> Result<bool, Failure> {
+        let ready = self.ready_within(LIMIT);
+        ready.ok_or_else(|| Failure::new("the server becomes ready or ends", "neither"))
+    }
+
+    /// Whether it became ready, or ended before that, if either happens within `limit`.
+    pub fn ready_within(&self, limit: Duration) -> Option<bool> {
         let (sender, receiver) = mpsc::channel();
         let control = self.control.clone();
+        // [`Control::wait_ready`] has no limit of its own; the thread ends with the server at the latest.
         thread::spawn(move || sender.send(control.wait_ready()));
-        receiver.recv_timeout(LIMIT).map_err(|_| Failure::new("the server becomes ready or ends", "neither"))
+        receiver.recv_timeout(limit).ok()
     }
 
     /// Where its first listener is.

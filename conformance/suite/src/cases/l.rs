@@ -1,3 +1,385 @@
-use crate::Check;
+//! Chapter L: from the start of a server to its end.
 
-pub(crate) const CHECKS: &[Check] = &[];
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    time::{Duration, Instant},
+};
+
+use varvel::ServeError;
+use varvel_spec::ids;
+
+use crate::{
+    Case, Check, Ended, Event, Failure, Form, LIMIT, Plan, SILENCE, Setup, Tuning, Verdict, broken::Fault::*,
+    ensure, expect_eq, probe::Failing,
+};
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check::new(ids::L1, "failed-build", failed_build, &[ServesWithoutApplication, HidesFailedStart]),
+    Check::new(ids::L5, "one-per-build-and-last", teardown_is_last, &[SkipsTeardown, TearsDownEarly]),
+    Check::new(ids::L5, "errors-are-reported", teardown_errors_are_reported, &[TeardownErrorIsLost]),
+    Check::new(
+        ids::L6,
+        "not-before-the-build",
+        not_ready_before_the_build,
+        &[ReadyBeforeBuild, ResetsEarlyClients],
+    ),
+    Check::new(ids::L7, "endless-stream-ends-itself", endless_stream_ends_itself, &[StopsUnannounced]),
+    Check::new(ids::L8, "endless-call", endless_call, &[IgnoresDeadline]),
+    Check::new(ids::L8, "endless-body", endless_body, &[CutAnswerLooksComplete]),
+    Check::new(ids::L8, "hooks-are-told", hooks_are_told, &[NoHookAtDeadline]),
+    Check::new(ids::L10, "all-listeners", all_listeners, &[ServesFirstListenerOnly]),
+    Check::new(ids::L11, "after-teardown", returns_after_teardown, &[ReturnsBeforeTeardown]),
+    Check::new(ids::L11, "nothing-left-open", nothing_left_open, &[KeepsListener, StopIsAnError]),
+    Check::new(ids::L12, "before-it-is-ready", stop_before_ready, &[IgnoresEarlyStop]),
+    Check::new(ids::L12, "again-and-nearer", stop_again, &[IgnoresSecondStop]),
+];
+
+/// Sees that the server returned without an error.
+fn in_order(ended: &Ended) -> Verdict {
+    ensure(matches!(ended, Ok(Ok(_))), "the server returns without an error", format_args!("{ended:?}"))
+}
+
+/// Starts a server that is not waited for.
+fn start_unready(case: &mut Case<'_>, plan: Plan, tuning: Tuning) -> Verdict {
+    case.start(Setup { tuning, plan, wait_ready: false, ..Setup::default() })
+}
+
+fn failed_build(case: &mut Case<'_>) -> Verdict {
+    let mut two = Tuning::default();
+    two.workers = 2;
+    for (nth, failing, tuning) in [
+        (1, Failing::Error, Tuning::default()),
+        (1, Failing::Panic, Tuning::default()),
+        (2, Failing::Error, two.clone()),
+        (2, Failing::Panic, two),
+    ] {
+        let what = format!("build {nth} fails: {failing:?}");
+        let gate = case.gate("build")?;
+        let plan =
+            Plan { build_fails: Some((nth, failing)), build_gate: Some(gate.clone()), ..Plan::default() };
+        start_unready(case, plan, tuning)?;
+        let first = case.wait_for("build", |_| true)?;
+        if first.field("worker")["workers"].as_u64() < Some(u64::from(nth)) {
+            // With a single worker no second build can fail.
+            continue;
+        }
+        let mut client = case.connect()?;
+        client.try_send(case.get("body=served"));
+        case.open(&gate);
+        let ended = case.own()?.ended().map_err(|failure| failure.within(&what))?;
+        ensure(
+            matches!(ended, Ok(Err(ServeError::Start(_)))),
+            format_args!("{what}: the server returns ServeError::Start"),
+            format_args!("{ended:?}"),
+        )?;
+        client.closed().map_err(|failure| failure.within(&what))?;
+        expect_eq(format_args!("{what}: calls"), case.events("call").len(), 0)?;
+        let built = case.events("built").len();
+        expect_eq(
+            format_args!("{what}: teardowns of what was built"),
+            case.events("torn-down").len(),
+            built,
+        )?;
+    }
+    Ok(())
+}
+
+fn teardown_is_last(case: &mut Case<'_>) -> Verdict {
+    let mut tuning = Tuning::default();
+    tuning.workers = 2;
+    let gate = case.gate("go")?;
+    case.start(tuning)?;
+    let mut clients = Vec::new();
+    for steps in [
+        format!("hook&gate={gate}&body=call"),
+        format!("hook&stream&data=a&flush&gate={gate}&data=b"),
+        format!("hook&stream=2&data=a&flush&gate={gate}&data=b"),
+        "hook&body=done".to_owned(),
+    ] {
+        let mut client = case.connect()?;
+        client.send(case.get(&steps))?;
+        clients.push(client);
+    }
+    for nth in 1..=4 {
+        wait_for_count(case, "call", nth)?;
+    }
+    wait_for_count(case, "held", 3)?;
+    case.server().control().stop(LIMIT * 3);
+    // A server that tears down too early has the time to do so.
+    std::thread::sleep(SILENCE);
+    case.open(&gate);
+    for client in &mut clients {
+        client.response()?;
+    }
+    let ended = case.own()?.ended()?;
+    in_order(&ended)?;
+    one_teardown_per_build(case)?;
+    let all = case.all_events();
+    let first_teardown = all.iter().position(|event| event.kind() == "teardown").unwrap_or(all.len());
+    let later = all[first_teardown..].iter().find(|event| {
+        ["call", "call-ended", "future-dropped", "body-dropped", "finish"].contains(&event.kind())
+    });
+    // Calls of one worker may outlive another worker; here the first to be torn down had better be idle.
+    match later {
+        Some(event) if case.events("built").len() == 1 => {
+            Err(Failure::new("nothing of a call happens once teardown has begun", event.to_string()))
+        }
+        _ => expect_eq("hooks run:", case.events("finish").len(), 4),
+    }
+}
+
+/// Each application that was built is torn down once, and all of its calls are over then.
+fn one_teardown_per_build(case: &Case<'_>) -> Verdict {
+    let count = |kind: &str| {
+        let mut counts = BTreeMap::new();
+        for event in case.events(kind) {
+            *counts.entry(event.number("serial")).or_insert(0) += 1;
+        }
+        counts
+    };
+    expect_eq("teardowns by application:", count("torn-down"), count("built"))?;
+    let mut ended: BTreeMap<Option<u64>, bool> = BTreeMap::new();
+    for event in case.all_events() {
+        match event.kind() {
+            "teardown" => {
+                ended.insert(event.number("serial"), true);
+            }
+            "call" if ended.contains_key(&event.number("serial")) => {
+                return Err(Failure::new("no call behind teardown", event.to_string()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Waits for the nth event of a kind.
+fn wait_for_count(case: &Case<'_>, kind: &str, count: usize) -> Result<Vec<Event>, Failure> {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let events = case.events(kind);
+        if events.len() >= count {
+            return Ok(events);
+        }
+        ensure(Instant::now() < deadline, format_args!("{count} events: {kind}"), events.len())?;
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn teardown_errors_are_reported(case: &mut Case<'_>) -> Verdict {
+    for failing in [Failing::Error, Failing::Panic] {
+        case.start(Plan { teardown_fails: Some(failing), ..Plan::default() })?;
+        expect_eq("answer:", case.ask(case.get("body=x"))?.text(), "x")?;
+        let ended = case.own()?.stop(LIMIT)?;
+        in_order(&ended)?;
+        let reports = case.events("report");
+        ensure(!reports.is_empty(), format_args!("a report that teardown failed: {failing:?}"), "none")?;
+    }
+    Ok(())
+}
+
+fn not_ready_before_the_build(case: &mut Case<'_>) -> Verdict {
+    let gate = case.gate("build")?;
+    start_unready(case, Plan { build_gate: Some(gate.clone()), ..Plan::default() }, Tuning::default())?;
+    case.wait_for("build", |_| true)?;
+    let mut client = case.connect()?;
+    client.send(case.get("body=early"))?;
+    expect_eq("readiness while the build waits:", case.server().ready_within(SILENCE), None)?;
+    client.silent().map_err(|failure| failure.within("a client that comes early"))?;
+    case.open(&gate);
+    expect_eq("readiness after the build:", case.server().wait_ready()?, true)?;
+    let response = client.response().map_err(|failure| failure.within("a client that came early"))?;
+    expect_eq("its answer:", response.text(), "early")
+}
+
+fn endless_stream_ends_itself(case: &mut Case<'_>) -> Verdict {
+    case.calls_may_wait()?;
+    case.start(Setup::default())?;
+    let mut client = case.connect()?;
+    client.send(case.get("stream&data=first&flush&stopping&data=last"))?;
+    client.head()?;
+    expect_eq("first chunk:", client.chunk()?, Some(b"first".to_vec()))?;
+    case.wait_for("waiting", |_| true)?;
+    case.server().control().stop(LIMIT * 3);
+    let stopping = case.wait_for("stopping", |_| true)?;
+    expect_eq("is_stopping:", stopping.is("is"), true)?;
+    expect_eq("last chunk:", client.chunk()?, Some(b"last".to_vec()))?;
+    expect_eq("behind it:", client.chunk()?, None)?;
+    client.trailers()?;
+    client.closed()?;
+    let ended = case.own()?.ended()?;
+    in_order(&ended)
+}
+
+/// A grace that is over soon, and long enough for a busy machine to see that it was given.
+const GRACE: Duration = Duration::from_millis(300);
+
+fn endless_call(case: &mut Case<'_>) -> Verdict {
+    let never = case.gate("never")?;
+    case.start(Setup::default())?;
+    let mut client = case.connect()?;
+    client.send(case.get(&format!("gate={never}&body=late")))?;
+    case.wait_for("held", |_| true)?;
+    let ended = case.own()?.stop(GRACE)?;
+    in_order(&ended)?;
+    client.closed().map_err(|failure| failure.within("the client of a call cut off"))?;
+    if case.about().form == Form::Async {
+        dropped(case, "future-dropped")?;
+    }
+    Ok(())
+}
+
+/// On servers that poll async calls themselves, what remains at the deadline is dropped before they return.
+fn dropped(case: &Case<'_>, event: &str) -> Verdict {
+    // Polled on a thread that sleeps in between, a call is as hard to drop as a sync one.
+    if !case.about().evented {
+        return Ok(());
+    }
+    ensure(
+        !case.events(event).is_empty(),
+        "what remains at the deadline is dropped",
+        format_args!("no {event}"),
+    )?;
+    one_teardown_per_build(case)
+}
+
+fn endless_body(case: &mut Case<'_>) -> Verdict {
+    let never = case.gate("never")?;
+    for stream in ["stream", "stream=100"] {
+        case.start(Setup::default())?;
+        let mut client = case.connect()?;
+        client.send(case.get(&format!("{stream}&data=begin&flush&gate={never}&data=late")))?;
+        case.wait_for("held", |_| true)?;
+        let ended = case.own()?.stop(GRACE)?;
+        in_order(&ended)?;
+        let (rest, _) = client.rest()?;
+        let shown = rest.escape_ascii().to_string();
+        ensure(shown.contains("begin"), "the beginning of the answer", &shown)?;
+        ensure(!shown.contains("0\\r\\n\\r\\n") && !shown.contains("late"), "an answer broken off", &shown)?;
+        if case.about().form == Form::Async {
+            dropped(case, "body-dropped")?;
+        }
+    }
+    // A sink that is written to all the time returns an error; its call ends, and so everything is torn down.
+    case.start(Setup::default())?;
+    let mut client = case.connect()?;
+    client.small_buffers()?;
+    client.send(case.get("stream&frames=1000000:65536"))?;
+    case.wait_for("sent", |_| true)?;
+    let ended = case.own()?.stop(GRACE)?;
+    in_order(&ended)?;
+    case.wait_for("body-dropped", |_| true)?;
+    Ok(())
+}
+
+fn hooks_are_told(case: &mut Case<'_>) -> Verdict {
+    let never = case.gate("never")?;
+    for (steps, status) in [
+        (format!("hook&gate={never}&body=late"), None),
+        (format!("hook&stream&data=begin&flush&gate={never}&data=late"), Some(200)),
+    ] {
+        case.start(Setup::default())?;
+        let mut client = case.connect()?;
+        client.send(case.get(&steps))?;
+        case.wait_for("held", |_| true)?;
+        if status.is_some() {
+            client.head()?;
+            client.chunk()?;
+        }
+        let ended = case.own()?.stop(GRACE)?;
+        in_order(&ended)?;
+        let finish = case.wait_for("finish", |_| true)?;
+        expect_eq(format_args!("outcome of {steps}:"), finish.text("outcome"), "Stopped")?;
+        expect_eq(format_args!("status of {steps}:"), finish.number("status"), status)?;
+    }
+    Ok(())
+}
+
+fn all_listeners(case: &mut Case<'_>) -> Verdict {
+    case.start(Setup { listeners: 3, ..Setup::default() })?;
+    for address in case.server().addresses().to_vec() {
+        let mut client = case.connect_to(address)?;
+        client.send(case.get("describe"))?;
+        let response =
+            client.response().map_err(|failure| failure.within(format_args!("listener {address}")))?;
+        let expected = format!("\"local\":\"{address}\"");
+        ensure(response.text().contains(&expected), &expected, response.text())?;
+    }
+    Ok(())
+}
+
+fn returns_after_teardown(case: &mut Case<'_>) -> Verdict {
+    let (call, teardown) = (case.gate("call")?, case.gate("teardown")?);
+    case.start(Plan { teardown_gate: Some(teardown.clone()), ..Plan::default() })?;
+    let mut client = case.connect()?;
+    client.send(case.get(&format!("gate={call}&body=x")))?;
+    case.wait_for("held", |_| true)?;
+    case.server().control().stop(LIMIT * 3);
+    for gate in [call, teardown] {
+        let early = case.server().await_end(SILENCE);
+        ensure(
+            early.is_none(),
+            "the server returns when all is over",
+            format_args!("{early:?} while {gate} holds"),
+        )?;
+        case.open(&gate);
+        case.wait_for("teardown", |_| true)?;
+    }
+    expect_eq("answer:", client.response()?.text(), "x")?;
+    let ended = case.own()?.ended()?;
+    in_order(&ended)?;
+    one_teardown_per_build(case)
+}
+
+fn nothing_left_open(case: &mut Case<'_>) -> Verdict {
+    case.start(Setup::default())?;
+    let mut idle = case.connect()?;
+    let mut fresh = case.connect()?;
+    idle.send(case.get("body=x"))?;
+    idle.response()?;
+    let address = case.server().address();
+    let ended = case.own()?.stop(LIMIT)?;
+    in_order(&ended)?;
+    idle.closed().map_err(|failure| failure.within("an idle connection"))?;
+    fresh.closed().map_err(|failure| failure.within("a connection without a request"))?;
+    let bound = TcpListener::bind(address);
+    ensure(bound.is_ok(), "the address can be bound again", format_args!("{bound:?}"))?;
+    one_teardown_per_build(case)
+}
+
+fn stop_before_ready(case: &mut Case<'_>) -> Verdict {
+    // Before it was started.
+    case.start(Setup { wait_ready: false, stopped: true, ..Setup::default() })?;
+    let ended = case.own()?.ended().map_err(|failure| failure.within("a stop before the start"))?;
+    ensure(ended.is_ok(), "the server returns", format_args!("{ended:?}"))?;
+    one_teardown_per_build(case)?;
+
+    // While it builds.
+    let gate = case.gate("build")?;
+    start_unready(case, Plan { build_gate: Some(gate.clone()), ..Plan::default() }, Tuning::default())?;
+    case.wait_for("build", |_| true)?;
+    case.server().control().stop(Duration::ZERO);
+    case.open(&gate);
+    let ended = case.own()?.ended().map_err(|failure| failure.within("a stop during the build"))?;
+    ensure(ended.is_ok(), "the server returns", format_args!("{ended:?}"))?;
+    one_teardown_per_build(case)
+}
+
+fn stop_again(case: &mut Case<'_>) -> Verdict {
+    let never = case.gate("never")?;
+    for (first, second) in [(LIMIT * 6, GRACE), (GRACE, LIMIT * 6)] {
+        case.start(Setup::default())?;
+        let mut client = case.connect()?;
+        client.send(case.get(&format!("gate={never}&body=late")))?;
+        case.wait_for("held", |_| true)?;
+        case.server().control().stop(first);
+        case.server().control().stop(second);
+        let ended = case.own()?.ended();
+        let ended = ended
+            .map_err(|failure| failure.within(format_args!("a stop within {first:?}, then {second:?}")))?;
+        in_order(&ended)?;
+        client.closed()?;
+    }
+    Ok(())
+}
