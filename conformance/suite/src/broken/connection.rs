@@ -561,7 +561,9 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
         match (sink.stuck, kind) {
             (Some(Stuck::TimedOut), _) | (None, BodyErrorKind::Timeout) => Outcome::TimedOut,
             (Some(_), _) => Outcome::Disconnected,
-            (None, BodyErrorKind::Disconnected | BodyErrorKind::Incomplete) => Outcome::Disconnected,
+            (None, BodyErrorKind::Disconnected) => Outcome::Disconnected,
+            // What the body lacks is what the client did not send.
+            (None, BodyErrorKind::Incomplete) if self.wire.is_gone(true) => Outcome::Disconnected,
             (None, _) if self.wire.is_gone(false) => Outcome::Disconnected,
             (None, _) => Outcome::Failed,
         }
