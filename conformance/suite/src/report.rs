@@ -70,7 +70,7 @@ impl Report<'_> {
             _ if count(Mark::Passed) > 0 => format!("passed {}", count(Mark::Passed)),
             _ => "does not apply".to_owned(),
         };
-        writeln!(f, "  {:<4} {:<42} {verdict}", clause.id, clause.title)?;
+        writeln!(f, "  {:<4} {:<48} {verdict}", clause.id, clause.title)?;
         for (check, outcome) in mine {
             let why = match (self.mark(check, outcome), outcome) {
                 (Mark::Passed, _) => continue,
