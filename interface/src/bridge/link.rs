@@ -53,6 +53,8 @@ struct State {
     abandoned: bool,
     request: Request,
     answer: Option<Result<Answer, Panic>>,
+    /// The loop has asked for the first frame.
+    wanted: bool,
     frames: VecDeque<Frame>,
     /// Bytes of data in `frames`.
     buffered: u64,
@@ -97,6 +99,11 @@ impl Link {
         self.tell_loop(|state| state.answer = Some(answer));
     }
 
+    /// Waits until the response body is asked for; `false` if it never will be, as with HEAD (spec H1).
+    pub(super) fn wait_wanted(&self) -> bool {
+        self.wait_while(|state| !state.wanted && !state.abandoned).wanted
+    }
+
     /// Says how the response body ended.
     pub(super) fn end(&self, end: Result<Result<(), BodyError>, Panic>) {
         self.tell_loop(|state| state.end = Some(end));
@@ -127,6 +134,9 @@ impl LoopSide {
     fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         self.bring_request(cx);
         let mut state = self.link.lock();
+        if !std::mem::replace(&mut state.wanted, true) {
+            self.link.changed.notify_all();
+        }
         if let Some(frame) = state.frames.pop_front() {
             if let Frame::Data(data) = &frame {
                 state.buffered -= data.len() as u64;

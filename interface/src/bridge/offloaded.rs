@@ -211,8 +211,11 @@ fn answer(link: &Arc<Link>, result: AppResult, worker: &Worker, here: Where) {
     }
 }
 
-/// Runs a writer on this thread, to its end.
+/// Runs a writer on this thread, to its end, if its body is wanted.
 fn write(link: &Arc<Link>, writer: Writer, worker: &Worker) {
+    if !link.wait_wanted() {
+        return;
+    }
     let mut sink = LinkedSink { link, high_water: worker.info().limits.write_high_water };
     link.end(catch_unwind(AssertUnwindSafe(|| writer.write_to(&mut sink))));
 }

@@ -28,6 +28,8 @@ pub(crate) struct Exchange<F> {
     pub(crate) incoming: Option<Arc<Incoming>>,
     /// Bytes of it that have not arrived, if it declared a length.
     pub(crate) body_left: Option<u64>,
+    /// The request has arrived as a whole.
+    pub(crate) request_complete: bool,
     /// The client is gone, and the policy is to finish: what comes is thrown away.
     pub(crate) discarding: bool,
     /// The answer has a file, whose reading may fail until it is written.
@@ -81,6 +83,7 @@ impl<F> Exchange<F> {
             body: None,
             incoming: None,
             body_left: None,
+            request_complete: false,
             discarding: false,
             has_file: false,
             length_reported: false,
@@ -99,6 +102,7 @@ impl<F> Exchange<F> {
         self.head = None;
         self.incoming = None;
         self.body_left = None;
+        self.request_complete = false;
         self.discarding = false;
         self.has_file = false;
         self.length_reported = false;

@@ -66,7 +66,7 @@ pub enum ResponseFraming {
 #[derive(Debug, Default)]
 pub(crate) struct FramingFields {
     content_length: Option<Result<u64, Refusal>>,
-    transfer_encoding: Option<Result<(), Refusal>>,
+    transfer_encoding: Option<Codings>,
 }
 
 impl FramingFields {
@@ -77,11 +77,9 @@ impl FramingFields {
         });
     }
 
+    /// Several lines are one list (RFC 9110 section 5.3).
     pub(crate) fn add_transfer_encoding(&mut self, value: &[u8]) {
-        self.transfer_encoding = Some(match self.transfer_encoding {
-            None => parse_transfer_encoding(value),
-            Some(_) => Err(Refusal::TransferEncodingInvalid),
-        });
+        self.transfer_encoding = Some(Codings::extend(self.transfer_encoding, value));
     }
 
     pub(crate) fn judge(self, version: Version) -> Result<RequestFraming, Refusal> {
@@ -90,7 +88,10 @@ impl FramingFields {
             (None, Some(length)) => Ok(RequestFraming::Length(length?)),
             (Some(_), Some(_)) => Err(Refusal::TransferEncodingWithLength),
             (Some(_), None) if version == Version::HTTP_10 => Err(Refusal::TransferEncodingInHttp10),
-            (Some(chunked), None) => chunked.map(|()| RequestFraming::Chunked),
+            (Some(Codings::Chunked), None) => Ok(RequestFraming::Chunked),
+            // A message that we could have framed, had we known the codings ahead.
+            (Some(Codings::UnknownThenChunked), None) => Err(Refusal::TransferCodingUnknown),
+            (Some(Codings::Unknown | Codings::Invalid), None) => Err(Refusal::TransferEncodingInvalid),
         }
     }
 }
@@ -113,19 +114,34 @@ pub(crate) fn parse_content_length(value: &[u8]) -> Result<u64, Refusal> {
     })
 }
 
-fn parse_transfer_encoding(value: &[u8]) -> Result<(), Refusal> {
-    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
-    if is_chunked(value) {
-        return Ok(());
-    }
-    // Only a correct list of words that ends in the one `chunked` is a message we could have framed, had we
-    // known the others.
-    let mut words = value.split(|&byte| byte == b',').map(trim);
-    let well_formed = words.clone().all(|word| !word.is_empty() && word.iter().all(|&byte| is_token(byte)));
-    let chunked_last = words.next_back().is_some_and(is_chunked);
-    match well_formed && chunked_last && !words.any(is_chunked) {
-        true => Err(Refusal::TransferCodingUnknown),
-        false => Err(Refusal::TransferEncodingInvalid),
+/// The transfer codings of a request, in the order in which they were applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Codings {
+    /// `chunked`, once, and nothing else.
+    Chunked,
+    /// Words, none of them `chunked`.
+    Unknown,
+    /// Words, and at the end the one `chunked`.
+    UnknownThenChunked,
+    /// No list of words, or something behind `chunked`.
+    Invalid,
+}
+
+impl Codings {
+    /// The codings with those of another field line.
+    fn extend(before: Option<Self>, value: &[u8]) -> Self {
+        let words = value.split(|&byte| byte == b',').map(trim);
+        let after = words.fold(before, |codings, word| {
+            let is_chunked = word.eq_ignore_ascii_case(b"chunked");
+            Some(match codings {
+                _ if word.is_empty() || !word.iter().all(|&byte| is_token(byte)) => Self::Invalid,
+                None if is_chunked => Self::Chunked,
+                Some(Self::Unknown) if is_chunked => Self::UnknownThenChunked,
+                None | Some(Self::Unknown) => Self::Unknown,
+                Some(_) => Self::Invalid,
+            })
+        });
+        after.unwrap_or(Self::Invalid)
     }
 }
 
@@ -162,15 +178,13 @@ mod tests {
     #[test]
     fn only_the_word_chunked_is_a_transfer_encoding() {
         for text in ["chunked", "Chunked", "CHUNKED"] {
-            assert_eq!(parse_transfer_encoding(text.as_bytes()), Ok(()), "{text}");
+            assert_eq!(Codings::extend(None, text.as_bytes()), Codings::Chunked, "{text}");
         }
         for text in ["gzip, chunked", "gzip,deflate,chunked", "x-new\t,\tchunked"] {
-            assert_eq!(
-                parse_transfer_encoding(text.as_bytes()),
-                Err(Refusal::TransferCodingUnknown),
-                "{text}"
-            );
+            assert_eq!(Codings::extend(None, text.as_bytes()), Codings::UnknownThenChunked, "{text}");
         }
+        let first = Codings::extend(None, b"gzip");
+        assert_eq!(Codings::extend(Some(first), b"chunked"), Codings::UnknownThenChunked, "on two lines");
         for text in [
             "",
             "identity",
@@ -188,11 +202,8 @@ mod tests {
             "gzip;q=1, chunked",
             "'chunked'",
         ] {
-            assert_eq!(
-                parse_transfer_encoding(text.as_bytes()),
-                Err(Refusal::TransferEncodingInvalid),
-                "{text}"
-            );
+            let codings = Codings::extend(None, text.as_bytes());
+            assert!(matches!(codings, Codings::Unknown | Codings::Invalid), "{text}");
         }
     }
 }

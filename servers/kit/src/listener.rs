@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use varvel::Address;
 
 pub use crate::bind_address::{BindAddress, BindAddressError};
@@ -39,6 +39,12 @@ use crate::transport::{Transport, ip_address, unix_address};
 /// The connection that could not be accepted stays in the queue, so the listener stays readable: who tried again
 /// at once would spin until a descriptor is free.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How much the kernel takes of what a client is not ready to receive yet (`TCP_NOTSENT_LOWAT`), in bytes.
+///
+/// By itself it would take megabytes for each connection, and would not tell of room again before a third of that has
+/// gone: a client that reads slowly but steadily would look like one that does not read at all.
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 
 /// How to listen, beside where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,8 +153,9 @@ impl Listener {
     fn from_tcp(listener: TcpListener) -> io::Result<Self> {
         let addr = listener.local_addr()?;
         listener.set_nonblocking(true)?;
-        // Linux passes it on to accepted sockets, which saves a system call per connection.
+        // Linux passes these on to accepted sockets, which saves system calls per connection.
         sockopt::set_tcp_nodelay(&listener, true)?;
+        SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
         let local = (!addr.ip().is_unspecified()).then(|| ip_address(addr));
         Ok(Self {
             socket: ListeningSocket::Tcp(listener),

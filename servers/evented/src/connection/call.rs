@@ -77,11 +77,13 @@ impl<A: AsyncApp> Connection<A> {
         let exact_len = head.framing.exact_len();
         exchange.body_left = exact_len;
         if exact_len == Some(0) {
+            exchange.request_complete = true;
             return AsyncBody::empty();
         }
         if exact_len.is_some_and(|len| len <= self.input.len() as u64) {
             if let Ok(BodyEvent::Data(data)) = self.http.receive_body(&mut self.input, now) {
                 if exact_len == Some(data.len() as u64) {
+                    exchange.request_complete = true;
                     return AsyncBody::full(data);
                 }
                 let (incoming, body) = Incoming::new(exact_len, self.waker.clone());
@@ -201,8 +203,9 @@ impl<A: AsyncApp> Connection<A> {
         exchange: &mut Exchange<A::Future>,
         shared: &Shared<A>,
     ) -> Option<Next> {
-        // Behind an unread part of the request an end is the body's affair.
-        let gone = self.broken || (self.hung_up && !self.http.wants_body());
+        // Inside the request an end is the body's affair.
+        let complete = exchange.request_complete || exchange.body_left == Some(0);
+        let gone = self.broken || (self.hung_up && complete);
         if !gone || exchange.discarding {
             return None;
         }
@@ -236,6 +239,7 @@ impl<A: AsyncApp> Connection<A> {
                     return true;
                 }
                 Ok(BodyEvent::End(trailers)) => {
+                    exchange.request_complete = true;
                     incoming.finish(trailers, &self.waker);
                     return true;
                 }

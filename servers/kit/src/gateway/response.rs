@@ -27,7 +27,12 @@ pub fn send_head(
     out: &mut Vec<u8>,
     report: impl Fn(Event<'_>),
 ) -> Sent {
-    let (clause, detail) = match http.send_head(status, headers, length, date_line, out) {
+    let is_final = (200..600).contains(&status.as_u16());
+    let sent = match is_final {
+        true => http.send_head(status, headers, length, date_line, out),
+        false => Err(HeadRefused::Interim),
+    };
+    let (clause, detail) = match sent {
         Ok(head) => {
             report_faults(&head, status, length, &report);
             return Sent::Head(head);
