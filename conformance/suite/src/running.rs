@@ -162,8 +162,9 @@ impl Running {
     /// If it does not return in time.
     pub fn ended(&mut self) -> Result<Ended, Failure> {
         let ended = self.await_end(LIMIT);
-        let ended = ended.ok_or_else(|| Failure::new("the server returns", "it goes on"))?;
+        // If it has not returned by now it is not waited for again.
         self.over = true;
+        let ended = ended.ok_or_else(|| Failure::new("the server returns", "it goes on"))?;
         self.settle()?;
         Ok(ended)
     }

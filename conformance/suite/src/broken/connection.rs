@@ -210,7 +210,8 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
         if current.place.is_none() {
             return (current, Answer::Returned(Err(AppError::abort())));
         }
-        if self.has(Fault::ContinuesBeforePull) {
+        let bodiless = self.has(Fault::ContinuesWithoutBody) && current.body.is_complete();
+        if self.has(Fault::ContinuesBeforePull) || bodiless {
             current.exchange.continue_at_pull();
         }
         if self.has(Fault::CallsTwice) {

@@ -277,10 +277,11 @@ impl varvel::Exchange for Exchange {
             return Err(InterimError::TooLate);
         }
         if status == StatusCode::CONTINUE {
-            if !state.owes_continue || self.has(Fault::IgnoresForcedContinue) {
+            let due = state.owes_continue || self.has(Fault::ContinuesUnasked);
+            if !due || self.has(Fault::IgnoresForcedContinue) {
                 return Ok(());
             }
-            state.owes_continue = false;
+            state.owes_continue = self.has(Fault::ContinuesTwice);
         }
         self.put_interim(&mut state, status, headers);
         Ok(())

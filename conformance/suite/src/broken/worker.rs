@@ -176,7 +176,7 @@ impl Core {
             state.connections.insert(id, connection);
             state.stopping
         });
-        if stopping {
+        if stopping && !self.has(Fault::StopKeepsAccepting) {
             wire.stop();
         }
         Registration { core: Arc::clone(self), id }
@@ -186,7 +186,9 @@ impl Core {
 
     /// Waits until a stop is asked for.
     pub(super) fn wait_for_stop(&self) {
-        drop(self.wait_while(self.lock(), |_| self.control.stop_deadline().is_none()));
+        // Whether one came before the server was ready.
+        let early = self.control.stop_deadline().filter(|_| self.has(Fault::IgnoresEarlyStop));
+        drop(self.wait_while(self.lock(), |_| self.control.stop_deadline() == early));
     }
 
     /// Raises the stopping signal.
