@@ -254,7 +254,13 @@ impl RequestBody {
         let mut discarded = 0;
         loop {
             match self.pull(taker, until) {
-                Ok(None) => return true,
+                Ok(None) => {
+                    if discarded > 0 && !self.has(Fault::StaleBodyReads) {
+                        // Whoever has kept the body shall not take this for the end that the client meant.
+                        self.with_state(|state| state.failed = Some(BodyErrorKind::Disconnected));
+                    }
+                    return true;
+                }
                 Ok(Some(Frame::Data(data))) => discarded += data.len() as u64,
                 Ok(Some(_)) => {}
                 Err(_) => return false,

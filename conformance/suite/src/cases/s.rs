@@ -864,9 +864,10 @@ fn head_in_time(case: &mut Case<'_>) -> Verdict {
     tuning.head_timeout = Duration::from_millis(400);
     case.start(tuning)?;
     let mut stalled = case.connect()?;
-    stalled.send("GET /stalled HTTP/1.1\r\nHost: a\r\nX:")?;
+    // On a machine that is busy the time may be over before this is sent.
+    stalled.try_send("GET /stalled HTTP/1.1\r\nHost: a\r\nX:");
     let mut dribbling = case.connect()?;
-    dribbling.send("GET /dribbling HTTP/1.1\r\nHost: a\r\nX:")?;
+    dribbling.try_send("GET /dribbling HTTP/1.1\r\nHost: a\r\nX:");
     // A byte now and then, which renews nothing. The server's close makes sending fail at last.
     let deadline = Instant::now() + LIMIT;
     while dribbling.try_send("x") {
@@ -889,7 +890,7 @@ fn head_in_time(case: &mut Case<'_>) -> Verdict {
 fn idle_in_time(case: &mut Case<'_>) -> Verdict {
     let mut tuning = Tuning::default();
     tuning.keep_alive_timeout = Duration::from_millis(200);
-    tuning.head_timeout = Duration::from_millis(400);
+    tuning.head_timeout = Duration::from_secs(2);
     case.start(tuning)?;
     let mut fresh = case.connect()?;
     let mut used = case.connect()?;
