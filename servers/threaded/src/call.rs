@@ -288,7 +288,7 @@ fn settle(connection: &Connection, verdict: Verdict, tools: &mut Tools) {
         Verdict::Reset => Outcome::Failed,
     };
     let mut io = connection.lock();
-    io.until_close = verdict == Verdict::Reset;
+    io.reset = verdict == Verdict::Reset;
     io.fail(outcome, CloseReason::Application);
     io.phase = Phase::Broken;
 }

@@ -77,6 +77,8 @@ pub(crate) struct Io {
     pub(crate) failed: Option<Outcome>,
     /// The end of the answer is the end of the connection, so a failure must not look like that.
     pub(crate) until_close: bool,
+    /// The connection is to be reset, so that nothing more of it arrives and nobody waits for it.
+    pub(crate) reset: bool,
     /// The last read left nothing in the socket.
     drained: bool,
     /// Output waits for the peer.
@@ -173,6 +175,7 @@ impl Connection {
             current: None,
             failed: None,
             until_close: false,
+            reset: false,
             drained: false,
             blocked: false,
         };
@@ -562,7 +565,7 @@ impl Connection {
         // Somebody may hold on to the connection for long; nothing of it is needed any more.
         guard.input = Input::default();
         guard.outbox.clear();
-        let reset = guard.until_close && guard.failed.is_some();
+        let reset = guard.reset;
         drop(guard);
         let line = match self.line.try_write() {
             Ok(mut line) => line.take(),
@@ -659,6 +662,8 @@ impl Io {
                 current.bytes = current.bytes.saturating_sub(self.outbox.len());
             }
         }
+        // A client that does not read would keep for long what the system has of the answer.
+        self.reset |= self.until_close || reason == CloseReason::WriteTimeout;
         self.http.abort(reason);
         self.outbox.clear();
     }

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread::JoinHandle,
@@ -105,20 +105,41 @@ impl Client {
         self.send(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
     }
 
-    /// Reads one answer with a `content-length`, and gives its body.
+    pub(crate) fn try_get(&mut self, path: &str) -> io::Result<()> {
+        self.0.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes())
+    }
+
+    /// Reads one answer with a `content-length`: its status and body.
     pub(crate) fn answer(&mut self) -> (u16, String) {
+        let (status, body) = self.answer_bytes();
+        (status, String::from_utf8(body).unwrap())
+    }
+
+    pub(crate) fn answer_bytes(&mut self) -> (u16, Vec<u8>) {
+        self.read_answer().unwrap().expect("an answer")
+    }
+
+    /// `None` if the connection was closed before the first byte of an answer.
+    pub(crate) fn try_answer(&mut self) -> io::Result<Option<(u16, String)>> {
+        Ok(self.read_answer()?.map(|(status, body)| (status, String::from_utf8(body).unwrap())))
+    }
+
+    fn read_answer(&mut self) -> io::Result<Option<(u16, Vec<u8>)>> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
-            self.0.read_exact(&mut byte).unwrap();
-            head.push(byte[0]);
+            match self.0.read(&mut byte)? {
+                0 if head.is_empty() => return Ok(None),
+                0 => panic!("a head was cut: {}", head.escape_ascii()),
+                _ => head.push(byte[0]),
+            }
         }
         let head = String::from_utf8(head).unwrap();
         let status = head[9..12].parse().unwrap();
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
         let mut body = vec![0; length.parse().unwrap()];
-        self.0.read_exact(&mut body).unwrap();
-        (status, String::from_utf8(body).unwrap())
+        self.0.read_exact(&mut body).expect("the whole body");
+        Ok(Some((status, body)))
     }
 
     pub(crate) fn read_to_end(&mut self) -> String {
