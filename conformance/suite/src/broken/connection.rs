@@ -474,15 +474,11 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
         let then = if head.close { Then::Close } else { Then::Next };
         let bytes = head.write(&exchange, &asked);
         let mut sink = Sink::new(&exchange, &asked, framing);
-        let put = if self.has(Fault::HoldsHeadBack) {
-            sink.hold_back(status, bytes)
-        } else {
-            exchange.put_head(status, bytes)
+        // If the client is gone, the body runs all the same, and is told by its sink (spec E15).
+        let _ = match self.has(Fault::HoldsHeadBack) {
+            true => sink.hold_back(status, bytes),
+            false => exchange.put_head(status, bytes),
         };
-        if put.is_err() {
-            exchange.contain(Phase::Drop, || drop(body));
-            return self.finish(current, Outcome::Disconnected, Then::Close);
-        }
         let fate = if framing == Framing::Absent {
             self.pass_over(current, body)
         } else {
