@@ -1,4 +1,59 @@
-//! Checks any Varvel server, clause by clause, over real sockets
+//! Checks any Varvel server, clause by clause, over real sockets.
+//!
+//! A server author writes one impl and one line, as a test with `harness = false`:
+//!
+//! ```
+//! use varvel::{Launch, ServeError, Served};
+//! use varvel_conformance::{Probe, Subject, Tuning};
+//!
+//! struct Mine;
+//!
+//! impl Subject for Mine {
+//!     fn name(&self) -> String {
+//!         "mine".to_owned()
+//!     }
+//!
+//!     fn serve(&self, probe: Probe, launch: Launch, tuning: &Tuning) -> Result<Served, ServeError> {
+//!         MyServer::new(tuning.head_timeout /* and so on */).serve(probe, launch)
+//!     }
+//! }
+//!
+//! # mod main {
+//! # use super::Mine;
+//! varvel_conformance::conformance!(Mine);
+//! # }
+//! # struct MyServer;
+//! # impl MyServer {
+//! #     fn new(_: std::time::Duration) -> Self { Self }
+//! #     fn serve(self, _: Probe, _: Launch) -> Result<Served, ServeError> { Ok(Served::new(0)) }
+//! # }
+//! # fn main() {}
+//! ```
+//!
+//! and is told which clauses of the specification hold, which do not, and why: what was sent, seen and expected.
+//!
+//! # How a check works
+//!
+//! ```text
+//!    Check  --run-->  Case  --connect-->  Client ==== raw socket ====>  server under test
+//!                      |                                                   | calls      | reports
+//!                      |                                                   v            v
+//!                      +----- wait_for, open a gate --->  Recorder <---  Probe      Recording
+//! ```
+//!
+//! The [`Client`] sends and reads bytes; it reads strictly and repairs nothing. The [probe] is the application: it does
+//! what the query of each request tells it and tells the [`Recorder`] what is done to it, over a socket, so that servers
+//! of several processes can be seen too. Calls are held open at gates, which the check opens; nothing sleeps to wait for
+//! something to happen.
+//!
+//! The checks are the tables at the top of the files in `cases/`, a file for each chapter. Most share one running
+//! server; those that need other settings, or stop it, start one of their own.
+//!
+//! # Why they can be believed
+//!
+//! Each check names faults of a small [reference server](broken::Reference) that it must catch. The tests of this crate
+//! run it against that server as it is, where it must pass, and with each of these faults, where it must fail; and they
+//! hold that every clause has a check or a reason why not ([`UNCHECKED`]).
 
 #![forbid(unsafe_code)]
 

@@ -123,3 +123,78 @@ pub(crate) fn explain(check: &Check, failure: &crate::Failure, transcript: &str)
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use varvel::{Launch, ServeError, Served};
+    use varvel_spec::ids;
+
+    use super::*;
+    use crate::{Failure, Probe, Subject, Tuning, checks};
+
+    /// A server that is never started.
+    struct Skipping(&'static [Skip]);
+
+    impl Subject for Skipping {
+        fn name(&self) -> String {
+            "skipping".to_owned()
+        }
+
+        fn serve(&self, _: Probe, _: Launch, _: &Tuning) -> Result<Served, ServeError> {
+            Ok(Served::new(0))
+        }
+
+        fn skips(&self) -> &[Skip] {
+            self.0
+        }
+    }
+
+    /// The report of a run in which all checks of H1 and H7 passed but the one of this name.
+    fn report(skips: &'static [Skip], failed: &str, judge: impl FnOnce(&Report<'_>)) {
+        let suite = Suite::new(Arc::new(Skipping(skips)));
+        let outcome = |check: &Check| match check.id() == failed {
+            true => Outcome::Failed {
+                failure: Failure::new("a head\nand more", "a body"),
+                transcript: String::new(),
+            },
+            false => Outcome::Passed,
+        };
+        let run = checks().filter(|check| [ids::H1, ids::H7].contains(&check.clause));
+        let results: Vec<_> = run.map(|check| (check, outcome(check))).collect();
+        judge(&Report { suite: &suite, results: &results });
+    }
+
+    #[test]
+    fn a_clause_fails_with_any_of_its_checks() {
+        report(&[], "H1/body-not-run", |report| {
+            let text = report.to_string();
+            assert!(text.contains("FAILED 1 of 2\n         body-not-run: failed: a head\n"), "{text}");
+            assert!(text.contains("not checked: needs a client that speaks TLS"), "{text}");
+            assert!(
+                text.ends_with("skipping: 3 passed, 1 failed, 0 skipped, 0 advised, 0 do not apply\n"),
+                "{text}"
+            );
+        });
+    }
+
+    #[test]
+    fn a_skip_counts_while_one_of_its_checks_fails() {
+        const SKIPS: &[Skip] =
+            &[Skip::new("H1", "no time yet"), Skip::new("H7/nothing-behind-close", "none either")];
+        report(SKIPS, "H1/body-not-run", |report| {
+            assert!(report.to_string().contains("body-not-run: skipped: no time yet"), "{report}");
+            assert_eq!(report.stale_skips(false), [SKIPS[1]]);
+        });
+    }
+
+    #[test]
+    fn a_skip_that_names_no_check_is_to_be_deleted() {
+        const SKIPS: &[Skip] = &[Skip::new("H99/unknown", "a slip of the pen")];
+        report(SKIPS, "", |report| {
+            assert_eq!(report.stale_skips(true), SKIPS);
+            assert_eq!(report.stale_skips(false), []);
+        });
+    }
+}

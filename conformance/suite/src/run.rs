@@ -16,25 +16,10 @@ use crate::{
 /// Makes the `main` of a test with `harness = false` that checks these [subjects](crate::Subject).
 ///
 /// ```
-/// # use varvel::{Launch, ServeError, Served};
-/// # use varvel_conformance::{Probe, Subject, Tuning};
-/// struct Mine;
-///
-/// impl Subject for Mine {
-///     fn name(&self) -> String {
-///         "mine".to_owned()
-///     }
-///     fn serve(&self, probe: Probe, launch: Launch, tuning: &Tuning) -> Result<Served, ServeError> {
-///         # let _ = (probe, launch, tuning);
-///         # todo()
-///         // MyServer::new(settings(tuning)).serve(probe, launch)
-///     }
-/// }
-/// # fn todo() -> Result<Served, ServeError> { Ok(Served::new(0)) }
+/// # use varvel_conformance::broken::Reference;
 /// # mod example {
-/// # use super::Mine;
-///
-/// varvel_conformance::conformance!(Mine);
+/// # use super::Reference;
+/// varvel_conformance::conformance!(Reference::new(), Reference::new().bridged());
 /// # }
 /// # fn main() {}
 /// ```

@@ -2,12 +2,12 @@
 //! recorder what is done to it.
 //!
 //! It is a factory of both kinds, so that the same checks run on servers of sync and of async applications and through
-//! the bridges between them. What it can be told stands in [`program`], as a query of the request; the events:
+//! the bridges between them. What it can be told stands in `program.rs`, as a query of the request; the events:
 //!
 //! | event | when | fields |
 //! |---|---|---|
 //! | `build`, `built` | a build begins, has succeeded | `serial`, `pid`, `thread`, `worker` |
-//! | `call` | a call begins | those of a [description](describe), `overlap`: how many run on this application |
+//! | `call` | a call begins | those of a description (`describe.rs`), `overlap`: how many run on this application |
 //! | `call-ended` | its future and body are gone | |
 //! | `future-dropped` | the future of an async call is dropped | `completed`: whether it had been |
 //! | `body-dropped` | a streamed response body is dropped | `polls`: how often it was polled or run, `ended` |
