@@ -46,8 +46,7 @@ fn start_unready(case: &mut Case<'_>, plan: Plan, tuning: Tuning) -> Verdict {
 }
 
 fn failed_build(case: &mut Case<'_>) -> Verdict {
-    let mut two = Tuning::default();
-    two.workers = 2;
+    let two = Tuning { workers: 2, ..Tuning::default() };
     for (nth, failing, tuning) in [
         (1, Failing::Error, Tuning::default()),
         (1, Failing::Panic, Tuning::default()),
@@ -86,8 +85,7 @@ fn failed_build(case: &mut Case<'_>) -> Verdict {
 }
 
 fn teardown_is_last(case: &mut Case<'_>) -> Verdict {
-    let mut tuning = Tuning::default();
-    tuning.workers = 2;
+    let tuning = Tuning { workers: 2, ..Tuning::default() };
     let gate = case.gate("go")?;
     case.start(tuning)?;
     let mut clients = Vec::new();

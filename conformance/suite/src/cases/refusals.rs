@@ -108,3 +108,8 @@ pub(super) fn with_key(request: &[u8], key: &str) -> Vec<u8> {
     result.extend_from_slice(rest);
     result
 }
+
+/// Bytes, readable in a message.
+pub(super) fn shown(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string()
+}

@@ -78,6 +78,6 @@ pub(super) fn worker(worker: &Worker) -> Value {
 }
 
 /// Bytes as two hexadecimal digits each.
-pub(crate) fn hex(bytes: impl AsRef<[u8]>) -> String {
+pub fn hex(bytes: impl AsRef<[u8]>) -> String {
     bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }

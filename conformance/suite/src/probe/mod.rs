@@ -58,6 +58,7 @@ use varvel::{
 
 pub use asynchronous::ProbeCall;
 pub use context::digest;
+pub use describe::hex;
 pub use program::{escape, pattern};
 
 pub(crate) use link::Link;
