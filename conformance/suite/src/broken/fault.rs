@@ -470,6 +470,8 @@ pub enum Fault {
     MissingDeferralIsGiven,
     /// Ends a request body with an error where it does not deliver the trailers (X2).
     MissingTrailersFail,
+    /// Sends response trailers although it does not advertise them (X2).
+    MissingTrailersAreSent,
     /// States no version of the specification (X6).
     StatesNoVersion,
 

@@ -234,6 +234,7 @@ impl Sink {
     pub(super) fn new(exchange: &Arc<Exchange>, asked: &Asked, framing: Framing) -> Self {
         let exchange = Arc::clone(exchange);
         let can = exchange.core.can(Caps::TRAILERS_OUT) && !exchange.core.has(Fault::DropsResponseTrailers);
+        let can = can || exchange.core.has(Fault::MissingTrailersAreSent);
         let wanted = asked.takes_trailers || exchange.core.has(Fault::TrailersUnasked);
         Self {
             framing,

@@ -59,9 +59,6 @@ pub(super) fn run(
     if has(Fault::TunnelLosesLastBytes) {
         return (Outcome::Completed, Then::Reset);
     }
-    if has(Fault::TunnelStaysOpen) {
-        while wire.wait_for_either(false, false, None).is_ok() {}
-    }
     let outcome = match wire.flush() {
         Ok(()) => Outcome::Completed,
         Err(_) if wire.is_gone(false) => Outcome::Disconnected,
@@ -142,6 +139,9 @@ impl BlockingTransport for Transport {
 /// A continuation that lets go of the connection closes it, even if it has other things to do.
 impl Drop for Transport {
     fn drop(&mut self) {
+        if self.has(Fault::TunnelStaysOpen) {
+            while self.wire.wait_for_either(false, false, None).is_ok() {}
+        }
         self.wire.close_write();
     }
 }

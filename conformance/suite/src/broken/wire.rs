@@ -435,11 +435,18 @@ impl Wire {
         Ok(())
     }
 
+    /// Whether more can be put into the outbox.
     fn writable(&self, state: &State) -> Result<(), Stuck> {
+        self.sendable(state)?;
+        if state.closing { Err(Stuck::Gone) } else { Ok(()) }
+    }
+
+    /// Whether what is in the outbox can still arrive.
+    fn sendable(&self, state: &State) -> Result<(), Stuck> {
         if state.killed {
             return Err(Stuck::Killed);
         }
-        let gone = state.output_failed || state.input_end == Some(Stuck::Gone) || state.closing;
+        let gone = state.output_failed || state.input_end == Some(Stuck::Gone);
         if gone && !self.has(Fault::IgnoresFailedWrites) { Err(Stuck::Gone) } else { Ok(()) }
     }
 
@@ -459,7 +466,7 @@ impl Wire {
     fn wait_until_unsent(&self, bytes: usize) -> Result<(), Stuck> {
         let mut state = self.lock();
         loop {
-            self.writable(&state)?;
+            self.sendable(&state)?;
             if state.unsent <= bytes {
                 return Ok(());
             }
