@@ -106,12 +106,16 @@ impl Policy {
 
 /// What becomes of an async call whose client has left. Sync calls always run to their end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnDisconnect {
     /// The future, then the body, are dropped where they stand (spec E8).
     #[default]
     Cancel,
     /// The future is polled to its end and its answer discarded (spec E10).
     Finish,
+    /// As `Cancel`, but the end of the client's sending side is not taken for its leaving: whoever may still be reading
+    /// gets the answer. What the bridges ask for in the name of sync applications, whose calls go on anyway.
+    Answer,
 }
 
 /// Why an application could not be built.

@@ -88,6 +88,11 @@ impl Scope {
         &self.target
     }
 
+    /// The same, to be kept.
+    pub(crate) fn target(&self) -> Bytes {
+        self.target.clone()
+    }
+
     /// Whom the request was addressed to: from the target's absolute form, else from `Host` or `:authority`
     /// (spec S8).
     pub fn authority(&self) -> Option<&Authority> {

@@ -53,7 +53,7 @@ impl<A: AsyncApp> App for BlockOn<A> {
         let watch = scope.watch();
         let call = self.inner.call(request.map(to_async), scope);
         let outcome = match self.on_disconnect {
-            OnDisconnect::Finish => Some(block_on(call)),
+            OnDisconnect::Finish | OnDisconnect::Answer => Some(block_on(call)),
             OnDisconnect::Cancel => block_on(UnlessGone { call: pin!(call), watch: &watch }),
         };
         let response = outcome.unwrap_or_else(|| Err(AppError::abort()))?;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::Request;
 
-use super::{Offloaded, OffloadedCall};
+use super::{Offloaded, OffloadedCall, offloaded::origin};
 use crate::{
     App, AppFactory, AsyncApp, AsyncAppFactory, AsyncBody, BodyParts, BoxError, Policy, ReadBody, Scope,
     StartError, Worker,
@@ -54,9 +54,9 @@ impl<A: App + Send + Sync + 'static> AsyncApp for Inline<A> {
             BodyParts::Full(bytes) => ReadBody::full(bytes),
             parts => return self.0.call(Request::from_parts(head, AsyncBody::from(parts)), scope),
         };
-        let worker = scope.worker().clone();
+        let origin = origin(&head, &scope);
         let result = self.0.inner().call(Request::from_parts(head, body), scope);
-        OffloadedCall::returned(result, &worker)
+        OffloadedCall::returned(result, origin)
     }
 }
 

@@ -20,9 +20,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, response};
+use http::{HeaderMap, Method, response};
 
-use crate::{AppError, AsyncBody, BodyError, BodyErrorKind, Frame, FrameRead, FrameSink, PollBody};
+use crate::{
+    AppError, AsyncBody, BodyError, BodyErrorKind, Event, Frame, FrameRead, FrameSink, Phase, PollBody,
+    Report, RequestId, Worker,
+};
 
 /// What a panic left behind.
 pub(super) type Panic = Box<dyn Any + Send>;
@@ -38,11 +41,31 @@ pub(super) enum LinkedBody {
     Frames(Option<u64>),
 }
 
-#[derive(Default)]
 pub(super) struct Link {
+    origin: Origin,
     state: Mutex<State>,
     /// Tells the thread of every change that it may wait for.
     changed: Condvar,
+}
+
+/// The request that is being answered, for reports of what the loop does not get to see.
+pub(super) struct Origin {
+    pub(super) worker: Worker,
+    pub(super) connection: u64,
+    pub(super) number: u64,
+    pub(super) method: Method,
+    pub(super) target: Bytes,
+}
+
+impl Origin {
+    /// Reports a panic that nobody else will.
+    pub(super) fn report(&self, during: Phase, panic: &Panic) {
+        let message = panic.downcast_ref::<&str>().copied();
+        let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let request = RequestId::new(self.connection, self.number, Some(&self.method), &self.target);
+        let message = message.unwrap_or("a panic without a message");
+        self.worker.report(&Report::of(request, Event::Panicked { during, message }));
+    }
 }
 
 #[derive(Default)]
@@ -55,6 +78,8 @@ struct State {
     answer: Option<Result<Answer, Panic>>,
     /// The loop has asked for the first frame.
     wanted: bool,
+    /// It has the answer, and has dropped its body without asking for one.
+    unwanted: bool,
     frames: VecDeque<Frame>,
     /// Bytes of data in `frames`.
     buffered: u64,
@@ -74,6 +99,14 @@ enum Request {
 }
 
 impl Link {
+    pub(super) fn new(origin: Origin) -> Arc<Self> {
+        Arc::new(Self { origin, state: Mutex::default(), changed: Condvar::new() })
+    }
+
+    pub(super) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing that can panic runs under the lock, so what it guards is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -96,17 +129,35 @@ impl Link {
 
     /// Hands the answer over, from whatever thread has it.
     pub(super) fn answer(&self, answer: Result<Answer, Panic>) {
-        self.tell_loop(|state| state.answer = Some(answer));
+        let mut left = Some(answer);
+        self.tell_loop(|state| {
+            if !state.abandoned {
+                state.answer = left.take();
+            }
+        });
+        if let Some(Err(panic)) = left {
+            self.origin.report(Phase::Call, &panic);
+        }
     }
 
-    /// Waits until the response body is asked for; `false` if it never will be, as with HEAD (spec H1).
+    /// Waits until the response body is asked for; `false` if it never will be, as with HEAD (spec H1). Where the call was
+    /// given up the body is produced all the same, for a sink that refuses it (spec E15).
     pub(super) fn wait_wanted(&self) -> bool {
-        self.wait_while(|state| !state.wanted && !state.abandoned).wanted
+        let state = self.wait_while(|state| !state.wanted && !state.abandoned);
+        state.wanted || !state.unwanted
     }
 
     /// Says how the response body ended.
     pub(super) fn end(&self, end: Result<Result<(), BodyError>, Panic>) {
-        self.tell_loop(|state| state.end = Some(end));
+        let mut left = Some(end);
+        self.tell_loop(|state| {
+            if !state.abandoned {
+                state.end = left.take();
+            }
+        });
+        if let Some(Err(panic)) = left {
+            self.origin.report(Phase::Body, &panic);
+        }
     }
 }
 
@@ -192,6 +243,12 @@ impl Drop for LoopSide {
         let left = (state.answer.take(), std::mem::take(&mut state.frames), state.end.take());
         drop(state);
         self.link.changed.notify_all();
+        if let (Some(Err(panic)), ..) = &left {
+            self.link.origin.report(Phase::Call, panic);
+        }
+        if let (.., Some(Err(panic))) = &left {
+            self.link.origin.report(Phase::Body, panic);
+        }
         drop(left);
     }
 }
@@ -199,6 +256,12 @@ impl Drop for LoopSide {
 struct LinkedFrames {
     side: LoopSide,
     left: Option<u64>,
+}
+
+impl Drop for LinkedFrames {
+    fn drop(&mut self) {
+        self.side.link.lock().unwanted = true;
+    }
 }
 
 impl PollBody for LinkedFrames {

@@ -9,15 +9,15 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Request, Response};
+use http::{Request, Response, request::Parts};
 
 use super::{
-    link::{Link, LinkedBody, LinkedRequest, LinkedSink, LoopSide},
+    link::{Link, LinkedBody, LinkedRequest, LinkedSink, LoopSide, Origin},
     tunnel,
 };
 use crate::{
     App, AppError, AppFactory, AppResult, AsyncApp, AsyncAppFactory, AsyncAppResult, AsyncBody, BodyParts,
-    BoxError, Job, Policy, ReadBody, Scope, StartError, Worker, WriteBody, Writer,
+    BoxError, Job, OnDisconnect, Phase, Policy, ReadBody, Scope, StartError, Worker, WriteBody, Writer,
 };
 
 /// Makes an async application of a sync one, and the factory of one of the factory of the other.
@@ -72,7 +72,7 @@ impl<A: App + Send + Sync + 'static> AsyncApp for Offloaded<A> {
 
     fn call(&self, request: Request<AsyncBody>, scope: Scope) -> OffloadedCall {
         let (head, body) = request.into_parts();
-        let link = Arc::new(Link::default());
+        let link = Link::new(origin(&head, &scope));
         let exact_len = body.exact_len();
         let (stream, body) = match body.into_parts() {
             BodyParts::Stream(stream) => {
@@ -87,14 +87,13 @@ impl<A: App + Send + Sync + 'static> AsyncApp for Offloaded<A> {
         let side = LoopSide::new(Arc::clone(&link), stream);
         let app = Arc::clone(&self.inner);
         let worker = scope.worker().clone();
-        let job_worker = worker.clone();
         let job: Job = Box::new(move || {
             let request = Request::from_parts(head, body);
             let result = catch_unwind(AssertUnwindSafe(|| app.call(request, scope)));
             // Before the answer: once that is out, the worker may want the application back for its teardown.
             drop(app);
             match result {
-                Ok(result) => answer(&link, result, &job_worker, Where::Pool),
+                Ok(result) => answer(&link, result, Where::Pool),
                 Err(panic) => link.answer(Err(panic)),
             }
         });
@@ -127,14 +126,14 @@ impl OffloadedCall {
     }
 
     /// The future of what a sync call returned on the loop itself: what still needs a thread of it gets one.
-    pub(super) fn returned(result: AppResult, worker: &Worker) -> Self {
+    pub(super) fn returned(result: AppResult, origin: Origin) -> Self {
         match result.map(Response::into_parts) {
             Err(error) => Self::done(Err(error)),
             Ok((head, body)) => match without_thread(body) {
                 Ok(body) => Self::done(Ok(Response::from_parts(head, body))),
                 Err(body) => {
-                    let link = Arc::new(Link::default());
-                    answer(&link, Ok(Response::from_parts(head, body)), worker, Where::Elsewhere);
+                    let link = Link::new(origin);
+                    answer(&link, Ok(Response::from_parts(head, body)), Where::Elsewhere);
                     Self::running(LoopSide::new(link, None))
                 }
             },
@@ -179,7 +178,7 @@ enum Where {
 }
 
 /// Hands a sync response over, and sees to it that its body is written.
-fn answer(link: &Arc<Link>, result: AppResult, worker: &Worker, here: Where) {
+fn answer(link: &Arc<Link>, result: AppResult, here: Where) {
     let (head, body) = match result {
         Ok(response) => response.into_parts(),
         Err(error) => return link.answer(Ok(Err(error))),
@@ -192,19 +191,19 @@ fn answer(link: &Arc<Link>, result: AppResult, worker: &Worker, here: Where) {
     match body.into_parts() {
         BodyParts::Stream(writer) if here == Where::Pool => {
             link.answer(Ok(Ok((head, LinkedBody::Frames(exact_len)))));
-            write(link, writer, worker);
+            write(link, writer);
         }
         BodyParts::Stream(writer) => {
-            let (job_link, job_worker) = (Arc::clone(link), worker.clone());
-            let job: Job = Box::new(move || write(&job_link, writer, &job_worker));
-            link.answer(Ok(match worker.offload(job) {
+            let job_link = Arc::clone(link);
+            let job: Job = Box::new(move || write(&job_link, writer));
+            link.answer(Ok(match link.origin().worker.offload(job) {
                 Ok(()) => Ok((head, LinkedBody::Frames(exact_len))),
                 Err(_) => Err(AppError::unavailable("the blocking pool is full")),
             }));
         }
         BodyParts::Deferred(deferred) => {
-            let (link, worker) = (Arc::clone(link), worker.clone());
-            deferred.on_reply(move |result| answer(&link, result, &worker, Where::Elsewhere));
+            let link = Arc::clone(link);
+            deferred.on_reply(move |result| answer(&link, result, Where::Elsewhere));
         }
         // `without_thread` has taken every other kind.
         _ => link.answer(Ok(Err(AppError::internal("the body's kind is unknown to the bridge")))),
@@ -212,12 +211,30 @@ fn answer(link: &Arc<Link>, result: AppResult, worker: &Worker, here: Where) {
 }
 
 /// Runs a writer on this thread, to its end, if its body is wanted.
-fn write(link: &Arc<Link>, writer: Writer, worker: &Worker) {
-    if !link.wait_wanted() {
-        return;
+fn write(link: &Arc<Link>, writer: Writer) {
+    if link.wait_wanted() {
+        let high_water = link.origin().worker.info().limits.write_high_water;
+        let mut sink = LinkedSink { link, high_water };
+        link.end(catch_unwind(AssertUnwindSafe(|| writer.write_to(&mut sink))));
+    } else if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(writer))) {
+        link.origin().report(Phase::Drop, &panic);
     }
-    let mut sink = LinkedSink { link, high_water: worker.info().limits.write_high_water };
-    link.end(catch_unwind(AssertUnwindSafe(|| writer.write_to(&mut sink))));
+}
+
+/// What reports say of the request.
+pub(super) fn origin(head: &Parts, scope: &Scope) -> Origin {
+    Origin {
+        worker: scope.worker().clone(),
+        connection: scope.conn().id,
+        number: scope.number(),
+        method: head.method.clone(),
+        target: scope.target(),
+    }
+}
+
+/// A sync call goes on whoever has left, so its answer is sent to whoever may still read it.
+fn answering(policy: Policy) -> Policy {
+    Policy { on_disconnect: OnDisconnect::Answer, ..policy }
 }
 
 /// The body as an async one, or back if a thread is needed, or time.
@@ -239,7 +256,7 @@ where
     type App = Offloaded<F::App>;
 
     fn policy(&self) -> Policy {
-        self.inner.policy()
+        answering(self.inner.policy())
     }
 
     async fn build(&self, worker: &Worker) -> Result<Self::App, StartError> {

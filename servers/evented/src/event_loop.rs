@@ -382,15 +382,15 @@ where
         self.accept_pause = None;
         let mut exhausted = None;
         let mut left = ACCEPTS_PER_TURN;
-        let listeners = std::mem::take(self.listeners);
         self.acceptable = false;
-        for listener in &listeners {
+        for number in 0..self.listeners.len() {
             while self.loops.has_room() {
                 if left == 0 {
                     self.acceptable = true;
                     break;
                 }
                 left -= 1;
+                let listener = &self.listeners[number];
                 match listener.accept() {
                     Ok((transport, peer)) => {
                         let info = self.loops.introduce(listener, &transport, peer);
@@ -405,7 +405,6 @@ where
                 }
             }
         }
-        *self.listeners = listeners;
         if let Some(error) = exhausted {
             self.acceptable = true;
             self.accept_pause = Some(self.shared.now + ACCEPT_PAUSE);

@@ -35,7 +35,12 @@ impl<A: AsyncApp> Connection<A> {
             Ok(response) => response,
             Err(error) => return self.answer_failure(exchange, &error, shared),
         };
-        let (head, body) = response.into_parts();
+        let (mut head, body) = response.into_parts();
+        if !head.extensions.is_empty() {
+            // Values of the application, whose drop may panic.
+            let extensions = std::mem::take(&mut head.extensions);
+            self.dropping(exchange, extensions, shared);
+        }
         if exchange.discarding {
             return self.discard_answer(exchange, body);
         }
@@ -78,13 +83,16 @@ impl<A: AsyncApp> Connection<A> {
         }
         let framing = match self.send_head(exchange, head, shared) {
             Ok(framing) => framing,
-            Err(next) => return self.dropping(exchange, parts, shared, next),
+            Err(next) => {
+                self.dropping(exchange, parts, shared);
+                return next;
+            }
         };
         if framing == ResponseFraming::None {
             // HEAD, 204, 304: the body is dropped without having been polled (spec H1, H2).
             let _ = self.http.send_end(None, self.outbox.text_mut());
-            let next = self.written_or_done(exchange);
-            return self.dropping(exchange, parts, shared, next);
+            self.dropping(exchange, parts, shared);
+            return self.written_or_done(exchange);
         }
         match parts {
             BodyParts::Empty => self.end_answer(exchange, None, shared),
@@ -201,7 +209,7 @@ impl<A: AsyncApp> Connection<A> {
             let error = error.source().map(|source| source as _);
             self.report(exchange, shared, Event::AppFailed { kind, error });
         }
-        match Verdict::of(kind) {
+        match Verdict::of(kind).given(self.http.close_reason()) {
             _ if exchange.discarding => Next::Over(Outcome::Disconnected, Some(Fate::Close)),
             Verdict::Respond(response) => self.respond_error(exchange, &response, shared),
             Verdict::Close => Next::Over(Outcome::Disconnected, Some(Fate::Close)),
@@ -306,7 +314,7 @@ impl<A: AsyncApp> Connection<A> {
         let frame = self.http.send_data(data.len() as u64, self.outbox.text_mut());
         if frame.excess {
             let detail = "the answer's body is longer than its content-length; it was cut";
-            self.report(exchange, shared, Event::Contract { clause: "A5", detail });
+            self.report(exchange, shared, Event::Contract { clause: "H4", detail });
         }
         data.truncate(frame.take as usize);
         exchange.bytes += frame.take;
@@ -318,7 +326,7 @@ impl<A: AsyncApp> Connection<A> {
     pub(super) fn check_excess(&self, excess: bool, exchange: &mut Exchange<A::Future>, shared: &Shared<A>) {
         if excess && !std::mem::replace(&mut exchange.length_reported, true) {
             let detail = "the answer's body is longer than its content-length; it was cut";
-            self.report(exchange, shared, Event::Contract { clause: "A5", detail });
+            self.report(exchange, shared, Event::Contract { clause: "H4", detail });
         }
     }
 
@@ -341,7 +349,7 @@ impl<A: AsyncApp> Connection<A> {
             Err(short) => {
                 if !exchange.length_reported {
                     let detail = short.to_string();
-                    let event = Event::Contract { clause: "A5", detail: &detail };
+                    let event = Event::Contract { clause: "H4", detail: &detail };
                     self.report(exchange, shared, event);
                 }
                 self.break_off(exchange, Outcome::Failed, shared)
@@ -401,25 +409,16 @@ impl<A: AsyncApp> Connection<A> {
         }
     }
 
-    /// Drops a body that is not wanted, which may panic in doing so.
-    pub(super) fn dropping<T>(
-        &mut self,
-        exchange: &Exchange<A::Future>,
-        body: T,
-        shared: &Shared<A>,
-        next: Next,
-    ) -> Next {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(body))) {
+    /// Drops something of the application's, which may panic in doing so (spec E7).
+    pub(super) fn dropping<T>(&self, exchange: &Exchange<A::Future>, value: T, shared: &Shared<A>) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
             self.report_panic(exchange, shared, Running::Drop, &*panic);
         }
-        next
     }
 
     pub(super) fn drop_body(&mut self, exchange: &mut Exchange<A::Future>, shared: &Shared<A>) {
         let body = exchange.body.take();
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(body))) {
-            self.report_panic(exchange, shared, Running::Drop, &*panic);
-        }
+        self.dropping(exchange, body, shared);
     }
 
     /// No informational head from here on.

@@ -205,18 +205,19 @@ impl<A: AsyncApp> Connection<A> {
     ) -> Option<Next> {
         // Inside the request an end is the body's affair.
         let complete = exchange.request_complete || exchange.body_left == Some(0);
-        let gone = self.broken || (self.hung_up && complete);
-        if !gone || exchange.discarding {
+        if exchange.discarding || !(self.broken || self.hung_up && complete) {
             return None;
         }
         self.handle.exchanges.disconnected();
         match shared.on_disconnect {
-            OnDisconnect::Cancel => Some(Next::Over(Outcome::Disconnected, Some(Fate::Close))),
+            // Whoever has only ended its sending side may still read.
+            OnDisconnect::Answer if !self.broken => None,
             OnDisconnect::Finish => {
                 exchange.discarding = true;
                 self.outbox.clear();
                 Some(Next::Go)
             }
+            _ => Some(Next::Over(Outcome::Disconnected, Some(Fate::Close))),
         }
     }
 

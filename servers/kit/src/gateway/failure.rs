@@ -5,7 +5,7 @@
 //! | `Internal`, a panic, a body that could not be produced | 500 | kept |
 //! | `Unavailable` | 503, `retry-after: 1` | kept |
 //! | request body `TooLarge` | 413 | kept if the rest can be discarded |
-//! | request body `Malformed`, `Incomplete` | 400 | closed |
+//! | request body `Malformed`, `Incomplete` | 400; 431 for trailers above their limits | closed |
 //! | request body `Timeout` | 408 | closed |
 //! | request body `Disconnected` | none | closed |
 //! | `Abort` | none | reset |
@@ -17,6 +17,7 @@ use std::any::Any;
 
 use http::StatusCode;
 use varvel::{BodyErrorKind, FailKind};
+use varvel_http1::{CloseReason, Refusal};
 
 /// What to do about a failure before the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +68,21 @@ impl Verdict {
             FailKind::Unavailable => Self::Respond(ErrorResponse::UNAVAILABLE),
             FailKind::Body(kind) => Self::of_body(kind),
             _ => Self::Respond(ErrorResponse::INTERNAL),
+        }
+    }
+
+    /// The same, where the request's own fault is known more exactly than by its kind: trailers above their limits
+    /// are Malformed, and answered with 431.
+    #[must_use]
+    pub fn given(self, reason: Option<CloseReason>) -> Self {
+        match (self, reason) {
+            (Self::Respond(response), Some(CloseReason::Body(fault)))
+                if response.status == StatusCode::BAD_REQUEST =>
+            {
+                let status = Refusal::from(fault).status();
+                Self::Respond(ErrorResponse { status, ..response })
+            }
+            (verdict, _) => verdict,
         }
     }
 

@@ -34,7 +34,7 @@ pub fn send_head(
     };
     let (clause, detail) = match sent {
         Ok(head) => {
-            report_faults(&head, status, length, &report);
+            report_faults(&head, length, &report);
             return Sent::Head(head);
         }
         Err(HeadRefused::NotAwaited) => return Sent::Nothing,
@@ -44,7 +44,7 @@ pub fn send_head(
         Err(_) if status == StatusCode::SWITCHING_PROTOCOLS => {
             ("U7", "a 101 without accepting an upgrade token; 500 was sent")
         }
-        Err(_) => ("A4", "the status of an answer must be 200 to 599; 500 was sent"),
+        Err(_) => ("H21", "the status of an answer must be 200 to 599; 500 was sent"),
     };
     report(Event::Contract { clause, detail });
     send_error(http, &ErrorResponse::INTERNAL, date_line, out).map_or(Sent::Nothing, Sent::Replaced)
@@ -77,20 +77,14 @@ pub fn send_error(
     Some(head)
 }
 
-fn report_faults(head: &SentHead, status: StatusCode, length: BodyLength, report: &impl Fn(Event<'_>)) {
+fn report_faults(head: &SentHead, length: BodyLength, report: &impl Fn(Event<'_>)) {
     if !head.removed.is_empty() {
         let names = head.removed.names().collect::<Vec<_>>().join(", ");
         let detail = format!("fields that only the server may set were removed from the answer: {names}");
-        report(Event::Contract { clause: "A3", detail: &detail });
+        report(Event::Contract { clause: "H5", detail: &detail });
     }
     if let Some(declared) = head.length_mismatch {
         let detail = format!("content-length says {declared}, the body is {length:?} long");
-        report(Event::Contract { clause: "A5", detail: &detail });
-    }
-    if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) && length != BodyLength::Known(0) {
-        report(Event::Contract {
-            clause: "A4",
-            detail: "an answer of 204 or 304 has a body, which was not sent",
-        });
+        report(Event::Contract { clause: "H4", detail: &detail });
     }
 }
