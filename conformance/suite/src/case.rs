@@ -156,12 +156,25 @@ impl<'s> Case<'s> {
     ///
     /// # Errors
     /// If it does not happen in time.
-    pub fn wait_for(&self, kind: &str, found: impl Fn(&Event) -> bool) -> Result<Event, Failure> {
+    pub fn wait_for(&self, kind: &str, mut found: impl FnMut(&Event) -> bool) -> Result<Event, Failure> {
         let wanted = |event: &Event| event.kind() == kind && self.is_mine(event) && found(event);
         self.server().recorder().wait_for(kind, wanted).map_err(|failure| {
             let mine: Vec<String> = self.all_events().iter().map(brief).collect();
             Failure::new(failure.expected, format!("only these: {}", mine.join(", ")))
         })
+    }
+
+    /// Waits until so many events of this kind have happened, and returns the last of them.
+    ///
+    /// # Errors
+    /// If they do not happen in time.
+    pub fn wait_for_nth(&self, kind: &str, nth: usize) -> Result<Event, Failure> {
+        let mut count = 0;
+        let reached = |_: &Event| {
+            count += 1;
+            count == nth
+        };
+        self.wait_for(kind, reached).map_err(|failure| failure.within(format_args!("{nth} times")))
     }
 
     /// The events of this kind that belong to this check, so far.

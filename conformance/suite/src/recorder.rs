@@ -126,11 +126,12 @@ impl Recorder {
         &self.path
     }
 
-    /// Waits for an event, among those that there have been too; `what` says it in words.
+    /// Waits for an event, among those that there have been too; `what` says it in words. Each event is looked at once,
+    /// in order.
     ///
     /// # Errors
     /// If it does not come in time.
-    pub fn wait_for(&self, what: &str, found: impl Fn(&Event) -> bool) -> Result<Event, Failure> {
+    pub fn wait_for(&self, what: &str, mut found: impl FnMut(&Event) -> bool) -> Result<Event, Failure> {
         let deadline = Instant::now() + LIMIT;
         let mut looked_at = 0;
         let mut state = self.shared.lock();

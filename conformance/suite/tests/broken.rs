@@ -25,7 +25,8 @@ fn references() -> [(&'static str, Reference); 4] {
 fn main() -> ExitCode {
     varvel_conformance::silence_planned_panics();
     let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(8);
+    // They wait for things that do not happen, most of the time.
+    arguments.test_threads.get_or_insert(16);
     let mut trials =
         vec![Trial::test("every check has a fault and a name of its own", every_check_has_a_fault)];
     for (name, reference) in references() {

@@ -1,17 +1,17 @@
 //! Chapter L: from the start of a server to its end.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::TcpListener,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use varvel::ServeError;
 use varvel_spec::ids;
 
 use crate::{
-    Case, Check, Ended, Event, Failure, Form, LIMIT, Plan, SILENCE, Setup, Tuning, Verdict, broken::Fault::*,
-    ensure, expect_eq, probe::Failing,
+    Case, Check, Ended, Form, LIMIT, Plan, SILENCE, Setup, Tuning, Verdict, broken::Fault::*, ensure,
+    expect_eq, probe::Failing,
 };
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -85,24 +85,24 @@ fn failed_build(case: &mut Case<'_>) -> Verdict {
 }
 
 fn teardown_is_last(case: &mut Case<'_>) -> Verdict {
-    let tuning = Tuning { workers: 2, ..Tuning::default() };
     let gate = case.gate("go")?;
-    case.start(tuning)?;
+    case.start(Tuning { workers: 2, ..Tuning::default() })?;
     let mut clients = Vec::new();
-    for steps in [
+    for (n, steps) in [
         format!("hook&gate={gate}&body=call"),
         format!("hook&stream&data=a&flush&gate={gate}&data=b"),
         format!("hook&stream=2&data=a&flush&gate={gate}&data=b"),
         "hook&body=done".to_owned(),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let mut client = case.connect()?;
-        client.send(case.get(&steps))?;
+        client.send(format!("GET /{}.{n}?{steps} HTTP/1.1\r\nHost: varvel.test\r\n\r\n", case.key()))?;
         clients.push(client);
     }
-    for nth in 1..=4 {
-        wait_for_count(case, "call", nth)?;
-    }
-    wait_for_count(case, "held", 3)?;
+    case.wait_for_nth("call", 4)?;
+    case.wait_for_nth("held", 3)?;
     case.server().control().stop(LIMIT * 3);
     // A server that tears down too early has the time to do so.
     std::thread::sleep(SILENCE);
@@ -112,22 +112,29 @@ fn teardown_is_last(case: &mut Case<'_>) -> Verdict {
     }
     let ended = case.own()?.ended()?;
     in_order(&ended)?;
+    expect_eq("hooks run:", case.events("finish").len(), 4)?;
     one_teardown_per_build(case)?;
-    let all = case.all_events();
-    let first_teardown = all.iter().position(|event| event.kind() == "teardown").unwrap_or(all.len());
-    let later = all[first_teardown..].iter().find(|event| {
-        ["call", "call-ended", "future-dropped", "body-dropped", "finish"].contains(&event.kind())
-    });
-    // Calls of one worker may outlive another worker; here the first to be torn down had better be idle.
-    match later {
-        Some(event) if case.events("built").len() == 1 => {
-            Err(Failure::new("nothing of a call happens once teardown has begun", event.to_string()))
+
+    // Which application each key belongs to, and whether it is still there.
+    let mut application = BTreeMap::new();
+    let mut over = BTreeSet::new();
+    for event in case.all_events() {
+        match event.kind() {
+            "call" => {
+                application.insert(event.key().to_owned(), event.number("serial"));
+            }
+            "teardown" => {
+                over.insert(event.number("serial"));
+            }
+            _ => {}
         }
-        _ => expect_eq("hooks run:", case.events("finish").len(), 4),
+        let is_over = application.get(event.key()).is_some_and(|serial| over.contains(serial));
+        ensure(!is_over, "nothing of a call happens once teardown has begun", event)?;
     }
+    Ok(())
 }
 
-/// Each application that was built is torn down once, and all of its calls are over then.
+/// Sees that each application that was built was torn down once.
 fn one_teardown_per_build(case: &Case<'_>) -> Verdict {
     let count = |kind: &str| {
         let mut counts = BTreeMap::new();
@@ -136,33 +143,7 @@ fn one_teardown_per_build(case: &Case<'_>) -> Verdict {
         }
         counts
     };
-    expect_eq("teardowns by application:", count("torn-down"), count("built"))?;
-    let mut ended: BTreeMap<Option<u64>, bool> = BTreeMap::new();
-    for event in case.all_events() {
-        match event.kind() {
-            "teardown" => {
-                ended.insert(event.number("serial"), true);
-            }
-            "call" if ended.contains_key(&event.number("serial")) => {
-                return Err(Failure::new("no call behind teardown", event.to_string()));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Waits for the nth event of a kind.
-fn wait_for_count(case: &Case<'_>, kind: &str, count: usize) -> Result<Vec<Event>, Failure> {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        let events = case.events(kind);
-        if events.len() >= count {
-            return Ok(events);
-        }
-        ensure(Instant::now() < deadline, format_args!("{count} events: {kind}"), events.len())?;
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    expect_eq("teardowns by application:", count("torn-down"), count("built"))
 }
 
 fn teardown_errors_are_reported(case: &mut Case<'_>) -> Verdict {
