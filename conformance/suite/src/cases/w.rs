@@ -161,8 +161,10 @@ fn job_on_a_thread_of_its_own(case: &mut Case<'_>) -> Verdict {
     expect_eq("the answer while the job waits:", response.text().as_str(), "answer")?;
     let job = case.wait_for("job-began", |_| true)?;
     let call = case.wait_for("call", |_| true)?;
+    // A sync call of an evented server may itself have run on the pool, and left its thread to the job.
+    let on_the_pool = case.about().evented && case.about().form == Form::Sync;
     ensure(
-        job.text("thread") != call.text("thread"),
+        on_the_pool || job.text("thread") != call.text("thread"),
         "the job on another thread than the call",
         format_args!("both on {}", job.text("thread")),
     )?;
@@ -171,14 +173,18 @@ fn job_on_a_thread_of_its_own(case: &mut Case<'_>) -> Verdict {
 }
 
 fn accepted_or_given_back(case: &mut Case<'_>) -> Verdict {
+    // Jobs that wait would be in the way of other checks.
+    case.start(Setup::default())?;
     let gate = case.gate("go")?;
     let jobs = format!("offload={gate}&").repeat(100);
-    for _ in 0..4 {
+    // The sync calls of an evented server may run on the same pool, behind jobs that wait for the gate.
+    let calls = if case.about().evented && case.about().form == Form::Sync { 1 } else { 4 };
+    for _ in 0..calls {
         expect_eq("status", case.ask(case.get(&jobs))?.status(), 200)?;
     }
     let offloaded = case.settled("offloaded")?;
     let accepted = offloaded.iter().filter(|event| event.is("accepted")).count();
-    expect_eq("jobs that were handed over or given back:", offloaded.len(), 400)?;
+    expect_eq("jobs that were handed over or given back:", offloaded.len(), calls * 100)?;
     case.open(&gate);
     wait_for_many(case, "job-ended", accepted)?;
     expect_eq("jobs that ran:", case.settled("job-ended")?.len(), accepted)
