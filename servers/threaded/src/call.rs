@@ -34,6 +34,7 @@ pub(crate) fn serve<A: App + ?Sized>(connection: &Arc<Connection>, app: &A, tool
             Next::Reply(answer) => respond(connection, answer, tools),
             call @ Next::Call(..) if requests == REQUESTS_PER_TURN => {
                 connection.put_back(call);
+                connection.release();
                 connection.shared.pool.push(Arc::clone(connection));
                 return;
             }
@@ -99,7 +100,10 @@ pub(crate) fn respond(connection: &Arc<Connection>, answer: AppResult, tools: &m
         connection.lock().phase = Phase::Broken;
         return;
     }
-    let (head, body) = response.into_parts();
+    let (mut head, body) = response.into_parts();
+    if !head.extensions.is_empty() {
+        drop_contained(connection, std::mem::take(&mut head.extensions));
+    }
     let length = body.exact_len().map_or(BodyLength::Unknown, BodyLength::Known);
     match body.into_parts() {
         BodyParts::Empty => send_whole(connection, head, length, Whole::Bytes(Bytes::new()), tools),
@@ -160,7 +164,12 @@ fn send_whole(
                     bytes.truncate(usize::try_from(frame.take).unwrap_or(usize::MAX));
                     io.outbox.push_bytes(bytes);
                 }
-                Whole::File(region) => io.outbox.push_file(region.file, region.offset, frame.take),
+                Whole::File(region) => {
+                    io.outbox.push_file(region.file, region.offset, frame.take);
+                    if let Some(current) = &mut io.current {
+                        current.has_file = true;
+                    }
+                }
             }
             io.outbox.push_text(frame.suffix);
             io.count(frame.take);
@@ -237,7 +246,7 @@ pub(crate) fn end_answer(connection: &Connection, io: &mut Io, trailers: Option<
         Ok(_) => {}
         Err(short) => {
             if !reported {
-                connection.report_of(io, Event::Contract { clause: "A5", detail: &short.to_string() });
+                connection.report_of(io, Event::Contract { clause: "H4", detail: &short.to_string() });
             }
             break_off(io, Outcome::Failed);
         }
@@ -246,7 +255,7 @@ pub(crate) fn end_answer(connection: &Connection, io: &mut Io, trailers: Option<
 
 pub(crate) fn report_excess(connection: &Connection, io: &Io) {
     let detail = "the answer's body is longer than its content-length; it was cut";
-    connection.report_of(io, Event::Contract { clause: "A5", detail });
+    connection.report_of(io, Event::Contract { clause: "H4", detail });
 }
 
 /// The answer cannot be completed: what is in the outbox goes out, and the connection ends short of the declared length or
@@ -282,12 +291,19 @@ pub(crate) fn respond_body_failure(connection: &Connection, error: BodyError, to
 }
 
 fn settle(connection: &Connection, verdict: Verdict, tools: &mut Tools) {
-    let outcome = match verdict {
-        Verdict::Respond(response) => return respond_error(connection, response, tools),
-        Verdict::Close => Outcome::Disconnected,
-        Verdict::Reset => Outcome::Failed,
-    };
     let mut io = connection.lock();
+    let verdict = verdict.given(io.http.close_reason());
+    let outcome = match verdict {
+        Verdict::Respond(response) => {
+            drop(io);
+            return respond_error(connection, response, tools);
+        }
+        // The bridge gives a call up in this way when its client has left.
+        Verdict::Reset if !connection.exchanges.is_disconnected(io.number) => Outcome::Failed,
+        Verdict::Reset | Verdict::Close => Outcome::Disconnected,
+    };
+    // Earlier answers are still the client's.
+    let _ = connection.write(&mut io);
     io.reset = verdict == Verdict::Reset;
     io.fail(outcome, CloseReason::Application);
     io.phase = Phase::Broken;

@@ -12,6 +12,10 @@
 //!          Broken (client gone, too slow, answer broken off) --------> Closed
 //! ```
 //!
+//! Answers to requests that came in one piece are written in one piece: an answer waits in the outbox as long as the next
+//! request is there already and nobody watches the exchange, and while that one's call runs, at most for a tick or two of
+//! the [watch](crate::pool).
+//!
 //! [`advance`](Connection::advance) goes on from phase to phase until the connection is parked, closed, or needs the
 //! application. It never waits. Whoever [owns](crate::schedule) the connection calls it: a serving thread, or the leader
 //! while no other thread is free.
@@ -83,6 +87,8 @@ pub(crate) struct Io {
     drained: bool,
     /// Output waits for the peer.
     blocked: bool,
+    /// Output waits for company, and somebody will see that it does not wait for long.
+    held: bool,
 }
 
 /// What is kept of a request while it is being answered.
@@ -93,6 +99,8 @@ pub(crate) struct Current {
     pub(crate) status: Option<StatusCode>,
     /// Bytes of the body that were put into the outbox.
     pub(crate) bytes: u64,
+    /// The answer is a file, whose reading may fail until it is written.
+    pub(crate) has_file: bool,
     log: Option<Box<Logged>>,
 }
 
@@ -178,6 +186,7 @@ impl Connection {
             reset: false,
             drained: false,
             blocked: false,
+            held: false,
         };
         Self {
             slot,
@@ -256,6 +265,9 @@ impl Connection {
             Phase::Replied(answer) => Step::Give(Next::Reply(*answer)),
             Phase::Tail => {
                 io.phase = Phase::Tail;
+                if self.may_hold(io) {
+                    return Step::Give(Next::Finish);
+                }
                 match self.write(io) {
                     Ok(Progress::Blocked) => Step::Park(Until::Writable),
                     Ok(Progress::Paused) => Step::Yield,
@@ -273,6 +285,10 @@ impl Connection {
             Phase::Over => match io.http.next_exchange(&mut io.input.bytes, Instant::now()) {
                 After::KeepAlive => {
                     io.phase = Phase::Head;
+                    Step::Go
+                }
+                _ if !io.outbox.is_empty() => {
+                    io.phase = Phase::Tail;
                     Step::Go
                 }
                 After::Discard => {
@@ -327,7 +343,7 @@ impl Connection {
                     io.phase = Phase::Calling;
                     return Step::Give(Next::Call(head, now));
                 }
-                Ok(None) if io.http.close_reason().is_some() => return Step::Close,
+                Ok(None) if io.http.close_reason().is_some() && io.outbox.is_empty() => return Step::Close,
                 Ok(None) => {}
                 Err(refusal) => {
                     io.http.send_refusal(refusal, tools.date_line(), io.outbox.text_mut());
@@ -336,11 +352,43 @@ impl Connection {
                 }
             }
         }
+        if !io.outbox.is_empty() {
+            io.phase = Phase::Tail;
+            return Step::Go;
+        }
         match self.receive(io) {
             Received::Some => Step::Go,
             Received::Nothing => Step::Park(Until::Readable),
             Received::End | Received::Broken => Step::Close,
         }
+    }
+
+    /// Whether the answer in the outbox may wait for the next one: that one's request is here, and nobody could tell when
+    /// this one was written.
+    fn may_hold(&self, io: &Io) -> bool {
+        io.current.as_ref().is_some_and(|current| !current.has_file)
+            && !io.input.bytes.is_empty()
+            && !io.http.wants_body()
+            && io.http.close_reason().is_none()
+            && io.outbox.len() < self.shared.info.limits.write_high_water
+            && !self.exchanges.is_watched()
+    }
+
+    /// Sees to it that held answers are not held for long, whatever the call that begins now does.
+    fn hold(self: &Arc<Self>, io: &mut Io) {
+        if io.outbox.is_empty() || std::mem::replace(&mut io.held, true) {
+            return;
+        }
+        self.shared.held.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(self));
+        self.shared.pool.wake_watch();
+    }
+
+    /// Writes what waits for company.
+    pub(crate) fn release(&self) {
+        let mut io = self.lock();
+        io.held = false;
+        // What the socket does not take now goes with the next answer; an error shows then, too.
+        let _ = self.write(&mut io);
     }
 
     /// First half of a lingering close.
@@ -506,7 +554,7 @@ impl Connection {
     }
 
     /// Begins an exchange.
-    pub(crate) fn begin(&self, io: &mut Io, head: &RequestHead, now: Instant) {
+    pub(crate) fn begin(self: &Arc<Self>, io: &mut Io, head: &RequestHead, now: Instant) {
         io.number += 1;
         io.until_close = false;
         let request = &head.request;
@@ -524,9 +572,11 @@ impl Connection {
             target: head.target.clone(),
             status: None,
             bytes: 0,
+            has_file: false,
             log,
         });
         self.exchanges.begin(io.number);
+        self.hold(io);
     }
 
     /// Ends the exchange under way: its hooks run on this thread (spec E12).

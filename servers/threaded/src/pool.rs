@@ -15,6 +15,10 @@
 //! is lost when a call blocks. The watch sees that within [`TICK`], since then nothing is taken although there is
 //! something to take, and calls another thread; and from then on calls count as *slow*, and leadership and queue are
 //! handed over at once, until [`SLOW_MEMORY`] calls in a row were quick.
+//!
+//! Threads are started only on the word of the watch, and then so many that their number may double: a hundred blocking
+//! calls have a hundred threads after some ticks, while quick calls never have more than processors, on however busy a
+//! machine.
 
 use std::{
     collections::VecDeque,
@@ -29,7 +33,7 @@ pub(crate) const TICK: Duration = Duration::from_millis(1);
 const SLOW: Duration = Duration::from_micros(500);
 
 /// For how many turns a slow one is remembered.
-const SLOW_MEMORY: u32 = 64;
+const SLOW_MEMORY: u32 = 16;
 
 /// After so many items somebody looks into the poller, even if the queue is not empty yet.
 const ITEMS_PER_POLL: u32 = 64;
@@ -72,6 +76,8 @@ struct State<T> {
     since_poll: u32,
     /// Counts down with every quick turn.
     slow: u32,
+    /// How many threads may be started.
+    allowance: usize,
     watching: bool,
     ended: bool,
 }
@@ -112,6 +118,8 @@ impl<T> Pool<T> {
             taken: 0,
             since_poll: 0,
             slow: 0,
+            // As many as it takes to have all processors serve while one thread leads.
+            allowance: processors.saturating_sub(1),
             watching: false,
             ended: false,
         };
@@ -201,8 +209,9 @@ impl<T> Pool<T> {
         }
     }
 
-    /// Looks after rule 2 until the pool has ended; on a thread of its own.
-    pub(crate) fn watch(&self) {
+    /// Looks after rule 2 until the pool has ended; on a thread of its own. Calls `each_tick` on the way, which tells
+    /// whether it did something.
+    pub(crate) fn watch(&self, mut each_tick: impl FnMut() -> bool) {
         let mut state = self.lock();
         while !state.ended {
             if !state.watching {
@@ -211,17 +220,26 @@ impl<T> Pool<T> {
             }
             let taken = state.taken;
             state = self.watch.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner).0;
-            if state.taken != taken {
+            drop(state);
+            let busy = each_tick();
+            state = self.lock();
+            if busy || state.taken != taken {
                 continue;
             }
             if self.needs_hands(&state) {
                 state.slow = SLOW_MEMORY;
+                state.allowance = state.threads;
                 self.enlist(state);
                 state = self.lock();
             } else {
                 state.watching = false;
             }
         }
+    }
+
+    /// Has the watch look for some ticks.
+    pub(crate) fn wake_watch(&self) {
+        self.begin_watch(self.lock());
     }
 
     /// Sends all threads home. Who leads has to be woken by who calls this.
@@ -260,7 +278,8 @@ impl<T> Pool<T> {
                 self.called.notify_one();
                 return;
             }
-            if state.threads <= self.threads {
+            if state.threads <= self.threads && state.allowance > 0 {
+                state.allowance -= 1;
                 if self.start_thread(state) {
                     return;
                 }
@@ -268,6 +287,10 @@ impl<T> Pool<T> {
             }
         }
         // Whoever is awake comes by soon, unless it blocks: that is for the watch to see.
+        self.begin_watch(state);
+    }
+
+    fn begin_watch(&self, mut state: MutexGuard<'_, State<T>>) {
         if !state.watching {
             state.watching = true;
             drop(state);
@@ -367,7 +390,7 @@ mod tests {
             };
             assert!(pool.start(Box::new(starter)));
             let watched = Arc::clone(&pool);
-            thread::spawn(move || watched.watch());
+            thread::spawn(move || watched.watch(|| false));
             let bench = Self { pool, events, served, led };
             bench.wait_until(|state| state.has_leader && state.sleeping == 1);
             bench

@@ -70,7 +70,7 @@ where
         let started = shared.pool.start(crew.starter());
         if started {
             control.announce_ready();
-            shared.pool.watch();
+            shared.pool.watch(|| shared.release_held());
         }
         shared.pool.end();
         end(&shared, control.stop_deadline());
@@ -122,6 +122,7 @@ impl Threaded {
                 tasks: Tasks::new(Arc::clone(&reporter), Box::new(on_idle)),
                 threads: Arc::new(Threads::default()),
                 stopping: Stopping::default(),
+                held: Mutex::default(),
                 reporter,
                 access_log: settings.access_log.map(|format| AccessLog::new(format, io::stdout())),
                 cut: 0.into(),

@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     /// The threads of the pool, of the tunnels and of the tasks.
     pub(crate) threads: Arc<Threads>,
     pub(crate) stopping: Stopping,
+    /// Connections in whose outbox answers wait for company, while a call runs that may take its time.
+    pub(crate) held: Mutex<Vec<Arc<Connection>>>,
     pub(crate) reporter: Arc<dyn Reporter>,
     pub(crate) access_log: Option<AccessLog>,
     /// How many exchanges were cut at the deadline.
@@ -37,6 +39,15 @@ impl Shared {
     /// How much is read at once, in bytes: no more than may be held unread (spec B7).
     pub(crate) fn read_limit(&self) -> usize {
         usize::try_from(self.info.limits.read_ahead).unwrap_or(usize::MAX)
+    }
+
+    /// Lets go of answers that wait for company. Tells whether there were any.
+    pub(crate) fn release_held(&self) -> bool {
+        let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
+        for connection in &held {
+            connection.release();
+        }
+        !held.is_empty()
     }
 
     /// Tells the reporter.

@@ -76,7 +76,7 @@ fn open(connection: &Connection, headers: &HeaderMap, tools: &mut Tools) -> Resu
             if !head.removed.is_empty() {
                 let names = head.removed.names().collect::<Vec<_>>().join(", ");
                 let detail = format!("fields that only the server may set were removed from the answer: {names}");
-                connection.report_of(io, Event::Contract { clause: "A3", detail: &detail });
+                connection.report_of(io, Event::Contract { clause: "H5", detail: &detail });
             }
             if let Some(current) = &mut io.current {
                 let is_connect = current.method == http::Method::CONNECT;

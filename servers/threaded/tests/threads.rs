@@ -389,3 +389,14 @@ fn pipelined_requests_are_answered_in_order_and_do_not_shut_others_out() {
         assert_eq!(greedy.answer(), (200, "hello".into()));
     }
 }
+
+#[test]
+fn an_answer_that_waits_for_company_does_not_wait_for_a_call_that_blocks() {
+    let (server, gate) = gated(1, |_| {});
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\nGET /wait HTTP/1.1\r\nHost: x\r\n\r\n");
+    gate.wait_for(1);
+    assert_eq!(client.answer(), (200, "hello".into()));
+    gate.open();
+    assert_eq!(client.answer(), (200, "hello".into()));
+}
