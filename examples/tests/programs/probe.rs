@@ -95,7 +95,7 @@ fn a_wrong_length_harms_its_own_answer_alone() {
 fn failures_are_500_and_the_program_goes_on() {
     for server in SERVERS {
         let mut probe = Running::start(PROBE, server, &[]);
-        for target in ["/panic", "/inject", "/status/103"] {
+        for target in ["/panic", "/inject", "/status/103", "/status/999"] {
             let answer = get(probe.connect(), target);
             assert_eq!(answer.status, 500, "{server} {target}");
             assert!(answer.field("injected").is_none() && answer.field("x-inject").is_none());

@@ -26,6 +26,8 @@ pub(crate) struct Running {
 impl Running {
     /// Starts a program at a free port, and waits until it says that it listens.
     pub(crate) fn start(program: &str, server: &str, options: &[&str]) -> Self {
+        // Shown if the test fails.
+        println!("{program} --server {server} {}", options.join(" "));
         let mut command = Command::new(program);
         command.args(["--server", server, "--bind", "127.0.0.1:0"]).args(options);
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
@@ -66,9 +68,10 @@ impl Running {
 
     /// Waits for the end; gives the exit status and what was left to read of standard error.
     pub(crate) fn end(mut self) -> (ExitStatus, String) {
+        let status = wait(&mut self.child);
         let mut rest = String::new();
         self.stderr.read_to_string(&mut rest).unwrap();
-        (self.child.wait().unwrap(), rest)
+        (status, rest)
     }
 }
 
@@ -84,13 +87,21 @@ pub(crate) fn run(program: &str, options: &[&str], environment: &[(&str, &str)])
     let mut command = Command::new(program);
     command.args(options).envs(environment.iter().copied());
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait(&mut child);
+    child.wait_with_output().unwrap()
+}
+
+/// Waits for a program that is expected to end soon.
+fn wait(child: &mut Child) -> ExitStatus {
     let deadline = Instant::now() + PATIENCE;
-    while child.try_wait().unwrap().is_none() {
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
         if Instant::now() > deadline {
             child.kill().unwrap();
-            panic!("{program} {options:?} goes on and on");
+            panic!("the program goes on and on");
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(2));
     }
-    child.wait_with_output().unwrap()
 }

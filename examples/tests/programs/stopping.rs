@@ -25,7 +25,7 @@ fn a_running_request_is_finished_before_the_end() {
     for (server, signal) in
         SERVERS.into_iter().flat_map(|server| [(server, Signal::TERM), (server, Signal::INT)])
     {
-        let mut probe = Running::start(PROBE, server, &["--drain-timeout", "60s"]);
+        let mut probe = Running::start(PROBE, server, &["--drain-timeout", "1h"]);
         let mut held = hold(&probe);
         probe.signal(signal);
         probe.line_with(" stopping");
