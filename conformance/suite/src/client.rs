@@ -385,3 +385,102 @@ fn framing(head: &Head, method: &str) -> Result<Framing, Failure> {
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, thread};
+
+    use super::*;
+
+    /// A client, and the other end of its connection.
+    fn connected() -> (Client, TcpStream) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let client = Client::connect(listener.local_addr().unwrap(), Transcript::new(1)).unwrap();
+        (client, listener.accept().unwrap().0)
+    }
+
+    /// A client of a server that sends this and closes.
+    fn sent(bytes: &'static [u8]) -> Client {
+        let (client, mut server) = connected();
+        server.write_all(bytes).unwrap();
+        client
+    }
+
+    #[test]
+    fn the_ways_to_end_a_connection_are_told_apart() {
+        let (mut client, server) = connected();
+        drop(server);
+        assert_eq!(client.closed(), Ok(End::Closed));
+
+        let (mut client, server) = connected();
+        SockRef::from(&server).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(server);
+        assert_eq!(client.closed(), Ok(End::Reset));
+
+        let (client, mut server) = connected();
+        client.reset();
+        assert_eq!(server.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+
+        let (mut client, mut server) = connected();
+        client.half_close().unwrap();
+        assert_eq!(server.read(&mut [0]).unwrap(), 0);
+        server.write_all(b"late").unwrap();
+        drop(server);
+        assert_eq!(client.rest(), Ok((b"late".to_vec(), End::Closed)));
+    }
+
+    #[test]
+    fn silence_is_neither_a_byte_nor_an_end() {
+        let (mut client, mut server) = connected();
+        assert_eq!(client.silent(), Ok(()));
+        server.write_all(b"x").unwrap();
+        assert!(client.silent().is_err());
+        // What broke the silence is not lost.
+        assert_eq!(client.exactly(1), Ok(b"x".to_vec()));
+        drop(server);
+        assert!(client.silent().is_err());
+    }
+
+    #[test]
+    fn interim_heads_chunks_and_trailers_belong_to_one_response() {
+        let mut client = sent(
+            b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+              5;ext=x\r\nhello\r\n1\r\n!\r\n0\r\nX-T: t\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+        );
+        let response = client.response().unwrap();
+        assert_eq!(response.interim.len(), 1);
+        assert_eq!((response.status(), response.text().as_str()), (200, "hello!"));
+        assert_eq!(response.trailers, [("X-T".to_owned(), b"t".to_vec())]);
+        assert_eq!(client.response().unwrap().status(), 204);
+        assert_eq!(client.closed(), Ok(End::Closed));
+    }
+
+    #[test]
+    fn a_body_cut_short_is_no_response() {
+        for cut in [
+            &b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell"[..],
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX\r\n0\r\n\r\n",
+        ] {
+            assert!(sent(cut).response().is_err(), "{}", cut.escape_ascii());
+        }
+        // Delimited by the close, it is complete unless the close is a reset.
+        assert_eq!(sent(b"HTTP/1.1 200 OK\r\n\r\nhell").response().unwrap().body, b"hell");
+    }
+
+    #[test]
+    fn a_server_that_does_not_read_stalls_the_client() {
+        let (mut client, server) = connected();
+        client.small_buffers().unwrap();
+        let sent = client.send_until_stalled(1 << 30, Duration::from_millis(50)).unwrap();
+        assert!(sent < 1 << 30, "{sent}");
+        let reading = thread::spawn(move || {
+            let mut server = server;
+            io::copy(&mut server, &mut io::sink())
+        });
+        client.send("more").unwrap();
+        client.close();
+        assert_eq!(reading.join().unwrap().unwrap(), sent as u64 + 4);
+    }
+}

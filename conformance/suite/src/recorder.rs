@@ -55,7 +55,7 @@ struct State {
 pub struct Event(Value);
 
 impl Event {
-    /// What sort of thing it was, such as `call`; the list stands in `probe/events.rs`.
+    /// What sort of thing it was, such as `call`; the list stands with the [probe](crate::probe).
     pub fn kind(&self) -> &str {
         self.text("event")
     }

@@ -15,10 +15,11 @@
 //! | `mark`, `held`, `waiting` | at `emit`; before waiting at `gate` or `block`, for `stopping` or `disconnected` | `name` |
 //! | `stopping`, `disconnected` | that wait is over | |
 //! | `timer` | a timer has completed | `early`: whether before its deadline, `late_us`: by how much after |
-//! | `read`, `pulled` | after pulling the request body | `bytes`, `end`, `hex`: data or trailers; see `reading.rs` |
+//! | `read` | after `read` | `bytes`, `frames`, `digest`, `hex`, `trailers`, `end`: see `context.rs` |
+//! | `pulled` | after `pull` | `frame`: in words |
 //! | `interim` | after sending an interim head | `status`, `result` |
-//! | `finish` | a hook runs | `outcome`, `status`, `bytes`, `sync`: inside `on_finish` itself |
-//! | `stale` | after using a kept handle | `result`, `disconnected` |
+//! | `finish` | a hook runs | `outcome`, `status`, `bytes` |
+//! | `stale` | after using a kept handle | `result` of an interim head, `pulled`, `disconnected` |
 //! | `produced` | before each frame of `frames` | `nth`, from 0 |
 //! | `sent` | after each frame of `frames` was taken | `nth`, from 0 |
 //! | `push-failed` | a sink has returned an error | `error` |
@@ -26,7 +27,7 @@
 //! | `replied` | a deferred reply was sent | `ok` |
 //! | `spawned`, `offloaded` | after handing one over | `accepted` |
 //! | `task-began`, `task-ended`, `task-dropped`, `job-began`, `job-ended` | in it | `thread`, `name` |
-//! | `tunnel-began`, `tunnel-read`, `tunnel-ended` | in a tunnel | `hex`, `result` |
+//! | `tunnel-began`, `tunnel-read`, `tunnel-ended` | in a tunnel | `bytes`, `hex`, `digest`; `result` |
 //! | `teardown`, `torn-down` | a teardown begins, has come to its end | as `build` |
 //! | `report` | the server reports | see `recording.rs` |
 //!
