@@ -17,7 +17,7 @@ use http::{HeaderMap, StatusCode, Uri, uri::Authority};
 use crate::{ConnInfo, Deferral, Exchange, Finish, InterimError, Report, Upgrade, Worker, upgrade::Offer};
 
 /// What an application gets beside the request. Move-only: it can neither be lost nor duplicated, so the tokens in it
-/// are proofs (spec M1).
+/// are proofs (spec M1). It is `Send` and `Sync`, so a future that keeps it, or lends it to another, stays `Send`.
 pub struct Scope {
     exchange: Arc<dyn Exchange>,
     number: u64,
@@ -32,7 +32,7 @@ pub struct Scope {
 }
 
 /// Values of different types, at most one of each; nearly always few, so a list beats a map.
-type Entries = Vec<(TypeId, Box<dyn Any + Send>)>;
+type Entries = Vec<(TypeId, Box<dyn Any + Send + Sync>)>;
 
 impl Scope {
     /// Makes the scope of exchange `number` on a connection; for servers.
@@ -187,28 +187,29 @@ impl Scope {
     }
 
     /// Keeps a value for whoever gets the scope next, in place of another of the same type, which is returned.
-    pub fn insert<T: Send + 'static>(&mut self, value: T) -> Option<T> {
+    pub fn insert<T: Send + Sync + 'static>(&mut self, value: T) -> Option<T> {
         let before = self.remove();
         self.entries.push((TypeId::of::<T>(), Box::new(value)));
         before
     }
 
     /// The kept value of this type.
-    pub fn get<T: Send + 'static>(&self) -> Option<&T> {
+    pub fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
         let (_, value) = self.entries.iter().find(|(id, _)| *id == TypeId::of::<T>())?;
         value.downcast_ref()
     }
 
     /// The kept value of this type, to be changed.
-    pub fn get_mut<T: Send + 'static>(&mut self) -> Option<&mut T> {
+    pub fn get_mut<T: Send + Sync + 'static>(&mut self) -> Option<&mut T> {
         let (_, value) = self.entries.iter_mut().find(|(id, _)| *id == TypeId::of::<T>())?;
         value.downcast_mut()
     }
 
     /// Takes the kept value of this type.
-    pub fn remove<T: Send + 'static>(&mut self) -> Option<T> {
+    pub fn remove<T: Send + Sync + 'static>(&mut self) -> Option<T> {
         let at = self.entries.iter().position(|(id, _)| *id == TypeId::of::<T>())?;
         let (_, value) = self.entries.swap_remove(at);
+        let value: Box<dyn Any> = value;
         value.downcast().ok().map(|value| *value)
     }
 
@@ -328,6 +329,16 @@ mod tests {
         scope.descend(&"/long/path".parse().unwrap(), 5).unwrap();
         let other = "/x".parse().unwrap();
         assert_eq!((scope.mount(&other), scope.local_path(&other)), ("", "/x"));
+    }
+
+    #[test]
+    fn a_future_that_lends_its_scope_may_cross_threads() {
+        async fn lend(scope: Scope) {
+            async fn borrow(_: &Scope) {}
+            borrow(&scope).await;
+        }
+        fn send(_: impl Future<Output = ()> + Send) {}
+        send(lend(Scope::for_test()));
     }
 
     #[test]

@@ -182,7 +182,8 @@ fn push(
     let mut cx = Context::from_waker(&waker);
     // Once the client is gone under `Finish`, frames are still taken, so that the producer runs to its end (spec E10).
     let mut gone: Option<BodyError> = None;
-    let mut flushed = true;
+    // The head waits to be flushed as well.
+    let mut flushed = false;
     loop {
         let pushed = match stream.as_mut().poll_frame(&mut cx) {
             Poll::Ready(None) => return gone.map_or(Ok(()), Err),

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, OnceLock,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
+    atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 use std::task::Wake;
 
@@ -24,8 +24,6 @@ pub(crate) struct Loops {
     mailboxes: Vec<OnceLock<Arc<Mailbox>>>,
     total_max: usize,
     next_id: AtomicU64,
-    /// Set when the control's stop has changed; each loop looks at that then.
-    stopping: Vec<AtomicBool>,
 }
 
 /// How many more connections than the least busy loop another may have before it gives new ones away. A hand-over costs a
@@ -39,14 +37,7 @@ impl Loops {
             mailboxes: (0..count).map(|_| OnceLock::new()).collect(),
             total_max,
             next_id: AtomicU64::new(1),
-            stopping: (0..count).map(|_| AtomicBool::new(false)).collect(),
         }
-    }
-
-    /// Whether the stop has changed since this loop asked last.
-    pub(crate) fn stop_changed(&self, index: usize) -> bool {
-        // Looked at in every turn: a load is cheaper than a swap.
-        self.stopping[index].load(Relaxed) && self.stopping[index].swap(false, SeqCst)
     }
 
     /// Makes a loop known to the others.
@@ -87,7 +78,6 @@ impl Loops {
     /// A loop has died with all its connections, and another takes its place.
     pub(crate) fn restart(&self, index: usize) {
         self.loads[index].store(0, Relaxed);
-        self.stopping[index].store(true, SeqCst);
     }
 
     /// A connection that was counted for one loop is another's.
@@ -105,14 +95,11 @@ impl Loops {
     }
 }
 
-/// The stop wakes all loops.
+/// The control's stop is a letter to each loop.
 impl Wake for Loops {
     fn wake(self: Arc<Self>) {
-        for (stopping, mailbox) in self.stopping.iter().zip(&self.mailboxes) {
-            stopping.store(true, SeqCst);
-            if let Some(mailbox) = mailbox.get() {
-                mailbox.ring();
-            }
+        for mailbox in self.mailboxes.iter().filter_map(OnceLock::get) {
+            mailbox.post(|letters| letters.stop = true);
         }
     }
 }

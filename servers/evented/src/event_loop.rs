@@ -236,13 +236,6 @@ where
             while let Some(index) = self.deadlines.pop_expired(self.shared.now) {
                 self.expire(index);
             }
-            if self.loops.stop_changed(self.index) {
-                let first = self.stop.is_none();
-                self.stop = self.control.stop_deadline();
-                if first {
-                    self.begin_stop();
-                }
-            }
             if let Some(deadline) = self.stop {
                 let now = Instant::now();
                 if deadline <= now {
@@ -356,6 +349,13 @@ where
         self.core.mailbox.take(&mut self.core.letters);
         for accepted in std::mem::take(&mut self.core.letters.connections) {
             self.add(accepted);
+        }
+        if std::mem::take(&mut self.core.letters.stop) {
+            let first = self.stop.is_none();
+            self.stop = self.control.stop_deadline();
+            if first {
+                self.begin_stop();
+            }
         }
         self.core.start_tasks();
         // The memory of the list is used again.

@@ -27,6 +27,8 @@ pub(crate) struct Letters {
     pub(crate) connections: Vec<Accepted>,
     /// Tasks to be run.
     pub(crate) tasks: Vec<BoxFuture>,
+    /// The control's stop has changed.
+    pub(crate) stop: bool,
     /// The loop takes no more connections.
     closed: bool,
 }
@@ -72,7 +74,8 @@ impl Mailbox {
         std::mem::take(&mut letters.connections)
     }
 
-    /// Ends the loop's wait, if it waits.
+    /// Ends the loop's wait, if it waits. Enough for what the loop looks at after it has said that it is about to wait,
+    /// as it does at its timers; everything else needs a letter.
     pub(crate) fn ring(&self) {
         if self.waiting.swap(false, SeqCst) {
             // It fails only if the poller is gone, and then nobody waits.
@@ -102,6 +105,7 @@ impl Mailbox {
         std::mem::swap(&mut letters.woken, &mut empty.woken);
         std::mem::swap(&mut letters.connections, &mut empty.connections);
         std::mem::swap(&mut letters.tasks, &mut empty.tasks);
+        empty.stop = std::mem::take(&mut letters.stop);
     }
 
     fn lock(&self) -> MutexGuard<'_, Letters> {
@@ -111,6 +115,6 @@ impl Mailbox {
 
 impl Letters {
     fn is_empty(&self) -> bool {
-        self.woken.is_empty() && self.connections.is_empty() && self.tasks.is_empty()
+        self.woken.is_empty() && self.connections.is_empty() && self.tasks.is_empty() && !self.stop
     }
 }

@@ -63,9 +63,9 @@ define! {
     backlog: u32 as Positive = 2048,
         "backlog", "gunicorn, uvicorn 2048, nginx 511";
 
-    /// Whether each event loop listens at a socket of its own.
+    /// Whether other processes may listen at the same address.
     ///
-    /// The kernel then spreads connections over the loops. Connections that wait at a socket are lost when it closes,
+    /// The kernel then spreads connections over the processes. Those that wait at a socket are lost when it closes,
     /// so this does not go together with restarts that nobody must notice.
     reuse_port: bool as Switch = false,
         "reuse-port", "nginx reuseport, gunicorn --reuse-port, off";
