@@ -56,7 +56,9 @@ struct Current {
 
 /// What came of a call.
 enum Answer {
+    /// Never with a deferred body.
     Returned(AppResult),
+    Deferred(varvel::Answer),
     Panicked,
 }
 
@@ -108,12 +110,13 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
                     Err(then) => break then,
                 },
             };
-            match deferred(answer) {
-                Ok(deferred) => return self.park(current, deferred),
-                Err(answer) => match self.answer(current, answer) {
-                    Then::Next => {}
-                    then => break then,
-                },
+            let then = match answer {
+                Answer::Deferred(deferred) => return self.park(current, deferred),
+                Answer::Returned(result) => self.answer(current, Some(result)),
+                Answer::Panicked => self.answer(current, None),
+            };
+            if then != Then::Next {
+                break then;
             }
         };
         self.end(then);
@@ -208,7 +211,7 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
             body,
         };
         if current.place.is_none() {
-            return (current, Answer::Returned(Err(AppError::abort())));
+            return (current, Answer::from(Err(AppError::abort())));
         }
         let bodiless = self.has(Fault::ContinuesWithoutBody) && current.body.is_complete();
         if self.has(Fault::ContinuesBeforePull) || bodiless {
@@ -239,7 +242,7 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
         *request.version_mut() = head.version;
         *request.headers_mut() = head.headers;
         let answer = match catch_unwind(AssertUnwindSafe(|| self.call_app(request, scope))) {
-            Ok(result) => Answer::Returned(result),
+            Ok(result) => Answer::from(result),
             Err(panic) => {
                 let message = panic_message(&*panic);
                 current.exchange.report(Event::Panicked { during: Phase::Call, message });
@@ -323,7 +326,7 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
             }
             let Some((connection, current)) = take(&parked) else { return };
             core.set_abandon(id, None);
-            let go_on = move || connection.go_on(Some((current, Answer::Returned(result))));
+            let go_on = move || connection.go_on(Some((current, Answer::from(result))));
             if thread::Builder::new().name("connection".into()).spawn(go_on).is_err() {
                 exchange.finish(Outcome::Failed);
             }
@@ -332,14 +335,15 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
         drop(early);
     }
 
-    fn answer(&mut self, mut current: Current, answer: Answer) -> Then {
+    /// Sends what the call returned, or 500 if it panicked, and sees what becomes of the connection.
+    fn answer(&mut self, mut current: Current, result: Option<AppResult>) -> Then {
         if self.has(Fault::TearsDownEarly) {
             (self.app, self.registration) = (None, None);
         }
-        let then = match answer {
-            Answer::Panicked => self.fail(&mut current, StatusCode::INTERNAL_SERVER_ERROR),
-            Answer::Returned(Err(error)) => self.answer_error(&mut current, error),
-            Answer::Returned(Ok(response)) => self.answer_response(&mut current, response),
+        let then = match result {
+            None => self.fail(&mut current, StatusCode::INTERNAL_SERVER_ERROR),
+            Some(Err(error)) => self.answer_error(&mut current, error),
+            Some(Ok(response)) => self.answer_response(&mut current, response),
         };
         self.set_exchange(None);
         if then != Then::Next || self.app.is_none() {
@@ -581,13 +585,15 @@ enum Fate {
     BrokenOff(Outcome),
 }
 
-/// The answer to come, if that is what the call returned.
-fn deferred(answer: Answer) -> Result<varvel::Answer, Answer> {
-    let Answer::Returned(Ok(response)) = answer else { return Err(answer) };
-    let (head, body) = response.into_parts();
-    match body.into_parts() {
-        BodyParts::Deferred(deferred) => Ok(deferred),
-        parts => Err(Answer::Returned(Ok(Response::from_parts(head, WriteBody::from(parts))))),
+impl From<AppResult> for Answer {
+    fn from(result: AppResult) -> Self {
+        match result.map(Response::into_parts) {
+            Err(error) => Self::Returned(Err(error)),
+            Ok((head, body)) => match body.into_parts() {
+                BodyParts::Deferred(deferred) => Self::Deferred(deferred),
+                parts => Self::Returned(Ok(Response::from_parts(head, WriteBody::from(parts)))),
+            },
+        }
     }
 }
 

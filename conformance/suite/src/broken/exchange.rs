@@ -189,11 +189,12 @@ impl Exchange {
 
     // The end.
 
-    /// Whether the client is gone, as far as can be told while the application computes.
+    /// Whether the client is gone, as far as is known.
     fn client_is_gone(&self) -> bool {
-        self.watches() && self.wire.is_gone(self.end_counts())
+        if self.watches() { self.wire.is_gone(self.end_counts()) } else { self.wire.was_refused() }
     }
 
+    /// Whether a client that leaves is noticed while the application computes.
     fn watches(&self) -> bool {
         self.core.can(Caps::DISCONNECT_WATCH) && !self.has(Fault::NeverNoticesDisconnect)
     }
@@ -301,7 +302,12 @@ impl varvel::Exchange for Exchange {
             state.watchers.push(cx.waker().clone());
         }
         drop(state);
-        if self.watches() { self.wire.poll_gone(self.end_counts(), cx) } else { Poll::Pending }
+        match self.watches() {
+            true => self.wire.poll_gone(self.end_counts(), cx),
+            false if self.wire.was_refused() => Poll::Ready(()),
+            // Woken at the end of the exchange, which follows a write that was refused.
+            false => Poll::Pending,
+        }
     }
 
     fn on_finish(&self, _number: u64, hook: FinishHook) {

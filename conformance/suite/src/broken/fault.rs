@@ -252,8 +252,6 @@ pub enum Fault {
     ServesWithoutApplication,
     /// Returns without an error after a build that failed (L1).
     HidesFailedStart,
-    /// Leaves applications without teardown if a later build failed (L1).
-    FailedStartLeaks,
     /// Never calls teardown (L5).
     SkipsTeardown,
     /// Calls teardown while bodies still run (L5).

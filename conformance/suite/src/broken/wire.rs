@@ -491,6 +491,11 @@ impl Wire {
 
     // What is known of the client.
 
+    /// Whether the transport has refused a write.
+    pub(super) fn was_refused(&self) -> bool {
+        self.lock().output_failed
+    }
+
     /// Whether the client is gone; `end_counts` if the end of its sending side means that.
     pub(super) fn is_gone(&self, end_counts: bool) -> bool {
         Self::gone(&self.lock(), end_counts)

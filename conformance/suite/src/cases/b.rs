@@ -193,9 +193,7 @@ fn broken_chunks_are_malformed(case: &mut Case<'_>) -> Verdict {
 }
 
 fn with_body_limit(case: &mut Case<'_>) -> Verdict {
-    let mut tuning = Tuning::default();
-    tuning.body_bytes_max = Some(1000);
-    case.start(tuning)
+    case.start(Tuning { body_bytes_max: Some(1000), ..Tuning::default() })
 }
 
 fn beyond_the_limit(case: &mut Case<'_>) -> Verdict {
@@ -222,9 +220,7 @@ fn declared_beyond_the_limit(case: &mut Case<'_>) -> Verdict {
 }
 
 fn without_progress(case: &mut Case<'_>) -> Verdict {
-    let mut tuning = Tuning::default();
-    tuning.body_timeout = Duration::from_millis(300);
-    case.start(tuning)?;
+    case.start(Tuning { body_timeout: Duration::from_millis(300), ..Tuning::default() })?;
     for (nth, (fields, begin)) in
         [("Content-Length: 10\r\n", "abc"), (CHUNKED, "5\r\nab"), (CHUNKED, "5")].iter().enumerate()
     {
@@ -366,7 +362,7 @@ fn each_frame_arrives(case: &mut Case<'_>) -> Verdict {
         let mut client = case.connect()?;
         client.send(case.get(&steps))?;
         let chunked = client.head()?.has("transfer-encoding");
-        let mut next = |client: &mut Client| match chunked {
+        let next = |client: &mut Client| match chunked {
             true => client.chunk().map(Option::unwrap_or_default),
             false => client.exactly(1),
         };

@@ -168,10 +168,11 @@ fn each_kind_its_status(case: &mut Case<'_>) -> Verdict {
 }
 
 fn errors_of_the_request_body(case: &mut Case<'_>) -> Verdict {
-    let mut tuning = Tuning::default();
-    tuning.body_bytes_max = Some(100);
-    tuning.body_timeout = Duration::from_millis(300);
-    case.start(tuning)?;
+    case.start(Tuning {
+        body_bytes_max: Some(100),
+        body_timeout: Duration::from_millis(300),
+        ..Tuning::default()
+    })?;
     let chunked = "Transfer-Encoding: chunked\r\n";
     let too_long = format!("c8\r\n{}\r\n0\r\n\r\n", "x".repeat(200));
     for (what, fields, body, status) in [
@@ -385,9 +386,12 @@ fn panic_in_teardown(case: &mut Case<'_>) -> Verdict {
     expect_eq("the panic is reported during", reported.text("detail"), "Teardown")
 }
 
+/// A way to leave, by name.
+type Leave = (&'static str, fn(Client));
+
 /// How a client can leave so that this server can notice.
-fn ways_to_leave(case: &Case<'_>) -> Vec<(&'static str, fn(Client))> {
-    let mut ways: Vec<(_, fn(Client))> = vec![("reset", Client::reset)];
+fn ways_to_leave(case: &Case<'_>) -> Vec<Leave> {
+    let mut ways: Vec<Leave> = vec![("reset", Client::reset)];
     // On the wire a close is no more than the end of sending, until the server writes.
     if !case.about().caps.contains(Caps::HALF_CLOSE) {
         ways.push(("close", Client::close));
@@ -572,9 +576,7 @@ fn hook_of_a_client_gone(case: &mut Case<'_>) -> Verdict {
 }
 
 fn hook_of_a_client_too_slow(case: &mut Case<'_>) -> Verdict {
-    let mut tuning = Tuning::default();
-    tuning.write_timeout = Duration::from_millis(300);
-    case.start(tuning)?;
+    case.start(Tuning { write_timeout: Duration::from_millis(300), ..Tuning::default() })?;
     let mut client = case.connect()?;
     client.small_buffers()?;
     client.send(case.get("hook&size=33554432"))?;
