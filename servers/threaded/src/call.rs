@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Instant};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, response};
 use varvel::{
-    App, AppError, AppResult, BodyError, BodyParts, Event, FailKind, FileRegion, Outcome, Phase as Running, ReadBody,
+    App, AppError, AppResult, BodyError, BodyParts, Event, FailKind, FileRegion, Outcome, Phase as Running,
+    ReadBody,
 };
 use varvel_http1::{BodyEvent, BodyLength, CloseReason, RequestHead, ResponseFraming};
 use varvel_server_kit::gateway::{
@@ -15,10 +16,10 @@ use varvel_server_kit::gateway::{
 
 use crate::{
     connection::{Connection, Io, Next, Phase},
+    containment::contain,
     request_body::RequestBody,
-    shared::{Tools, contain},
-    sink,
-    tunnel,
+    shared::Tools,
+    sink, tunnel,
 };
 
 /// After so many requests in a row others get their turn.
@@ -213,7 +214,11 @@ pub(crate) fn begin_answer(
                 (Some((status, sent.framing)), Some(begun), 0)
             }
             Sent::Replaced(sent) => {
-                let bytes = if sent.framing == ResponseFraming::None { 0 } else { ErrorResponse::INTERNAL.text.len() };
+                let bytes = if sent.framing == ResponseFraming::None {
+                    0
+                } else {
+                    ErrorResponse::INTERNAL.text.len()
+                };
                 (Some((ErrorResponse::INTERNAL.status, sent.framing)), None, bytes)
             }
             Sent::Nothing => (None, None, 0),

@@ -44,8 +44,11 @@ pub(crate) enum Read {
 impl Input {
     /// Reads once, at most `limit` bytes, and appends.
     pub(crate) fn read(&mut self, transport: &Transport, limit: usize) -> io::Result<Read> {
-        let (read, room) =
-            if self.bytes.is_empty() { self.read_fresh(transport, limit)? } else { self.read_more(transport, limit)? };
+        let (read, room) = if self.bytes.is_empty() {
+            self.read_fresh(transport, limit)?
+        } else {
+            self.read_more(transport, limit)?
+        };
         Ok(if read == 0 { Read::End } else { Read::Some { drained: read < room } })
     }
 

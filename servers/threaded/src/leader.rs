@@ -31,6 +31,10 @@ const EVENTS_MAX: usize = 1024;
 /// Connections accepted at each listener before events are looked at again.
 const ACCEPTS_PER_TURN: usize = 64;
 
+/// Turns of accepting when the server stops: as many as empty the longest queue that Linux keeps by default. Who goes on
+/// connecting cannot keep the listener open.
+const LAST_ACCEPT_TURNS: usize = 4096 / ACCEPTS_PER_TURN;
+
 /// How long calls are given to notice that the deadline of the drain has passed and their connections were cut.
 pub(crate) const CUT_GRACE: Duration = Duration::from_secs(1);
 
@@ -278,8 +282,10 @@ impl Leader {
             entrance.may_accept = true;
         }
         self.accept_again_at = None;
-        while self.may_accept(shared) {
+        let mut turns = 0;
+        while turns < LAST_ACCEPT_TURNS && self.may_accept(shared) {
             self.accept(shared, ready);
+            turns += 1;
         }
         self.entrances.clear();
         for connection in shared.table.all() {

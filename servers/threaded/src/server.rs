@@ -14,17 +14,20 @@ use varvel::{
     ProcessModel, Reporter, ServeError, Served, Server, StartError, Worker, WorkerInfo,
 };
 use varvel_server_kit::{
-    access_log::AccessLog, gateway::panic_message, listener::Listener, settings::Settings, worker_pool::WorkerPool,
+    access_log::AccessLog, gateway::panic_message, listener::Listener, settings::Settings,
+    worker_pool::WorkerPool,
 };
 
 use crate::{
     call,
     connection::Connection,
+    containment::contain,
     leader::{CUT_GRACE, Leader, Led, WAKER},
     pool::{Came, Pool, Turn},
-    shared::{Shared, Threads, Tools, contain},
+    shared::{Shared, Tools},
     table::Table,
     tasks::Tasks,
+    threads::Threads,
     worker::Stopping,
 };
 
@@ -66,7 +69,8 @@ where
 
         control.on_stop(Waker::from(Arc::new(OnStop(Arc::downgrade(&shared)))));
         let app = build(&factory, &worker, &shared)?;
-        let crew = Arc::new(Crew { app, factory, worker, shared: Arc::clone(&shared), leader: Mutex::new(leader) });
+        let crew =
+            Arc::new(Crew { app, factory, worker, shared: Arc::clone(&shared), leader: Mutex::new(leader) });
         let started = shared.pool.start(crew.starter());
         if started {
             control.announce_ready();
@@ -115,7 +119,10 @@ impl Threaded {
             };
             Shared {
                 info: info(settings, threads, process),
-                http: Arc::new(varvel_http1::Config { limits: settings.limits(), timeouts: settings.timeouts() }),
+                http: Arc::new(varvel_http1::Config {
+                    limits: settings.limits(),
+                    timeouts: settings.timeouts(),
+                }),
                 table: Table::new(connections_max, waker),
                 pool: Pool::new(threads as usize, processors),
                 offload,
@@ -225,7 +232,8 @@ where
         let report = |event: Event<'_>| self.shared.report(None, event);
         let mut leader = self.leader.lock().unwrap_or_else(PoisonError::into_inner);
         // A waker is the application's, too.
-        if contain(Running::Background, report, || leader.lead(&self.shared, wait, ready)) == Some(Led::Over) {
+        if contain(Running::Background, report, || leader.lead(&self.shared, wait, ready)) == Some(Led::Over)
+        {
             self.shared.pool.end();
         }
     }
@@ -241,7 +249,8 @@ fn end(shared: &Shared, deadline: Option<Instant>) {
             contain(Running::Hook, |event| connection.report(event), || connection.abandon());
         }
     }
-    if let Err(unfinished) = shared.offload.shutdown(deadline.map_or(latest, |deadline| deadline.max(latest))) {
+    if let Err(unfinished) = shared.offload.shutdown(deadline.map_or(latest, |deadline| deadline.max(latest)))
+    {
         let (running, waiting) = (unfinished.running, unfinished.waiting.len());
         let message = format!("{running} blocking jobs still run and {waiting} were never begun");
         shared.report(None, Event::Log { level: Level::Warning, message: &message });

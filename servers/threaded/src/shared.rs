@@ -1,20 +1,14 @@
 //! What all threads of a server share, and all of its connections refer to.
 
-use std::{
-    any::Any,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
-    thread::{Builder, JoinHandle},
-    time::Instant,
-};
+use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicU64};
 
 use http::HeaderMap;
-use varvel::{Event, Phase, Report, Reporter, RequestId, WorkerInfo};
-use varvel_server_kit::{
-    access_log::AccessLog, gateway::panic_message, http_date::DateLine, worker_pool::WorkerPool,
-};
+use varvel::{Event, Report, Reporter, RequestId, WorkerInfo};
+use varvel_server_kit::{access_log::AccessLog, http_date::DateLine, worker_pool::WorkerPool};
 
-use crate::{connection::Connection, pool::Pool, table::Table, tasks::Tasks, worker::Stopping};
+use crate::{
+    connection::Connection, pool::Pool, table::Table, tasks::Tasks, threads::Threads, worker::Stopping,
+};
 
 /// Everything but the application, the poller and the listeners.
 pub(crate) struct Shared {
@@ -75,98 +69,5 @@ impl Tools {
     pub(crate) fn date_line(&mut self) -> &[u8] {
         self.date.refresh();
         self.date.as_bytes()
-    }
-}
-
-/// Runs code of the application; a panic in it is reported and goes no further (spec E6, E7).
-pub(crate) fn contain<T>(
-    during: Phase,
-    report: impl FnOnce(Event<'_>),
-    code: impl FnOnce() -> T,
-) -> Option<T> {
-    // Whatever the panic left half done belongs to the application, which is told by its own means.
-    match catch_unwind(AssertUnwindSafe(code)) {
-        Ok(value) => Some(value),
-        Err(panic) => {
-            report(Event::Panicked { during, message: panic_message(&*panic) });
-            discard(panic);
-            None
-        }
-    }
-}
-
-/// Drops what a panic carried, which may panic once more.
-fn discard(panic: Box<dyn Any + Send>) {
-    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-        std::mem::forget(second);
-    }
-}
-
-/// The threads of a server, to be waited for at the end.
-#[derive(Default)]
-pub(crate) struct Threads {
-    state: Mutex<ThreadsState>,
-    /// Told when a thread is about to end.
-    ending: Condvar,
-}
-
-#[derive(Default)]
-struct ThreadsState {
-    /// Of threads that may still run; those that ended are forgotten from time to time.
-    handles: Vec<JoinHandle<()>>,
-    /// How many run.
-    running: usize,
-}
-
-impl Threads {
-    /// Starts a thread; `false` if the system gives none.
-    pub(crate) fn start(self: &Arc<Self>, name: &str, run: impl FnOnce() + Send + 'static) -> bool {
-        let threads = Arc::clone(self);
-        let run = move || {
-            // Also if it panics.
-            let _leave = Leave(threads);
-            run();
-        };
-        let mut state = self.lock();
-        let Ok(handle) = Builder::new().name(name.to_owned()).spawn(run) else { return false };
-        state.running += 1;
-        if state.handles.len() == state.handles.capacity() {
-            state.handles.retain(|handle| !handle.is_finished());
-        }
-        state.handles.push(handle);
-        true
-    }
-
-    /// Waits until all have ended, or until `deadline`; tells how many have not.
-    pub(crate) fn join(&self, deadline: Instant) -> usize {
-        let mut state = self.lock();
-        while state.running > 0 {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return state.running;
-            }
-            state = self.ending.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        let handles = std::mem::take(&mut state.handles);
-        drop(state);
-        for handle in handles {
-            // A panic that got as far as this was told by the panic hook.
-            let _ = handle.join();
-        }
-        0
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ThreadsState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Counts a thread out when it ends.
-struct Leave(Arc<Threads>);
-
-impl Drop for Leave {
-    fn drop(&mut self) {
-        self.0.lock().running -= 1;
-        self.0.ending.notify_all();
     }
 }

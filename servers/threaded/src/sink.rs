@@ -4,15 +4,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, response};
-use varvel::{BodyError, BodyErrorKind, FailKind, FrameSink, Outcome, Phase as Running, Writer};
 use varvel::Event;
+use varvel::{BodyError, BodyErrorKind, FailKind, FrameSink, Outcome, Phase as Running, Writer};
 use varvel_http1::{BodyLength, ResponseFraming};
 use varvel_server_kit::gateway::{ErrorResponse, failure};
 
 use crate::{
-    call::{begin_answer, break_off, drop_contained, end_answer, report_excess, respond_body_failure, respond_error},
+    call::{
+        begin_answer, break_off, drop_contained, end_answer, report_excess, respond_body_failure,
+        respond_error,
+    },
     connection::{Connection, Phase},
-    shared::{Tools, contain},
+    containment::contain,
+    shared::Tools,
 };
 
 /// Frames gather until there are so many bytes, or until the sink is flushed.
@@ -30,7 +34,11 @@ pub(crate) struct Sink<'a> {
 
 enum Stage {
     /// Nothing was written yet.
-    Waiting { status: StatusCode, headers: HeaderMap, length: BodyLength },
+    Waiting {
+        status: StatusCode,
+        headers: HeaderMap,
+        length: BodyLength,
+    },
     Open,
     /// The trailers were written.
     Ended,

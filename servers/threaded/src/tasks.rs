@@ -16,7 +16,7 @@ use std::{
 use slab::Slab;
 use varvel::{BoxFuture, Event, Phase, Report, Reporter};
 
-use crate::shared::{Threads, contain};
+use crate::{containment::contain, threads::Threads};
 
 /// The tasks of a worker.
 pub(crate) struct Tasks {
@@ -24,7 +24,7 @@ pub(crate) struct Tasks {
     /// Told when a task was woken, and at the end. The thread waits here.
     woken: Condvar,
     reporter: Arc<dyn Reporter>,
-    /// Called when the last task is done.
+    /// Called when no task is left.
     on_idle: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -53,7 +53,11 @@ impl Tasks {
     }
 
     /// Has a task polled to its end; gives it back where that is not possible any more.
-    pub(crate) fn spawn(self: &Arc<Self>, future: BoxFuture, threads: &Arc<Threads>) -> Result<(), BoxFuture> {
+    pub(crate) fn spawn(
+        self: &Arc<Self>,
+        future: BoxFuture,
+        threads: &Arc<Threads>,
+    ) -> Result<(), BoxFuture> {
         let mut state = self.lock();
         if state.ended {
             return Err(future);
@@ -101,7 +105,7 @@ impl Tasks {
                 for (_, task) in left {
                     self.drop_future(task.lock().take());
                 }
-                return;
+                return (self.on_idle)();
             }
             let Some(task) = state.queue.pop_front() else {
                 state = self.woken.wait(state).unwrap_or_else(PoisonError::into_inner);

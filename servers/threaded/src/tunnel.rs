@@ -20,7 +20,8 @@ use varvel_server_kit::gateway::ErrorResponse;
 use crate::{
     call::respond_error,
     connection::{Connection, Phase},
-    shared::{Tools, contain},
+    containment::contain,
+    shared::Tools,
 };
 
 /// Starts the tunnel that the application has asked for. Its thread owns the connection from here on.
@@ -75,12 +76,14 @@ fn open(connection: &Connection, headers: &HeaderMap, tools: &mut Tools) -> Resu
         Ok(head) => {
             if !head.removed.is_empty() {
                 let names = head.removed.names().collect::<Vec<_>>().join(", ");
-                let detail = format!("fields that only the server may set were removed from the answer: {names}");
+                let detail =
+                    format!("fields that only the server may set were removed from the answer: {names}");
                 connection.report_of(io, Event::Contract { clause: "H5", detail: &detail });
             }
             if let Some(current) = &mut io.current {
                 let is_connect = current.method == http::Method::CONNECT;
-                current.status = Some(if is_connect { StatusCode::OK } else { StatusCode::SWITCHING_PROTOCOLS });
+                current.status =
+                    Some(if is_connect { StatusCode::OK } else { StatusCode::SWITCHING_PROTOCOLS });
             }
         }
         Err(refused) => {

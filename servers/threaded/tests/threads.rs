@@ -19,8 +19,8 @@ use bytes::Bytes;
 use http::Response;
 use support::{Client, PATIENCE, Running, start, threads};
 use varvel::{
-    App, AppFactory, AppResult, BoxError, FileRegion, Outcome, Policy, Reply, Shared, StartError, Worker, WriteBody,
-    factory_fn, sync_fn,
+    App, AppFactory, AppResult, BoxError, FileRegion, Outcome, Policy, Reply, Shared, StartError, Worker,
+    WriteBody, factory_fn, sync_fn,
 };
 
 /// Calls that wait until they are let go.
@@ -67,7 +67,10 @@ fn hello() -> AppResult {
 }
 
 /// `/wait` waits at the gate, everything else is answered at once.
-fn gated(threads_max: u32, change: impl FnOnce(&mut varvel_server_kit::settings::Settings)) -> (Running, Gate) {
+fn gated(
+    threads_max: u32,
+    change: impl FnOnce(&mut varvel_server_kit::settings::Settings),
+) -> (Running, Gate) {
     let gate = Gate::new();
     let inner = Arc::clone(&gate.inner);
     let app = sync_fn(move |request: http::Request<varvel::ReadBody>, _| {

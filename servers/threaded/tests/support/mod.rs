@@ -57,8 +57,9 @@ where
     let address = listener.local_addr().unwrap();
     let control = Control::new();
     let reports = Arc::new(Reports::default());
-    let launch =
-        Launch::new(vec![listener.into()]).with_control(control.clone()).with_reporter(Arc::clone(&reports) as _);
+    let launch = Launch::new(vec![listener.into()])
+        .with_control(control.clone())
+        .with_reporter(Arc::clone(&reports) as _);
     let thread = std::thread::spawn(move || Threaded::new(settings).serve(factory, launch));
     assert!(control.wait_ready(), "the server has started");
     Running { address, control, reports, thread: Some(thread) }

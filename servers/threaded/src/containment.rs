@@ -1,0 +1,33 @@
+//! Code of the application is run where its panics go no further.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use varvel::{Event, Phase};
+use varvel_server_kit::gateway::panic_message;
+
+/// Runs code of the application; a panic in it is reported and goes no further (spec E6, E7).
+pub(crate) fn contain<T>(
+    during: Phase,
+    report: impl FnOnce(Event<'_>),
+    code: impl FnOnce() -> T,
+) -> Option<T> {
+    // Whatever the panic left half done belongs to the application, which is told by its own means.
+    match catch_unwind(AssertUnwindSafe(code)) {
+        Ok(value) => Some(value),
+        Err(panic) => {
+            report(Event::Panicked { during, message: panic_message(&*panic) });
+            discard(panic);
+            None
+        }
+    }
+}
+
+/// Drops what a panic carried, which may panic once more.
+fn discard(panic: Box<dyn Any + Send>) {
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        std::mem::forget(second);
+    }
+}
