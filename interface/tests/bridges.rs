@@ -246,8 +246,31 @@ fn offloaded_tells_the_thread_when_nobody_takes_its_frames() {
         })))
     }));
     let response = block_on(app.call(Request::new(AsyncBody::empty()), scope(&conn(false)))).unwrap();
-    drop(response);
+    let mut body = response.into_body();
+    block_on(body.frame()).unwrap().unwrap();
+    drop(body);
     assert_eq!(was.recv().unwrap(), BodyErrorKind::Disconnected);
+}
+
+#[test]
+fn offloaded_does_not_write_a_body_that_nobody_asks_for() {
+    struct Drops(mpsc::Sender<&'static str>);
+    impl Drop for Drops {
+        fn drop(&mut self) {
+            self.0.send("dropped").unwrap();
+        }
+    }
+    let (sender, events) = mpsc::channel();
+    let app = Offloaded::new(sync_fn(move |_, _| {
+        let drops = Drops(sender.clone());
+        Ok(Response::new(WriteBody::from_writer(move |_| {
+            drops.0.send("written").unwrap();
+            Ok(())
+        })))
+    }));
+    // As for HEAD: the body is dropped without having been polled.
+    drop(block_on(app.call(Request::new(AsyncBody::empty()), scope(&conn(false)))).unwrap());
+    assert_eq!(events.recv(), Ok("dropped"));
 }
 
 #[test]

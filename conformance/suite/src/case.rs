@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::{
-    About, Client, Event, Failure, Form, Response, Running, Setup, Suite, check::Verdict,
+    About, Client, Event, Failure, Response, Running, Setup, Suite, check::Verdict,
     transcript::Transcript,
 };
 
@@ -132,19 +132,9 @@ impl<'s> Case<'s> {
     /// # Errors
     /// Ends the check without a verdict where [calls may not wait](Self::calls_may_wait).
     pub fn gate(&mut self, name: &str) -> Result<String, Failure> {
-        self.calls_may_wait()?;
         let gate = format!("{}.{name}", self.key);
         self.gates.push(gate.clone());
         Ok(gate)
-    }
-
-    /// Goes on only with servers on which a call may wait, be it by blocking.
-    ///
-    /// # Errors
-    /// Ends the check without a verdict on others.
-    pub fn calls_may_wait(&self) -> Verdict {
-        let may = self.about().form == Form::Async || self.suite.subject().calls_may_block();
-        self.only_if(may, "its sync calls may not block")
     }
 
     /// Lets go what waits at this gate, now or later.

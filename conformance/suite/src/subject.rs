@@ -21,12 +21,6 @@ pub trait Subject: Send + Sync + 'static {
     /// Those of the server.
     fn serve(&self, probe: Probe, launch: Launch, tuning: &Tuning) -> Result<Served, ServeError>;
 
-    /// Whether sync calls may block, as they may on all servers but those that call them on an event loop
-    /// ([`Inline`](varvel::bridge::Inline)). Checks that hold calls open are left out where they may not.
-    fn calls_may_block(&self) -> bool {
-        true
-    }
-
     /// What this server is known not to do yet. A line whose checks all pass fails the run, so that it is deleted.
     fn skips(&self) -> &[Skip] {
         &[]

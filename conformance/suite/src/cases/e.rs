@@ -694,7 +694,6 @@ fn sync_calls_run_on(case: &mut Case<'_>) -> Verdict {
 fn who_watches_is_woken(case: &mut Case<'_>) -> Verdict {
     // Nothing else must end the call.
     case.start(finish_policy())?;
-    case.calls_may_wait()?;
     for (nth, (how, leave)) in ways_to_leave(case).into_iter().enumerate() {
         let (key, request) = numbered(case, nth, "GET", "disconnected", "");
         let mut client = case.connect()?;

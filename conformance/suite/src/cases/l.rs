@@ -173,7 +173,6 @@ fn not_ready_before_the_build(case: &mut Case<'_>) -> Verdict {
 }
 
 fn endless_stream_ends_itself(case: &mut Case<'_>) -> Verdict {
-    case.calls_may_wait()?;
     case.start(Setup::default())?;
     let mut client = case.connect()?;
     client.send(case.get("stream&data=first&flush&stopping&data=last"))?;

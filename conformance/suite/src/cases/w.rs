@@ -86,7 +86,6 @@ fn timers(case: &Case<'_>) -> Result<Vec<String>, Failure> {
 }
 
 fn in_the_order_of_deadlines(case: &mut Case<'_>) -> Verdict {
-    case.calls_may_wait()?;
     case.start(Tuning { threads: 64, ..Tuning::default() })?;
     // The long one is there to see whether it holds up others, in whatever order they were set.
     let long = format!("{}.long", case.key());
@@ -111,7 +110,6 @@ fn in_the_order_of_deadlines(case: &mut Case<'_>) -> Verdict {
 }
 
 fn wakes_who_polled_last(case: &mut Case<'_>) -> Verdict {
-    case.calls_may_wait()?;
     expect_eq("status", case.ask(case.get("timer-moved=50&timer-moved=50"))?.status(), 200)?;
     expect_eq("timers that fired:", timers(case)?.len(), 2)
 }

@@ -242,7 +242,6 @@ pub(super) fn idle_in_time(case: &mut Case<'_>) -> Verdict {
 }
 
 pub(super) fn body_in_time(case: &mut Case<'_>) -> Verdict {
-    case.calls_may_wait()?;
     let tuning = Tuning { body_timeout: Duration::from_millis(300), ..Tuning::default() };
     case.start(tuning)?;
     let request = case.request("POST", "read&pass&body=x", "Content-Length: 10\r\n");
