@@ -1,6 +1,9 @@
 //! One exchange: the request goes to the application, and its answer into the outbox.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, MutexGuard},
+    time::Instant,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, response};
@@ -32,7 +35,11 @@ pub(crate) fn serve<A: App + ?Sized>(connection: &Arc<Connection>, app: &A, tool
         match connection.advance(tools) {
             Next::Left => return,
             Next::Finish => connection.finish(),
-            Next::Reply(answer) => respond(connection, answer, tools),
+            Next::Reply(answer) => {
+                if let Kept::No = respond(connection, answer, tools) {
+                    return;
+                }
+            }
             call @ Next::Call(..) if requests == REQUESTS_PER_TURN => {
                 connection.put_back(call);
                 connection.release();
@@ -41,10 +48,19 @@ pub(crate) fn serve<A: App + ?Sized>(connection: &Arc<Connection>, app: &A, tool
             }
             Next::Call(head, now) => {
                 requests += 1;
-                call(connection, head, now, app, tools);
+                if let Kept::No = call(connection, head, now, app, tools) {
+                    return;
+                }
             }
         }
     }
+}
+
+/// Whether a connection is still owned by who served it.
+enum Kept {
+    Yes,
+    /// Its tunnel has it, or a reply that may have come already: it must not be touched any more.
+    No,
 }
 
 fn call<A: App + ?Sized>(
@@ -53,7 +69,7 @@ fn call<A: App + ?Sized>(
     now: Instant,
     app: &A,
     tools: &mut Tools,
-) {
+) -> Kept {
     let mut io = connection.lock();
     connection.begin(&mut io, &head, now);
     let number = io.number;
@@ -67,7 +83,10 @@ fn call<A: App + ?Sized>(
     let answer = contain(Running::Call, |event| connection.report(event), || app.call(request, scope));
     match answer {
         Some(answer) => respond(connection, answer, tools),
-        None => respond_error(connection, ErrorResponse::INTERNAL, tools),
+        None => {
+            respond_error(connection, ErrorResponse::INTERNAL, tools);
+            Kept::Yes
+        }
     }
 }
 
@@ -91,35 +110,54 @@ fn request_body(connection: &Arc<Connection>, io: &mut Io, head: &RequestHead, n
 }
 
 /// Sends what the application has answered.
-pub(crate) fn respond(connection: &Arc<Connection>, answer: AppResult, tools: &mut Tools) {
+fn respond(connection: &Arc<Connection>, answer: AppResult, tools: &mut Tools) -> Kept {
     let response = match answer {
         Ok(response) => response,
-        Err(error) => return respond_failure(connection, &error, tools),
+        Err(error) => {
+            respond_failure(connection, &error, tools);
+            return Kept::Yes;
+        }
     };
-    if connection.lock().failed.is_some() {
-        drop_contained(connection, response);
-        connection.lock().phase = Phase::Broken;
-        return;
-    }
     let (mut head, body) = response.into_parts();
     if !head.extensions.is_empty() {
         drop_contained(connection, std::mem::take(&mut head.extensions));
     }
+    let mut io = connection.lock();
+    if io.failed.is_some() {
+        io.phase = Phase::Broken;
+        drop(io);
+        drop_contained(connection, body);
+        return Kept::Yes;
+    }
     let length = body.exact_len().map_or(BodyLength::Unknown, BodyLength::Known);
     match body.into_parts() {
-        BodyParts::Empty => send_whole(connection, head, length, Whole::Bytes(Bytes::new()), tools),
-        BodyParts::Full(bytes) => send_whole(connection, head, length, Whole::Bytes(bytes), tools),
-        BodyParts::File(region) => send_whole(connection, head, length, Whole::File(region), tools),
-        BodyParts::Stream(writer) => sink::stream(connection, head, length, writer, tools),
-        BodyParts::Tunnel(tunnel) => tunnel::start(connection, head.headers, tunnel, tools),
+        BodyParts::Empty => send_whole(connection, io, head, length, Whole::Bytes(Bytes::new()), tools),
+        BodyParts::Full(bytes) => send_whole(connection, io, head, length, Whole::Bytes(bytes), tools),
+        BodyParts::File(region) => send_whole(connection, io, head, length, Whole::File(region), tools),
+        BodyParts::Stream(writer) => {
+            drop(io);
+            sink::stream(connection, head, length, writer, tools);
+        }
+        BodyParts::Tunnel(tunnel) => {
+            drop(io);
+            if tunnel::start(connection, head.headers, tunnel, tools) {
+                return Kept::No;
+            }
+        }
         BodyParts::Deferred(answer) => {
-            connection.lock().phase = Phase::Deferred;
+            io.phase = Phase::Deferred;
+            drop(io);
             let connection = Arc::clone(connection);
             answer.on_reply(move |answer| replied(&connection, answer));
+            return Kept::No;
         }
         // A kind of body that this server does not know.
-        _ => respond_error(connection, ErrorResponse::INTERNAL, tools),
+        _ => {
+            drop(io);
+            respond_error(connection, ErrorResponse::INTERNAL, tools);
+        }
     }
+    Kept::Yes
 }
 
 /// The answer to a deferred request has come, on whatever thread.
@@ -142,13 +180,13 @@ enum Whole {
 }
 
 fn send_whole(
-    connection: &Arc<Connection>,
+    connection: &Connection,
+    mut guard: MutexGuard<'_, Io>,
     mut head: response::Parts,
     length: BodyLength,
     body: Whole,
     tools: &mut Tools,
 ) {
-    let mut guard = connection.lock();
     let io = &mut *guard;
     let mut unsent = None;
     if let Some(begun) = begin_answer(connection, io, head.status, &head.headers, length, tools) {

@@ -24,13 +24,13 @@ use crate::{
     shared::Tools,
 };
 
-/// Starts the tunnel that the application has asked for. Its thread owns the connection from here on.
+/// Starts the tunnel that the application has asked for. With `true` its thread owns the connection.
 pub(crate) fn start(
     connection: &Arc<Connection>,
     headers: HeaderMap,
     tunnel: BlockingTunnel,
     tools: &mut Tools,
-) {
+) -> bool {
     let started = Bell::new().map(Arc::new).and_then(|bell| {
         connection.lock().phase = Phase::Tunnel(Arc::clone(&bell));
         let its = Arc::clone(connection);
@@ -40,11 +40,12 @@ pub(crate) fn start(
             false => Err(io::Error::other("the system gives no thread")),
         }
     });
-    if let Err(error) = started {
+    if let Err(error) = &started {
         let message = format!("an upgrade could not be carried out: {error}");
         connection.report(Event::Log { level: Level::Error, message: &message });
         respond_error(connection, ErrorResponse::UNAVAILABLE, tools);
     }
+    started.is_ok()
 }
 
 /// The life of the thread.
