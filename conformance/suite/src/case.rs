@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::{
-    About, Client, Event, Failure, Response, Running, Setup, Suite, check::Verdict,
-    transcript::Transcript,
+    About, Client, Event, Failure, Response, Running, Setup, Suite, check::Verdict, transcript::Transcript,
 };
 
 /// A check that runs: its server, its connections, its gates.
@@ -101,6 +100,13 @@ impl<'s> Case<'s> {
     /// A request for these steps, whose further field lines each end in CRLF.
     pub fn request(&self, method: &str, steps: &str, fields: &str) -> String {
         format!("{method} {} HTTP/1.1\r\nHost: varvel.test\r\n{fields}\r\n", self.target(steps))
+    }
+
+    /// One of several requests, with a key of its own by which its events are told apart: the key, and the request.
+    pub fn numbered(&self, nth: usize, method: &str, steps: &str, fields: &str) -> (String, String) {
+        let key = format!("{}.{nth}", self.key);
+        let request = format!("{method} /{key}?{steps} HTTP/1.1\r\nHost: varvel.test\r\n{fields}\r\n");
+        (key, request)
     }
 
     /// Sends a request on a new connection and reads its answer.

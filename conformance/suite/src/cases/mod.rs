@@ -2,6 +2,7 @@
 
 mod b;
 mod e;
+mod flood;
 mod h;
 mod l;
 mod refusals;

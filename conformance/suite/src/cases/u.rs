@@ -1,12 +1,15 @@
 //! Chapter U: upgrades, and the tunnels behind them.
 
-use std::{thread, time::Duration};
+use std::time::Duration;
 
 use varvel::Caps;
 use varvel_spec::ids;
 
 use crate::{
-    Case, Check, Client, End, Failure, Head, SILENCE, Tuning, Verdict, broken::Fault::*, ensure, expect_eq,
+    Case, Check, Client, End, Failure, Head, SILENCE, Tuning, Verdict,
+    broken::Fault::*,
+    cases::flood::{FLOOD, PIECE, SOCKET_BUFFERS, until_stalled},
+    ensure, expect_eq,
     probe::pattern,
 };
 
@@ -51,12 +54,6 @@ pub(crate) const CHECKS: &[Check] = &[
 
 /// Fields that ask for an upgrade.
 const UPGRADE: &str = "Connection: upgrade\r\nUpgrade: test\r\n";
-
-/// What the buffers of the two sockets between client and server may hold, as Linux lets them grow, in bytes.
-const SOCKET_BUFFERS: u64 = 12 << 20;
-
-/// More than all buffers together hold, in bytes.
-const FLOOD: u64 = 32 << 20;
 
 /// A CONNECT with these steps, whose further field lines each end in CRLF.
 fn connect_request(case: &Case<'_>, steps: &str, fields: &str) -> String {
@@ -318,18 +315,8 @@ fn cut_at_the_deadline(case: &mut Case<'_>) -> Verdict {
 }
 
 fn writes_wait(case: &mut Case<'_>) -> Verdict {
-    const PIECE: u64 = 64 * 1024;
     let (_client, _) = tunnel(case, &format!("frames={}:{PIECE}", FLOOD / PIECE))?;
-    case.wait_for("sent", |_| true)?;
-    let mut before = 0;
-    let written = loop {
-        let written = case.events("sent").len() as u64;
-        if written == before {
-            break written * PIECE;
-        }
-        before = written;
-        thread::sleep(2 * SILENCE);
-    };
+    let written = until_stalled(case, "sent")? * PIECE;
     let bound = case.about().write_high_water + PIECE + SOCKET_BUFFERS;
     ensure(
         written <= bound,

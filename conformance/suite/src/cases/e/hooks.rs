@@ -1,0 +1,126 @@
+//! E12: what hooks are told.
+
+use std::{thread, time::Duration};
+
+use super::{ENDLESS, async_only};
+use crate::{Case, Event, Failure, SILENCE, Tuning, Verdict, ensure, expect_eq};
+
+/// A hook's event.
+fn finish_of(case: &Case<'_>, key: &str) -> Result<Event, Failure> {
+    case.wait_for("finish", |event| event.key() == key)
+}
+
+pub(super) fn truth_of_every_ending(case: &mut Case<'_>) -> Verdict {
+    let rows = [
+        ("GET", "body=hello", 200),
+        ("HEAD", "body=hello", 200),
+        ("GET", "status=304&body=hello", 304),
+        ("GET", "status=204&stream&data=hello", 204),
+        ("GET", "stream&data=hello&data&data=world", 200),
+        ("GET", "file=10:1000:4000", 200),
+        ("GET", "header=Content-Length:3&stream&data=hello", 200),
+        ("GET", "fail=internal", 500),
+        ("GET", "fail=unavailable", 503),
+        ("GET", "panic", 500),
+        ("GET", "status=101", 500),
+    ];
+    for (nth, (method, steps, status)) in rows.iter().enumerate() {
+        let (key, request) = case.numbered(nth, method, &format!("hook&{steps}"), "");
+        let mut client = case.connect()?;
+        client.send(request)?;
+        let response = client.response_to(method).map_err(|failure| failure.within(steps))?;
+        let finish = finish_of(case, &key).map_err(|failure| failure.within(steps))?;
+        expect_eq(
+            format_args!("the end of {method} `{steps}`, with status and bytes:"),
+            (finish.text("outcome"), finish.number("status"), finish.number("bytes")),
+            ("Completed", Some(*status), Some(response.body.len() as u64)),
+        )?;
+    }
+    let (key, request) = case.numbered(rows.len(), "GET", "hook&fail=abort", "");
+    let mut client = case.connect()?;
+    client.send(request)?;
+    let finish = finish_of(case, &key)?;
+    expect_eq(
+        "the end of an abort, with status and bytes:",
+        (finish.text("outcome"), finish.number("status"), finish.number("bytes")),
+        ("Failed", None, Some(0)),
+    )?;
+    let (key, request) = case.numbered(rows.len() + 1, "GET", "hook&stream&data=hello&flush&panic", "");
+    client = case.connect()?;
+    client.send(request)?;
+    client.rest()?;
+    // A server that held the head back has answered 500, which is an answer.
+    let outcome = finish_of(case, &key)?;
+    let seen = (outcome.text("outcome"), outcome.number("status"));
+    ensure(
+        [("Failed", Some(200)), ("Completed", Some(500))].contains(&seen),
+        "the end of an answer whose body failed: Failed with 200",
+        format_args!("{seen:?}"),
+    )?;
+    let hooks = case.settled("finish")?.len();
+    expect_eq("hooks that ran, one for each exchange:", hooks, rows.len() + 2)
+}
+
+pub(super) fn hook_of_a_client_gone(case: &mut Case<'_>) -> Verdict {
+    let mut client = case.connect()?;
+    client.send(case.get(&format!("hook&{ENDLESS}")))?;
+    client.head()?;
+    client.reset();
+    let finish = case.wait_for("finish", |_| true)?;
+    expect_eq(
+        "the end, and the status sent:",
+        (finish.text("outcome"), finish.number("status")),
+        ("Disconnected", Some(200)),
+    )
+}
+
+pub(super) fn hook_of_a_client_too_slow(case: &mut Case<'_>) -> Verdict {
+    case.start(Tuning { write_timeout: Duration::from_millis(300), ..Tuning::default() })?;
+    let mut client = case.connect()?;
+    client.small_buffers()?;
+    client.send(case.get("hook&size=33554432"))?;
+    let finish = case.wait_for("finish", |_| true)?;
+    expect_eq("the end:", finish.text("outcome"), "TimedOut")
+}
+
+pub(super) fn hook_not_before_the_end(case: &mut Case<'_>) -> Verdict {
+    let mut client = case.connect()?;
+    client.send(case.get("hook&size=33554432"))?;
+    client.head()?;
+    thread::sleep(SILENCE);
+    expect_eq("hooks that ran while the client had not read:", case.settled("finish")?.len(), 0)?;
+    client.exactly(32 << 20)?;
+    let finish = case.wait_for("finish", |_| true)?;
+    expect_eq("bytes", finish.number("bytes"), Some(32 << 20))
+}
+
+pub(super) fn hook_at_the_end_of_a_tunnel(case: &mut Case<'_>) -> Verdict {
+    let mut client = case.connect()?;
+    let fields = "Connection: upgrade\r\nUpgrade: test\r\n";
+    client.send(case.request("GET", "hook&upgrade&read=1&data=ok", fields))?;
+    expect_eq("status", client.head()?.status, 101)?;
+    case.wait_for("tunnel-began", |_| true)?;
+    thread::sleep(SILENCE);
+    expect_eq("hooks that ran while the tunnel was open:", case.settled("finish")?.len(), 0)?;
+    client.send("x")?;
+    expect_eq("from the tunnel:", client.exactly(2)?, b"ok")?;
+    let finish = case.wait_for("finish", |_| true)?;
+    expect_eq(
+        "the end, and the status sent:",
+        (finish.text("outcome"), finish.number("status")),
+        ("Completed", Some(101)),
+    )
+}
+
+pub(super) fn hook_of_a_stopped_exchange(case: &mut Case<'_>) -> Verdict {
+    async_only(case)?;
+    case.start(Tuning::default())?;
+    let gate = case.gate("never")?;
+    let mut client = case.connect()?;
+    client.send(case.get(&format!("hook&gate={gate}")))?;
+    case.wait_for("held", |_| true)?;
+    let ended = case.own()?.stop(Duration::ZERO)?;
+    ensure(matches!(ended, Ok(Ok(_))), "an orderly return", format_args!("{ended:?}"))?;
+    let finish = case.wait_for("finish", |_| true)?;
+    expect_eq("the end:", finish.text("outcome"), "Stopped")
+}
