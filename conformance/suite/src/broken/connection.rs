@@ -18,7 +18,7 @@ use varvel::{
 use super::{
     Fault,
     exchange::{About, Exchange},
-    parser::{BodyFraming, RequestHead, Unserved, is_token, read_head, trim_ows},
+    parser::{BodyFraming, RequestHead, Unserved, read_head},
     request_body::{BodyReader, RequestBody},
     response::{AnswerHead, Asked, Framing, Sink, write_head},
     tunnel,
@@ -28,6 +28,9 @@ use super::{
 
 /// How long a connection that was closed waits for its client to close too.
 const LINGER: Duration = Duration::from_millis(500);
+
+/// Who reads between two exchanges, whose numbers begin with 1.
+const BETWEEN: u64 = 0;
 
 /// One connection, and the application that answers its requests.
 pub(super) struct Connection<A> {
@@ -202,7 +205,7 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
         if self.has(Fault::ReadsAheadWithoutBound) {
             self.wire.read_without_bound();
         }
-        let offer = offer(&head, &self.core);
+        let offer = tunnel::offer(&head, &self.core);
         let mut current = Current {
             asked: Asked::new(&head, self.has(Fault::Keeps10Alive)),
             offered: offer.as_ref().map(|(kind, _)| *kind),
@@ -256,7 +259,7 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
             }
         };
         if self.has(Fault::BodyEndsWithCall) {
-            self.wire.give_to(0);
+            self.wire.give_to(BETWEEN);
         }
         (current, answer)
     }
@@ -353,9 +356,8 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
             while self.wire.try_read(&mut [0; 4096]).is_ok_and(|read| read > 0) {}
         }
         // From here on nobody but this connection reads what is left of the body.
-        self.number += 1;
-        self.wire.give_to(self.number);
-        if self.has(Fault::UnreadBodyIsNextRequest) || current.body.discard(self.number) {
+        self.wire.give_to(BETWEEN);
+        if self.has(Fault::UnreadBodyIsNextRequest) || current.body.discard(BETWEEN) {
             Then::Next
         } else {
             Then::Close
@@ -595,34 +597,4 @@ impl From<AppResult> for Answer {
             },
         }
     }
-}
-
-/// What a client asks to upgrade to, if it does so properly and this server could (spec U1).
-fn offer(head: &RequestHead, core: &Core) -> Option<(UpgradeKind, String)> {
-    let can = |caps| core.can(caps) || core.has(Fault::MissingUpgradeIsOffered);
-    if core.has(Fault::NeverGivesToken) {
-        return None;
-    }
-    if head.method == Method::CONNECT {
-        return can(Caps::CONNECT).then(|| (UpgradeKind::Connect, String::new()));
-    }
-    let has_body = !matches!(head.framing, BodyFraming::None | BodyFraming::Length(0));
-    let asks = (head.has_option("upgrade") || core.has(Fault::TokenWithoutConnection))
-        && (head.version == Version::HTTP_11 || core.has(Fault::TokenOn10))
-        && (!has_body || core.has(Fault::TokenWithBody));
-    if !asks || !can(Caps::UPGRADE) {
-        return None;
-    }
-    let values: Vec<_> = head.headers.get_all(header::UPGRADE).iter().map(HeaderValue::as_bytes).collect();
-    let protocols = values.join(&b","[..]);
-    let mut named =
-        protocols.split(|byte| *byte == b',').map(trim_ows).filter(|name| !name.is_empty()).peekable();
-    named.peek()?;
-    // A protocol is a name, and perhaps a version behind a slash.
-    let valid = named.all(|protocol| {
-        let mut parts = protocol.splitn(2, |byte| *byte == b'/');
-        parts.all(is_token)
-    }) || core.has(Fault::TokenForOddUpgrade);
-    let protocols = String::from_utf8(protocols).ok()?;
-    valid.then_some((UpgradeKind::Http1, protocols))
 }

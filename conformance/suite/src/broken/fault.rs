@@ -507,3 +507,21 @@ pub enum Fault {
     /// Never gives a deferral although it advertises them (W8).
     NeverGivesDeferral,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_fault_goes_unnamed_by_the_checks() {
+        let named: BTreeSet<String> =
+            crate::checks().flat_map(|check| check.caught).map(|fault| format!("{fault:?}")).collect();
+        // The source is the only list of them.
+        let variants = include_str!("fault.rs").lines().filter_map(|line| line.strip_prefix("    "));
+        let variants = variants.filter_map(|line| line.strip_suffix(','));
+        let faults: BTreeSet<String> =
+            variants.filter(|name| name.chars().all(char::is_alphanumeric)).map(str::to_owned).collect();
+        assert!(faults.len() > 200, "{faults:?}");
+        assert_eq!(faults.difference(&named).collect::<Vec<_>>(), Vec::<&String>::new());
+    }
+}

@@ -15,7 +15,7 @@
 //!      exchange.rs      what scopes and watches see; hooks, interim heads, reports
 //!      tunnel.rs        after an upgrade
 //!    wire.rs      a socket with a thread for each direction
-//!    worker.rs    places for calls, timers, pool, tasks
+//!    worker.rs    places for calls, pool, tasks; timers.rs
 //!    meddler.rs   what a server of async applications could do wrong, ahead of the bridge
 //! ```
 
@@ -28,6 +28,7 @@ mod request_body;
 mod response;
 mod server;
 mod settings;
+mod timers;
 mod tunnel;
 mod wire;
 mod worker;

@@ -1,4 +1,4 @@
-//! A connection that has left HTTP: the continuation of an upgrade reads and writes it.
+//! The way out of HTTP: what can be upgraded, and the connection as the continuation reads and writes it.
 
 use std::{
     io,
@@ -8,17 +8,48 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderValue, StatusCode, header, response};
-use varvel::{BlockingTransport, BlockingTunnel, Event, Outcome, Phase, UpgradeKind};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, response};
+use varvel::{BlockingTransport, BlockingTunnel, Caps, Event, Outcome, Phase, UpgradeKind};
 
 use super::{
     Fault,
     connection::Then,
     exchange::Exchange,
+    parser::{BodyFraming, RequestHead, is_token, trim_ows},
     response::{add_date, write_head},
     wire::Wire,
-    worker::panic_message,
+    worker::{Core, panic_message},
 };
+
+/// What a client asks to upgrade to, if it does so properly and this server could (spec U1).
+pub(super) fn offer(head: &RequestHead, core: &Core) -> Option<(UpgradeKind, String)> {
+    let can = |caps| core.can(caps) || core.has(Fault::MissingUpgradeIsOffered);
+    if core.has(Fault::NeverGivesToken) {
+        return None;
+    }
+    if head.method == Method::CONNECT {
+        return can(Caps::CONNECT).then(|| (UpgradeKind::Connect, String::new()));
+    }
+    let has_body = !matches!(head.framing, BodyFraming::None | BodyFraming::Length(0));
+    let asks = (head.has_option("upgrade") || core.has(Fault::TokenWithoutConnection))
+        && (head.version == Version::HTTP_11 || core.has(Fault::TokenOn10))
+        && (!has_body || core.has(Fault::TokenWithBody));
+    if !asks || !can(Caps::UPGRADE) {
+        return None;
+    }
+    let values: Vec<_> = head.headers.get_all(header::UPGRADE).iter().map(HeaderValue::as_bytes).collect();
+    let protocols = values.join(&b","[..]);
+    let mut named =
+        protocols.split(|byte| *byte == b',').map(trim_ows).filter(|name| !name.is_empty()).peekable();
+    named.peek()?;
+    // A protocol is a name, and perhaps a version behind a slash.
+    let valid = named.all(|protocol| {
+        let mut parts = protocol.splitn(2, |byte| *byte == b'/');
+        parts.all(is_token)
+    }) || core.has(Fault::TokenForOddUpgrade);
+    let protocols = String::from_utf8(protocols).ok()?;
+    valid.then_some((UpgradeKind::Http1, protocols))
+}
 
 /// Sends the head of an accepted upgrade and runs its continuation to the end.
 pub(super) fn run(

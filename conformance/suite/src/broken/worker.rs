@@ -2,7 +2,7 @@
 
 use std::{
     any::Any,
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{HashMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, Wake, Waker},
@@ -16,7 +16,7 @@ use varvel::{
     WorkerOps,
 };
 
-use super::{Fault, exchange::Exchange, settings::Settings, wire::Wire};
+use super::{Fault, exchange::Exchange, settings::Settings, timers::Timers, wire::Wire};
 
 /// Threads of the pool for jobs.
 const POOL_THREADS: u32 = 4;
@@ -495,82 +495,5 @@ pub(super) fn panic_message(panic: &(dyn Any + Send)) -> &str {
         (Some(text), _) => text,
         (None, Some(text)) => text,
         (None, None) => "(not a text)",
-    }
-}
-
-/// One thread that wakes others in time.
-#[derive(Default)]
-struct Timers {
-    queue: Mutex<TimerQueue>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct TimerQueue {
-    next: u128,
-    /// In the order in which they fire.
-    wakers: BTreeMap<(Instant, u128), Waker>,
-    deadlines: HashMap<u128, Instant>,
-    ended: bool,
-}
-
-impl Timers {
-    fn lock(&self) -> MutexGuard<'_, TimerQueue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set(&self, deadline: Instant, waker: &Waker) -> TimerId {
-        let mut queue = self.lock();
-        queue.next += 1;
-        let id = queue.next;
-        queue.wakers.insert((deadline, id), waker.clone());
-        queue.deadlines.insert(id, deadline);
-        drop(queue);
-        self.changed.notify_all();
-        TimerId(id)
-    }
-
-    fn move_to(&self, TimerId(id): TimerId, waker: &Waker) -> bool {
-        let mut queue = self.lock();
-        let Some(deadline) = queue.deadlines.get(&id).copied() else { return false };
-        queue.wakers.insert((deadline, id), waker.clone());
-        true
-    }
-
-    fn cancel(&self, TimerId(id): TimerId) {
-        let mut queue = self.lock();
-        if let Some(deadline) = queue.deadlines.remove(&id) {
-            queue.wakers.remove(&(deadline, id));
-        }
-    }
-
-    fn run(&self, settings: &Settings) {
-        let never = settings.has(Fault::TimersNeverWake);
-        let last_first = settings.has(Fault::TimersFireLate);
-        let mut queue = self.lock();
-        while !queue.ended {
-            let mut due = queue.wakers.keys();
-            let next = if last_first { due.next_back() } else { due.next() };
-            let Some((deadline, id)) = next.copied().filter(|_| !never) else {
-                queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let left = deadline.saturating_duration_since(Instant::now());
-            if !left.is_zero() {
-                queue = self.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
-                continue;
-            }
-            queue.deadlines.remove(&id);
-            let waker = queue.wakers.remove(&(deadline, id));
-            // Whoever is woken may set another timer at once.
-            drop(queue);
-            waker.into_iter().for_each(Waker::wake);
-            queue = self.lock();
-        }
-    }
-
-    fn end(&self) {
-        self.lock().ended = true;
-        self.changed.notify_all();
     }
 }
