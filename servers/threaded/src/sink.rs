@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, response};
-use varvel::Event;
-use varvel::{BodyError, BodyErrorKind, FailKind, FrameSink, Outcome, Phase as Running, Writer};
+use varvel::{BodyError, BodyErrorKind, Event, FailKind, FrameSink, Outcome, Phase as Running, Writer};
 use varvel_http1::{BodyLength, ResponseFraming};
 use varvel_server_kit::gateway::{ErrorResponse, failure};
 
@@ -64,9 +63,7 @@ pub(crate) fn stream(
     }
     let written = contain(Running::Body, |event| connection.report(event), || writer.write_to(&mut sink));
     match (written, &sink.stage) {
-        (_, Stage::Replaced) => {}
-        (_, Stage::Broken) => connection.lock().phase = Phase::Broken,
-        (Some(Ok(())), _) => sink.end(),
+        (Some(Ok(())), _) | (_, Stage::Replaced | Stage::Broken) => sink.end(),
         (Some(Err(error)), Stage::Waiting { .. }) => respond_body_failure(connection, error, sink.tools),
         (None, Stage::Waiting { .. }) => respond_error(connection, ErrorResponse::INTERNAL, sink.tools),
         (Some(Err(error)), _) => {
@@ -110,7 +107,7 @@ impl Sink<'_> {
         let begun = begin_answer(self.connection, &mut guard, status, &headers, length, self.tools);
         match begun {
             Some(begun) => {
-                // Only now is the answer of this thread; it goes on with it.
+                // This thread goes on with it.
                 guard.phase = Phase::Calling;
                 self.stage = Stage::Open;
                 self.reported = begun.reported;
@@ -136,8 +133,11 @@ impl Sink<'_> {
     /// The body is complete.
     fn end(&mut self) {
         let _ = self.begin();
-        if matches!(self.stage, Stage::Open) {
-            end_answer(self.connection, &mut self.connection.lock(), None, self.reported);
+        let mut io = self.connection.lock();
+        match self.stage {
+            Stage::Open => end_answer(self.connection, &mut io, None, self.reported),
+            Stage::Broken => io.phase = Phase::Broken,
+            Stage::Waiting { .. } | Stage::Ended | Stage::Replaced => {}
         }
     }
 }
