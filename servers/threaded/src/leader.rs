@@ -38,7 +38,7 @@ const LAST_ACCEPT_TURNS: usize = 4096 / ACCEPTS_PER_TURN;
 /// How long calls are given to notice that the deadline of the drain has passed and their connections were cut.
 pub(crate) const CUT_GRACE: Duration = Duration::from_secs(1);
 
-/// The token of the waker, and above it those of the listeners; connections have their places in the table.
+/// The token of the waker. Those of the listeners lie below it; connections have their places in the table.
 pub(crate) const WAKER: Token = Token(usize::MAX);
 
 /// Numbers of connections, unique within the process.
