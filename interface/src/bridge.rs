@@ -13,6 +13,7 @@ mod block_on;
 mod inline;
 mod link;
 mod offloaded;
+mod origin;
 mod tunnel;
 
 pub use block_on::BlockOn;

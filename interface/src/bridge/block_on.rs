@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
@@ -10,10 +11,10 @@ use std::{
 
 use http::Request;
 
-use super::tunnel;
+use super::{origin::Origin, tunnel};
 use crate::{
     App, AppError, AppFactory, AppResult, AsyncApp, AsyncAppFactory, AsyncBody, BodyError, BodyErrorKind,
-    BodyParts, BoxError, Frame, FrameRead, FrameSink, OnDisconnect, Policy, PollBody, ReadBody, Scope,
+    BodyParts, BoxError, Frame, FrameRead, FrameSink, OnDisconnect, Phase, Policy, PollBody, ReadBody, Scope,
     StartError, Watch, Worker, WriteBody,
 };
 
@@ -51,14 +52,16 @@ impl<A> BlockOn<A> {
 impl<A: AsyncApp> App for BlockOn<A> {
     fn call(&self, request: Request<ReadBody>, scope: Scope) -> AppResult {
         let watch = scope.watch();
-        let call = self.inner.call(request.map(to_async), scope);
+        let (head, body) = request.into_parts();
+        let origin = Origin::of(&head, &scope);
+        let call = self.inner.call(Request::from_parts(head, to_async(body)), scope);
         let outcome = match self.on_disconnect {
             OnDisconnect::Finish | OnDisconnect::Answer => Some(block_on(call)),
             OnDisconnect::Cancel => block_on(UnlessGone { call: pin!(call), watch: &watch }),
         };
         let response = outcome.unwrap_or_else(|| Err(AppError::abort()))?;
         let on_disconnect = self.on_disconnect;
-        Ok(response.map(|body| to_push(body, watch, on_disconnect)))
+        Ok(response.map(|body| to_push(body, watch, on_disconnect, origin)))
     }
 }
 
@@ -154,14 +157,23 @@ fn to_async(body: ReadBody) -> AsyncBody {
 }
 
 /// The response body: a writer that polls.
-fn to_push(body: AsyncBody, watch: Watch, on_disconnect: OnDisconnect) -> WriteBody {
+fn to_push(body: AsyncBody, watch: Watch, on_disconnect: OnDisconnect, origin: Origin) -> WriteBody {
     let exact_len = body.exact_len();
     match body.into_parts() {
         BodyParts::Empty => WriteBody::empty(),
         BodyParts::Full(bytes) => WriteBody::full(bytes),
         BodyParts::File(region) => WriteBody::file(region),
         BodyParts::Stream(mut stream) => {
-            let write = move |sink: &mut dyn FrameSink| push(stream.as_mut(), sink, &watch, on_disconnect);
+            let write = move |sink: &mut dyn FrameSink| {
+                let push = AssertUnwindSafe(|| push(stream.as_mut(), sink, &watch, on_disconnect));
+                let pushed = catch_unwind(push);
+                // A destructor that panics must not make the server think that the writer did (spec E7), nor meet
+                // another panic on its way.
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(stream))) {
+                    origin.report(Phase::Drop, &panic);
+                }
+                pushed.unwrap_or_else(|panic| resume_unwind(panic))
+            };
             match exact_len {
                 Some(len) => WriteBody::from_sized_writer(len, write),
                 None => WriteBody::from_writer(write),

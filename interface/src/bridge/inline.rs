@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::Request;
 
-use super::{Offloaded, OffloadedCall, offloaded::origin};
+use super::{Offloaded, OffloadedCall, origin::Origin};
 use crate::{
     App, AppFactory, AsyncApp, AsyncAppFactory, AsyncBody, BodyParts, BoxError, Policy, ReadBody, Scope,
     StartError, Worker,
@@ -54,7 +54,7 @@ impl<A: App + Send + Sync + 'static> AsyncApp for Inline<A> {
             BodyParts::Full(bytes) => ReadBody::full(bytes),
             parts => return self.0.call(Request::from_parts(head, AsyncBody::from(parts)), scope),
         };
-        let origin = origin(&head, &scope);
+        let origin = Origin::of(&head, &scope);
         let result = self.0.inner().call(Request::from_parts(head, body), scope);
         OffloadedCall::returned(result, origin)
     }

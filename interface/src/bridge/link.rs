@@ -11,7 +11,6 @@
 //! and the other stops waiting.
 
 use std::{
-    any::Any,
     collections::VecDeque,
     panic::resume_unwind,
     pin::Pin,
@@ -20,15 +19,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, response};
+use http::{HeaderMap, response};
 
-use crate::{
-    AppError, AsyncBody, BodyError, BodyErrorKind, Event, Frame, FrameRead, FrameSink, Phase, PollBody,
-    Report, RequestId, Worker,
-};
-
-/// What a panic left behind.
-pub(super) type Panic = Box<dyn Any + Send>;
+use super::origin::{Origin, Panic};
+use crate::{AppError, AsyncBody, BodyError, BodyErrorKind, Frame, FrameRead, FrameSink, Phase, PollBody};
 
 /// What the thread answers: the head, and the body unless that comes through the link.
 pub(super) type Answer = Result<(response::Parts, LinkedBody), AppError>;
@@ -46,26 +40,6 @@ pub(super) struct Link {
     state: Mutex<State>,
     /// Tells the thread of every change that it may wait for.
     changed: Condvar,
-}
-
-/// The request that is being answered, for reports of what the loop does not get to see.
-pub(super) struct Origin {
-    pub(super) worker: Worker,
-    pub(super) connection: u64,
-    pub(super) number: u64,
-    pub(super) method: Method,
-    pub(super) target: Bytes,
-}
-
-impl Origin {
-    /// Reports a panic that nobody else will.
-    pub(super) fn report(&self, during: Phase, panic: &Panic) {
-        let message = panic.downcast_ref::<&str>().copied();
-        let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        let request = RequestId::new(self.connection, self.number, Some(&self.method), &self.target);
-        let message = message.unwrap_or("a panic without a message");
-        self.worker.report(&Report::of(request, Event::Panicked { during, message }));
-    }
 }
 
 #[derive(Default)]

@@ -9,10 +9,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Request, Response, request::Parts};
+use http::{Request, Response};
 
 use super::{
-    link::{Link, LinkedBody, LinkedRequest, LinkedSink, LoopSide, Origin},
+    link::{Link, LinkedBody, LinkedRequest, LinkedSink, LoopSide},
+    origin::Origin,
     tunnel,
 };
 use crate::{
@@ -72,7 +73,7 @@ impl<A: App + Send + Sync + 'static> AsyncApp for Offloaded<A> {
 
     fn call(&self, request: Request<AsyncBody>, scope: Scope) -> OffloadedCall {
         let (head, body) = request.into_parts();
-        let link = Link::new(origin(&head, &scope));
+        let link = Link::new(Origin::of(&head, &scope));
         let exact_len = body.exact_len();
         let (stream, body) = match body.into_parts() {
             BodyParts::Stream(stream) => {
@@ -218,17 +219,6 @@ fn write(link: &Arc<Link>, writer: Writer) {
         link.end(catch_unwind(AssertUnwindSafe(|| writer.write_to(&mut sink))));
     } else if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(writer))) {
         link.origin().report(Phase::Drop, &panic);
-    }
-}
-
-/// What reports say of the request.
-pub(super) fn origin(head: &Parts, scope: &Scope) -> Origin {
-    Origin {
-        worker: scope.worker().clone(),
-        connection: scope.conn().id,
-        number: scope.number(),
-        method: head.method.clone(),
-        target: scope.target(),
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 
-use super::link::Panic;
+use super::origin::Panic;
 use crate::{AsyncIo, AsyncTunnel, BlockingTransport, BlockingTunnel, PollIo};
 
 /// Runs an async continuation on the thread that a blocking one would have: the transport's own wait is where it sleeps.

@@ -54,7 +54,7 @@ fn failed_build(case: &mut Case<'_>) -> Verdict {
         (2, Failing::Panic, two),
     ] {
         let what = format!("build {nth} fails: {failing:?}");
-        let gate = case.gate("build")?;
+        let gate = case.gate("build");
         let plan =
             Plan { build_fails: Some((nth, failing)), build_gate: Some(gate.clone()), ..Plan::default() };
         start_unready(case, plan, tuning)?;
@@ -85,7 +85,7 @@ fn failed_build(case: &mut Case<'_>) -> Verdict {
 }
 
 fn teardown_is_last(case: &mut Case<'_>) -> Verdict {
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     case.start(Tuning { workers: 2, ..Tuning::default() })?;
     let mut clients = Vec::new();
     for (n, steps) in [
@@ -159,7 +159,7 @@ fn teardown_errors_are_reported(case: &mut Case<'_>) -> Verdict {
 }
 
 fn not_ready_before_the_build(case: &mut Case<'_>) -> Verdict {
-    let gate = case.gate("build")?;
+    let gate = case.gate("build");
     start_unready(case, Plan { build_gate: Some(gate.clone()), ..Plan::default() }, Tuning::default())?;
     case.wait_for("build", |_| true)?;
     let mut client = case.connect()?;
@@ -194,7 +194,7 @@ fn endless_stream_ends_itself(case: &mut Case<'_>) -> Verdict {
 const GRACE: Duration = Duration::from_millis(300);
 
 fn endless_call(case: &mut Case<'_>) -> Verdict {
-    let never = case.gate("never")?;
+    let never = case.gate("never");
     case.start(Setup::default())?;
     let mut client = case.connect()?;
     client.send(case.get(&format!("gate={never}&body=late")))?;
@@ -223,7 +223,7 @@ fn dropped(case: &Case<'_>, event: &str) -> Verdict {
 }
 
 fn endless_body(case: &mut Case<'_>) -> Verdict {
-    let never = case.gate("never")?;
+    let never = case.gate("never");
     for stream in ["stream", "stream=100"] {
         case.start(Setup::default())?;
         let mut client = case.connect()?;
@@ -253,7 +253,7 @@ fn endless_body(case: &mut Case<'_>) -> Verdict {
 }
 
 fn hooks_are_told(case: &mut Case<'_>) -> Verdict {
-    let never = case.gate("never")?;
+    let never = case.gate("never");
     for (steps, status) in [
         (format!("hook&gate={never}&body=late"), None),
         (format!("hook&stream&data=begin&flush&gate={never}&data=late"), Some(200)),
@@ -289,7 +289,7 @@ fn all_listeners(case: &mut Case<'_>) -> Verdict {
 }
 
 fn returns_after_teardown(case: &mut Case<'_>) -> Verdict {
-    let (call, teardown) = (case.gate("call")?, case.gate("teardown")?);
+    let (call, teardown) = (case.gate("call"), case.gate("teardown"));
     case.start(Plan { teardown_gate: Some(teardown.clone()), ..Plan::default() })?;
     let mut client = case.connect()?;
     client.send(case.get(&format!("gate={call}&body=x")))?;
@@ -335,7 +335,7 @@ fn stop_before_ready(case: &mut Case<'_>) -> Verdict {
     one_teardown_per_build(case)?;
 
     // While it builds.
-    let gate = case.gate("build")?;
+    let gate = case.gate("build");
     start_unready(case, Plan { build_gate: Some(gate.clone()), ..Plan::default() }, Tuning::default())?;
     case.wait_for("build", |_| true)?;
     case.server().control().stop(Duration::ZERO);
@@ -346,7 +346,7 @@ fn stop_before_ready(case: &mut Case<'_>) -> Verdict {
 }
 
 fn stop_again(case: &mut Case<'_>) -> Verdict {
-    let never = case.gate("never")?;
+    let never = case.gate("never");
     for (first, second) in [(LIMIT * 6, GRACE), (GRACE, LIMIT * 6)] {
         case.start(Setup::default())?;
         let mut client = case.connect()?;

@@ -216,7 +216,7 @@ fn binary_echo(case: &mut Case<'_>) -> Verdict {
 }
 
 fn client_ends_first(case: &mut Case<'_>) -> Verdict {
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     let (mut client, _) = tunnel(case, &format!("read&gate={gate}&data=still&data=open"))?;
     client.send("all")?;
     client.half_close()?;
@@ -326,7 +326,7 @@ fn writes_wait(case: &mut Case<'_>) -> Verdict {
 }
 
 fn reads_wait(case: &mut Case<'_>) -> Verdict {
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     let (mut client, _) = tunnel(case, &format!("read=1&gate={gate}"))?;
     client.send("x")?;
     case.wait_for("held", |_| true)?;

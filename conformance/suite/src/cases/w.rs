@@ -115,7 +115,7 @@ fn wakes_who_polled_last(case: &mut Case<'_>) -> Verdict {
 }
 
 fn task_outlives_its_request(case: &mut Case<'_>) -> Verdict {
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     let response = case.ask(case.get(&format!("spawn={gate}&body=answer")))?;
     expect_eq("the answer while the task waits:", response.text().as_str(), "answer")?;
     case.wait_for("task-began", |_| true)?;
@@ -127,7 +127,7 @@ fn task_outlives_its_request(case: &mut Case<'_>) -> Verdict {
 /// Starts a server of the check's own with a task that waits.
 fn with_task(case: &mut Case<'_>) -> Result<String, Failure> {
     case.start(Setup::default())?;
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     case.ask(case.get(&format!("spawn={gate}")))?;
     case.wait_for("task-began", |_| true)?;
     Ok(gate)
@@ -154,7 +154,7 @@ fn task_dropped_at_the_deadline(case: &mut Case<'_>) -> Verdict {
 }
 
 fn job_on_a_thread_of_its_own(case: &mut Case<'_>) -> Verdict {
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     let response = case.ask(case.get(&format!("offload={gate}&body=answer")))?;
     expect_eq("the answer while the job waits:", response.text().as_str(), "answer")?;
     let job = case.wait_for("job-began", |_| true)?;
@@ -173,7 +173,7 @@ fn job_on_a_thread_of_its_own(case: &mut Case<'_>) -> Verdict {
 fn accepted_or_given_back(case: &mut Case<'_>) -> Verdict {
     // Jobs that wait would be in the way of other checks.
     case.start(Setup::default())?;
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     let jobs = format!("offload={gate}&").repeat(100);
     // The sync calls of an evented server may run on the same pool, behind jobs that wait for the gate.
     let calls = if case.about().evented && case.about().form == Form::Sync { 1 } else { 4 };
@@ -191,7 +191,7 @@ fn accepted_or_given_back(case: &mut Case<'_>) -> Verdict {
 fn more_replies_than_threads(case: &mut Case<'_>) -> Verdict {
     sync_only(case)?;
     case.start(Tuning { threads: 4, ..Tuning::default() })?;
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     let mut clients = Vec::new();
     for nth in 0..40 {
         let key = format!("{}.{nth}", case.key());
@@ -240,7 +240,7 @@ fn dropped_unanswered(case: &mut Case<'_>) -> Verdict {
 
 fn panicking_task(case: &mut Case<'_>) -> Verdict {
     case.start(Setup::default())?;
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     expect_eq("status", case.ask(case.get(&format!("spawn={gate}&spawn-panic")))?.status(), 200)?;
     let report = case.wait_for("report", |_| true)?;
     expect_eq(
@@ -266,7 +266,7 @@ fn panicking_jobs(case: &mut Case<'_>) -> Verdict {
         "panics in the background",
         format_args!("{phases:?}"),
     )?;
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     case.ask(case.get(&format!("offload={gate}")))?;
     case.wait_for("job-began", |_| true)?;
     case.still_serves()
@@ -298,7 +298,7 @@ fn once_for_each_call(case: &mut Case<'_>) -> Verdict {
 
 fn replaced_placeholder(case: &mut Case<'_>) -> Verdict {
     sync_only(case)?;
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     let mut client = case.connect()?;
     client.send(case.get(&format!("defer=replaced&gate={gate}&body=late")))?;
     expect_eq("the answer:", client.response()?.text().as_str(), "replaced")?;

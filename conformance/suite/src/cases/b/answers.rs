@@ -53,7 +53,7 @@ pub(super) fn empty_frames_mean_nothing(case: &mut Case<'_>) -> Verdict {
 
 pub(super) fn each_frame_arrives(case: &mut Case<'_>) -> Verdict {
     for (nth, length) in ["", "=3"].iter().enumerate() {
-        let gates = [case.gate(&format!("{nth}a"))?, case.gate(&format!("{nth}b"))?];
+        let gates = [case.gate(&format!("{nth}a")), case.gate(&format!("{nth}b"))];
         let [first, second] = &gates;
         let steps = format!("stream{length}&data=a&flush&gate={first}&data=b&flush&gate={second}&data=c");
         let mut client = case.connect()?;
@@ -74,7 +74,7 @@ pub(super) fn each_frame_arrives(case: &mut Case<'_>) -> Verdict {
 }
 
 pub(super) fn head_ahead_of_any_frame(case: &mut Case<'_>) -> Verdict {
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     let mut client = case.connect()?;
     client.send(case.get(&format!("stream&flush&gate={gate}&data=late")))?;
     let head = client.head().map_err(|failure| failure.within("while the body is pending"))?;
@@ -89,7 +89,7 @@ fn failed_behind_a_frame(
     stream: &str,
     version: &str,
 ) -> Result<(Vec<u8>, End), Failure> {
-    let gate = case.gate("fail")?;
+    let gate = case.gate("fail");
     let mut client = case.connect()?;
     let steps = format!("{stream}&data=hello&flush&gate={gate}&fail=failed");
     client.send(case.get(&steps).replace("HTTP/1.1", version))?;

@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(super) fn stalled_application(case: &mut Case<'_>) -> Verdict {
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     for (nth, fields) in [format!("Content-Length: {FLOOD}\r\n"), CHUNKED.to_owned()].iter().enumerate() {
         let (key, request) = case.numbered(nth, "POST", &format!("read=1&gate={gate}"), fields);
         let mut client = case.connect()?;

@@ -115,7 +115,7 @@ pub(super) fn hook_at_the_end_of_a_tunnel(case: &mut Case<'_>) -> Verdict {
 pub(super) fn hook_of_a_stopped_exchange(case: &mut Case<'_>) -> Verdict {
     async_only(case)?;
     case.start(Tuning::default())?;
-    let gate = case.gate("never")?;
+    let gate = case.gate("never");
     let mut client = case.connect()?;
     client.send(case.get(&format!("hook&gate={gate}")))?;
     case.wait_for("held", |_| true)?;

@@ -22,7 +22,7 @@ fn ways_to_leave(case: &Case<'_>) -> Vec<Leave> {
 
 pub(super) fn future_is_dropped(case: &mut Case<'_>) -> Verdict {
     async_only(case)?;
-    let gate = case.gate("never")?;
+    let gate = case.gate("never");
     for (nth, (how, leave)) in ways_to_leave(case).into_iter().enumerate() {
         let (key, request) = case.numbered(nth, "GET", &format!("hook&gate={gate}"), "");
         let mut client = case.connect()?;
@@ -47,7 +47,7 @@ pub(super) fn future_is_dropped(case: &mut Case<'_>) -> Verdict {
 
 pub(super) fn body_is_dropped(case: &mut Case<'_>) -> Verdict {
     async_only(case)?;
-    let gate = case.gate("never")?;
+    let gate = case.gate("never");
     for (nth, (how, leave)) in ways_to_leave(case).into_iter().enumerate() {
         let (key, request) = case.numbered(nth, "GET", &format!("stream&data=a&flush&gate={gate}"), "");
         let mut client = case.connect()?;
@@ -84,7 +84,7 @@ fn finish_policy() -> Plan {
 pub(super) fn finished_all_the_same(case: &mut Case<'_>) -> Verdict {
     async_only(case)?;
     case.start(finish_policy())?;
-    let (first, second) = (case.gate("first")?, case.gate("second")?);
+    let (first, second) = (case.gate("first"), case.gate("second"));
     let mut client = case.connect()?;
     client.send(case.get(&format!(
         "disconnected&gate={first}&emit=called&stream&data=a&gate={second}&data=b&emit=produced"
@@ -101,7 +101,7 @@ pub(super) fn finished_all_the_same(case: &mut Case<'_>) -> Verdict {
 pub(super) fn sink_refuses(case: &mut Case<'_>) -> Verdict {
     const FRAME: u64 = 16 * 1024;
     sync_only(case)?;
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     let mut client = case.connect()?;
     client.send(case.get(&format!("stream&data=a&flush&gate={gate}&frames=100000:{FRAME}")))?;
     client.head()?;
@@ -121,7 +121,7 @@ pub(super) fn sink_refuses(case: &mut Case<'_>) -> Verdict {
 
 pub(super) fn what_waits_is_dropped(case: &mut Case<'_>) -> Verdict {
     async_only(case)?;
-    let gate = case.gate("never")?;
+    let gate = case.gate("never");
     for (nth, steps) in [format!("gate={gate}"), format!("stream&data=a&gate={gate}")].iter().enumerate() {
         let (key, request) = case.numbered(nth, "GET", steps, "");
         let mut client = case.connect()?;
@@ -154,7 +154,7 @@ pub(super) fn what_is_ready_is_sent(case: &mut Case<'_>) -> Verdict {
 }
 
 pub(super) fn all_answers_to_the_half_closed(case: &mut Case<'_>) -> Verdict {
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     let mut client = case.connect()?;
     client.send(case.get(&format!("gate={gate}&stream&data=first")) + &case.get("stream&data=second"))?;
     client.half_close()?;
@@ -169,7 +169,7 @@ pub(super) fn all_answers_to_the_half_closed(case: &mut Case<'_>) -> Verdict {
 pub(super) fn sync_calls_run_on(case: &mut Case<'_>) -> Verdict {
     sync_only(case)?;
     for (nth, (how, leave)) in ways_to_leave(case).into_iter().enumerate() {
-        let gate = case.gate(&format!("g{nth}"))?;
+        let gate = case.gate(&format!("g{nth}"));
         let (key, request) = case.numbered(nth, "GET", &format!("gate={gate}&emit=after&{ENDLESS}"), "");
         let mut client = case.connect()?;
         client.send(request)?;

@@ -8,7 +8,7 @@ use crate::{Case, Verdict, ensure, expect_eq};
 const EXPECT: &str = "Expect: 100-continue\r\nContent-Length: 5\r\n";
 
 pub(super) fn continue_at_the_first_pull(case: &mut Case<'_>) -> Verdict {
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     for fields in [EXPECT, "expect: 100-Continue\r\nTransfer-Encoding: chunked\r\n"] {
         let body = if fields == EXPECT { "hello" } else { "5\r\nhello\r\n0\r\n\r\n" };
         let mut client = case.connect()?;
@@ -60,7 +60,7 @@ pub(super) fn no_continue_where_none_is_due(case: &mut Case<'_>) -> Verdict {
 }
 
 pub(super) fn no_continue_behind_the_final_head(case: &mut Case<'_>) -> Verdict {
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     let mut client = case.connect()?;
     client.send(case.request("POST", &format!("stream&data=a&flush&gate={gate}&read&data=b"), EXPECT))?;
     let head = client.head()?;
@@ -91,7 +91,7 @@ pub(super) fn closes_without_the_body(case: &mut Case<'_>) -> Verdict {
 }
 
 pub(super) fn continue_on_demand(case: &mut Case<'_>) -> Verdict {
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     let mut client = case.connect()?;
     client.send(case.request("POST", &format!("interim=100&gate={gate}&read&body=ok"), EXPECT))?;
     expect_eq("head sent on demand:", client.head()?.status, 100)?;
@@ -126,7 +126,7 @@ pub(super) fn continue_unexpected(case: &mut Case<'_>) -> Verdict {
 }
 
 pub(super) fn interim_ahead(case: &mut Case<'_>) -> Verdict {
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     let mut client = case.connect()?;
     client.send(case.get(&format!(
         "interim=103:Link:one&interim=103:Link:two&interim=102&interim=199&gate={gate}&body=final"

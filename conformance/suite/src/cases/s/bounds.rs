@@ -52,7 +52,7 @@ pub(super) fn within_the_limits(case: &mut Case<'_>) -> Verdict {
 }
 
 pub(super) fn connections_are_bounded(case: &mut Case<'_>) -> Verdict {
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     let tuning = Tuning { connections_max: 4, ..Tuning::default() };
     case.start(tuning)?;
     let clients = held_calls(case, &gate, 8)?;
@@ -76,7 +76,7 @@ pub(super) fn connections_are_bounded(case: &mut Case<'_>) -> Verdict {
 }
 
 pub(super) fn running_calls_finish(case: &mut Case<'_>) -> Verdict {
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     case.start(Setup::default())?;
     let mut idle = case.connect()?;
     idle.send(case.get("body=idle"))?;

@@ -59,7 +59,7 @@ pub(super) fn pipelined_in_order(case: &mut Case<'_>) -> Verdict {
 }
 
 pub(super) fn next_call_waits(case: &mut Case<'_>) -> Verdict {
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     let key = case.key().to_owned();
     let host = "HTTP/1.1\r\nHost: varvel.test\r\n\r\n";
     let mut client = case.connect()?;
@@ -134,7 +134,7 @@ pub(super) fn each_reason_its_status(case: &mut Case<'_>) -> Verdict {
 }
 
 pub(super) fn exclusive_calls_never_overlap(case: &mut Case<'_>) -> Verdict {
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     case.start(Plan { policy: Policy::default().exclusive(), ..Plan::default() })?;
     let mut clients = held_calls(case, &gate, 3)?;
     case.wait_for("held", |_| true)?;
@@ -142,7 +142,7 @@ pub(super) fn exclusive_calls_never_overlap(case: &mut Case<'_>) -> Verdict {
 }
 
 pub(super) fn no_more_than_stated(case: &mut Case<'_>) -> Verdict {
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     let tuning = Tuning { threads: 2, ..Tuning::default() };
     case.start(tuning)?;
     let built = case.wait_for("built", |_| true)?;
@@ -169,7 +169,7 @@ fn overlap(case: &mut Case<'_>, gate: &str, clients: &mut [Client], most: u64) -
 pub(super) fn others_are_served_meanwhile(case: &mut Case<'_>) -> Verdict {
     let many = case.about().concurrency.is_none_or(|concurrency| concurrency > 1);
     case.only_if(case.about().evented || many, "it makes one call at a time")?;
-    let gate = case.gate("go")?;
+    let gate = case.gate("go");
     let (steps, answer) = match case.about().form {
         Form::Sync => (format!("block={gate}&body=late"), None),
         // An async call must not block (A1); a job may.
