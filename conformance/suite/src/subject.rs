@@ -56,6 +56,8 @@ pub struct Tuning {
     pub write_timeout: Duration,
     /// Idle between two requests (spec S22). Default: 30 s.
     pub keep_alive_timeout: Duration,
+    /// For the client to close its side behind the last answer of a connection. Default: 1 s.
+    pub linger_timeout: Duration,
     /// The longest request line, in bytes without its CRLF (spec S15). Default: 8 KiB.
     pub request_line_bytes_max: u32,
     /// The longest head, in bytes (spec S15). Default: 64 KiB.
@@ -83,6 +85,7 @@ impl Default for Tuning {
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(30),
+            linger_timeout: Duration::from_secs(1),
             request_line_bytes_max: 8 * 1024,
             head_bytes_max: 64 * 1024,
             header_count_max: 100,
@@ -105,6 +108,7 @@ impl Tuning {
             ("body-timeout", time(self.body_timeout)),
             ("write-timeout", time(self.write_timeout)),
             ("keep-alive-timeout", time(self.keep_alive_timeout)),
+            ("linger-timeout", time(self.linger_timeout)),
             ("request-line-bytes-max", self.request_line_bytes_max.to_string()),
             ("head-bytes-max", self.head_bytes_max.to_string()),
             ("header-count-max", self.header_count_max.to_string()),
