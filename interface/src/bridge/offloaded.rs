@@ -214,7 +214,8 @@ fn answer(link: &Arc<Link>, result: AppResult, here: Where) {
 /// Runs a writer on this thread, to its end, if its body is wanted.
 fn write(link: &Arc<Link>, writer: Writer) {
     if link.wait_wanted() {
-        let high_water = link.origin().worker.info().limits.write_high_water;
+        // What waits here waits beside what the server holds already (spec B8).
+        let high_water = link.origin().worker.info().limits.write_high_water / 4;
         let mut sink = LinkedSink { link, high_water };
         link.end(catch_unwind(AssertUnwindSafe(|| writer.write_to(&mut sink))));
     } else if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(writer))) {
