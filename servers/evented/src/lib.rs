@@ -17,7 +17,7 @@
 //! # How a loop turns
 //!
 //! 1. Wait for events, no longer than until the next timer or deadline, and not at all if the mailbox holds something.
-//! 2. For each connection that is readable, writable or woken: [drive](connection) it as far as it goes without waiting.
+//! 2. For each connection that is readable, writable or woken: drive it as far as it goes without waiting.
 //!    All requests in one read are answered by one write.
 //! 3. Timers, deadlines, tasks, new connections.
 //!
