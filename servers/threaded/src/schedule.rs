@@ -90,9 +90,12 @@ impl Schedule {
         }
     }
 
-    /// Takes a parked connection; `false` if somebody owns it.
+    /// Takes a parked connection, without an event; `false` if somebody owns it.
+    ///
+    /// Something may have come that the poller has not told of: who takes it is to look before closing it, for a socket
+    /// closed with a request in it is reset.
     pub(crate) fn take(&self) -> bool {
-        let update = |state: u8| (state & BUSY == 0).then_some((state | BUSY) & !WANTS_ROOM);
+        let update = |state: u8| (state & BUSY == 0).then_some((state | BUSY | READ) & !WANTS_ROOM);
         self.0.fetch_update(SeqCst, SeqCst, update).is_ok()
     }
 
@@ -164,6 +167,15 @@ mod tests {
         schedule.begin_read();
         assert!(schedule.park(Until::Readable));
         assert!(schedule.take());
+    }
+
+    #[test]
+    fn one_that_is_taken_without_an_event_is_read_before_it_is_closed() {
+        let schedule = parked();
+        assert!(schedule.take() && schedule.may_read());
+        assert!(!schedule.park(Until::Readable));
+        schedule.begin_read();
+        assert!(schedule.park(Until::Readable));
     }
 
     #[test]

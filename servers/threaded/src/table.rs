@@ -37,8 +37,10 @@ struct Rows {
 /// What the leader is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leader {
-    /// Awake, or there is none: whoever waits next looks at the table first.
+    /// Awake, or there is none. Whoever waits next has looked at deadlines and timers, but perhaps not at the rest.
     Awake,
+    /// Awake, and woken since it last waited: there may be something new that it has not looked at.
+    Called,
     /// Waits for events until then, or for ever.
     Waits(Option<Instant>),
 }
@@ -211,9 +213,13 @@ impl Table {
 
     // ---- the leader ----
 
-    /// The leader is going to wait, at most until `latest`: until when, then.
+    /// The leader is going to wait, at most until `latest`: until when, then. Not at all if it was woken meanwhile.
     pub(crate) fn begin_wait(&self, latest: Option<Instant>) -> Option<Instant> {
         let mut rows = self.lock();
+        if rows.leader == Leader::Called {
+            rows.leader = Leader::Awake;
+            return Some(Instant::now());
+        }
         let times = [latest, rows.deadlines.next_wake(), rows.timers.next_deadline()];
         let until = times.into_iter().flatten().min();
         rows.leader = Leader::Waits(until);
@@ -225,7 +231,12 @@ impl Table {
         self.lock().leader = Leader::Awake;
     }
 
-    /// Wakes the leader, if it waits.
+    /// Whether somebody waits who would have to be woken to see anything.
+    pub(crate) fn leader_waits(&self) -> bool {
+        matches!(self.lock().leader, Leader::Waits(_))
+    }
+
+    /// Ends the wait of the leader, or keeps it from the next one.
     pub(crate) fn wake(&self) {
         self.wake_leader(&mut self.lock());
     }
@@ -238,9 +249,8 @@ impl Table {
     }
 
     fn wake_leader(&self, rows: &mut Rows) {
-        if rows.leader != Leader::Awake {
-            // Once is enough. Writing to our own event counter does not fail.
-            rows.leader = Leader::Awake;
+        // Once is enough. Writing to our own event counter does not fail.
+        if let Leader::Waits(_) = std::mem::replace(&mut rows.leader, Leader::Called) {
             let _ = self.waker.wake();
         }
     }
