@@ -360,7 +360,7 @@ impl Connection {
 
     /// Closes the socket and leaves the table.
     fn close(&self, mut guard: MutexGuard<'_, Io>) {
-        guard.phase = Phase::Closed;
+        let before = std::mem::replace(&mut guard.phase, Phase::Closed);
         // Somebody may hold on to the connection for long; nothing of it is needed any more.
         guard.input = Input::default();
         guard.outbox.clear();
@@ -381,6 +381,12 @@ impl Connection {
             Some(line) => drop(line),
         }
         self.shared.table.remove(self.slot);
+        // A tunnel that does not wait for the socket learns of its end in this way.
+        if let Phase::Tunnel(bell) = &before {
+            bell.ring();
+        }
+        // Unlocked: it may be an answer of the application, which does what it likes when it is dropped.
+        drop(before);
     }
 
     /// Has every further answer say `connection: close`.

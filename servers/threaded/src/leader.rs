@@ -7,13 +7,17 @@ use std::{
     os::fd::AsRawFd,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
+    thread,
     time::{Duration, Instant},
 };
 
 use mio::{Events, Interest, Token, event::Event, unix::SourceFd};
-use varvel::{Address, ConnInfo, Control, Event as Reported, Level, Worker};
+use varvel::{Address, ConnInfo, Control, Event as Reported, Level, Phase, Worker};
 use varvel_server_kit::{
     listener::{ACCEPT_PAUSE, AcceptError, Listener},
     transport::Transport,
@@ -21,6 +25,7 @@ use varvel_server_kit::{
 
 use crate::{
     connection::{Connection, Next},
+    containment::contain,
     schedule::{Owner, Seen},
     shared::{Shared, Tools},
 };
@@ -128,22 +133,42 @@ impl Leader {
                 connection.expire(&mut self.tools);
                 ready.push(connection);
             }
-            while let Some(waker) = shared.table.take_due_timer(now) {
-                waker.wake();
-            }
+            fire_timers(shared, now);
             if !wait || !(ready.is_empty() || shared.pool.is_saturated()) {
                 return Led::On;
             }
         }
     }
 
+    /// Minds the timers, and nothing else, while `code` runs: the application is being built or torn down, so nobody leads.
+    pub(crate) fn mind_timers<T>(&mut self, shared: &Shared, code: impl FnOnce() -> T) -> T {
+        let over = AtomicBool::new(false);
+        let mind = || {
+            while !over.load(SeqCst) {
+                self.poll(shared, true, &mut Vec::new());
+                let report = |event: Reported<'_>| shared.report(None, event);
+                contain(Phase::Background, report, || fire_timers(shared, Instant::now()));
+            }
+        };
+        thread::scope(|scope| {
+            // Without the thread an application that sets no timer is built all the same.
+            let minder = thread::Builder::new().name("varvel-timers".to_owned()).spawn_scoped(scope, mind);
+            let result = code();
+            over.store(true, SeqCst);
+            shared.table.wake();
+            drop(minder);
+            result
+        })
+    }
+
     fn poll(&mut self, shared: &Shared, wait: bool, ready: &mut Vec<Arc<Connection>>) {
         let mut timeout = Some(Duration::ZERO);
         if wait {
+            let until = shared.table.begin_wait(self.next_time());
+            // Lines that come from now on are written by who adds them.
             if let Some(log) = &shared.access_log {
                 log.flush();
             }
-            let until = shared.table.begin_wait(self.next_time());
             timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
         }
         // Interrupted, or whatever else: the events are still there the next time.
@@ -304,6 +329,13 @@ impl Leader {
             Stage::Over => None,
         };
         [self.accept_again_at, stop].into_iter().flatten().min()
+    }
+}
+
+/// Wakes who waits for a time that has come.
+fn fire_timers(shared: &Shared, now: Instant) {
+    while let Some(waker) = shared.table.take_due_timer(now) {
+        waker.wake();
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak, atomic::Ordering::Relaxed},
     task::{Wake, Waker},
     thread::available_parallelism,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use varvel::{
@@ -64,17 +64,21 @@ where
         let worker = Worker::new(Arc::clone(&shared) as _);
         let listeners = listeners.into_iter().map(Listener::new).collect::<io::Result<_>>();
         let listeners = listeners.map_err(ServeError::io("take over the listeners"))?;
-        let leader = Leader::new(poll, listeners, worker.clone(), control.clone())
+        let mut leader = Leader::new(poll, listeners, worker.clone(), control.clone())
             .map_err(ServeError::io("wait for connections"))?;
 
         control.on_stop(Waker::from(Arc::new(OnStop(Arc::downgrade(&shared)))));
-        let app = build(&factory, &worker, &shared)?;
+        let app = leader.mind_timers(&shared, || build(&factory, &worker, &shared));
+        let app = app.inspect_err(|_| end(&shared, None))?;
         let crew =
             Arc::new(Crew { app, factory, worker, shared: Arc::clone(&shared), leader: Mutex::new(leader) });
         let started = shared.pool.start(crew.starter());
         if started {
             control.announce_ready();
-            shared.pool.watch(|| shared.release_held());
+            shared.pool.watch(|| shared.release_held(), || shared.table.wake());
+        } else {
+            // One thread may have begun to lead.
+            control.stop(Duration::ZERO);
         }
         shared.pool.end();
         end(&shared, control.stop_deadline());
@@ -243,12 +247,13 @@ where
 fn end(shared: &Shared, deadline: Option<Instant>) {
     shared.tasks.end();
     let latest = Instant::now() + CUT_GRACE / 4;
-    if shared.threads.join(latest) > 0 {
-        // Their exchanges end here all the same, and the threads with what they are doing.
-        for connection in shared.table.all() {
-            contain(Running::Hook, |event| connection.report(event), || connection.abandon());
-        }
+    shared.threads.join(latest);
+    // What threads that did not end have, or what no thread has come to since the cut. Its exchanges end here, and those
+    // threads with what they are doing.
+    for connection in shared.table.all() {
+        contain(Running::Hook, |event| connection.report(event), || connection.abandon());
     }
+    shared.release_held();
     if let Err(unfinished) = shared.offload.shutdown(deadline.map_or(latest, |deadline| deadline.max(latest)))
     {
         let (running, waiting) = (unfinished.running, unfinished.waiting.len());
@@ -260,9 +265,11 @@ fn end(shared: &Shared, deadline: Option<Instant>) {
 
 /// Lets go of the application, and tears it down if nobody else has it.
 fn dismiss<F: AppFactory>(crew: Arc<Crew<F>>) {
-    let Some(Crew { app, factory, worker, shared, .. }) = Arc::into_inner(crew) else { return };
+    let Some(Crew { app, factory, worker, shared, leader }) = Arc::into_inner(crew) else { return };
     let report = |event: Event<'_>| shared.report(None, event);
-    if let Some(Err(error)) = contain(Running::Teardown, report, || factory.teardown(app, &worker)) {
+    let teardown = || contain(Running::Teardown, report, || factory.teardown(app, &worker));
+    let mut leader = leader.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(Err(error)) = leader.mind_timers(&shared, teardown) {
         shared.report(None, Event::AppFailed { kind: FailKind::Internal, error: Some(&*error) });
     }
 }
@@ -282,7 +289,8 @@ struct OnStop(Weak<Shared>);
 impl Wake for OnStop {
     fn wake(self: Arc<Self>) {
         if let Some(shared) = self.0.upgrade() {
-            shared.stopping.raise();
+            // Whatever the wakers of the application do, the leader hears of it.
+            contain(Running::Background, |event| shared.report(None, event), || shared.stopping.raise());
             shared.table.wake();
         }
     }

@@ -18,7 +18,7 @@ use varvel::{BlockingTransport, BlockingTunnel, Event, Level, Outcome, Phase as 
 use varvel_server_kit::gateway::ErrorResponse;
 
 use crate::{
-    call::respond_error,
+    call::{drop_contained, respond_error},
     connection::{Connection, Phase},
     containment::contain,
     shared::Tools,
@@ -53,7 +53,10 @@ fn run(connection: &Arc<Connection>, headers: &HeaderMap, tunnel: BlockingTunnel
     let mut tools = Tools::new();
     let early = match open(connection, headers, &mut tools) {
         Ok(early) => early,
-        Err(NotOpened) => return connection.shared.pool.push(Arc::clone(connection)),
+        Err(NotOpened) => {
+            drop_contained(connection, tunnel);
+            return connection.shared.pool.push(Arc::clone(connection));
+        }
     };
     let io = TunnelIo { connection: Arc::clone(connection), early, bell };
     let returned = contain(Running::Tunnel, |event| connection.report(event), || tunnel.run(io));
@@ -165,21 +168,23 @@ impl BlockingTransport for TunnelIo {
         }
         // A timeout that the system cannot express is as good as none.
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-        self.connection.with_line(|line| {
-            let bell = PollFd::new(&self.bell.0, PollFlags::IN);
-            let mut wanted = PollFlags::empty();
-            wanted.set(PollFlags::IN, readable);
-            wanted.set(PollFlags::OUT, writable);
-            let waited = match wanted.is_empty() {
-                // A broken socket is always ready: who does not ask for it must not be told.
-                true => poll(&mut [bell], timeout.as_ref()),
-                false => poll(&mut [bell, PollFd::new(line, wanted)], timeout.as_ref()),
-            };
-            match waited {
-                Ok(_) | Err(Errno::INTR) => Ok(()),
-                Err(errno) => Err(errno.into()),
+        let bell = PollFd::new(&self.bell.0, PollFlags::IN);
+        let mut wanted = PollFlags::empty();
+        wanted.set(PollFlags::IN, readable);
+        wanted.set(PollFlags::OUT, writable);
+        let waited = if wanted.is_empty() {
+            // Without the socket: a broken one is always ready, and whoever closes it waits for who waits on it.
+            self.connection.with_line(|_| Ok(()))?;
+            poll(&mut [bell], timeout.as_ref())
+        } else {
+            self.connection
+                .with_line(|line| Ok(poll(&mut [bell, PollFd::new(line, wanted)], timeout.as_ref())))?
+        };
+        if let Err(errno) = waited {
+            if errno != Errno::INTR {
+                return Err(errno.into());
             }
-        })?;
+        }
         self.bell.quiet();
         Ok(())
     }

@@ -19,9 +19,11 @@ use bytes::Bytes;
 use http::Response;
 use support::{Client, PATIENCE, Running, start, threads};
 use varvel::{
-    App, AppFactory, AppResult, BoxError, FileRegion, Outcome, Policy, Reply, Shared, StartError, Worker,
-    WriteBody, factory_fn, sync_fn,
+    App, AppFactory, AppResult, AsyncAppFactory, AsyncBody, BoxError, Boxed, DynApp, DynAsyncApp, FileRegion,
+    Launch, Outcome, Policy, Reply, Server, Shared, StartError, Worker, WriteBody, app_fn, bridge::BlockOn,
+    factory_fn, sync_fn,
 };
+use varvel_threaded::Threaded;
 
 /// Calls that wait until they are let go.
 struct Gate {
@@ -402,4 +404,102 @@ fn an_answer_that_waits_for_company_does_not_wait_for_a_call_that_blocks() {
     assert_eq!(client.answer(), (200, "hello".into()));
     gate.open();
     assert_eq!(client.answer(), (200, "hello".into()));
+}
+
+#[test]
+fn an_application_may_sleep_while_it_is_built_and_torn_down() {
+    struct Sleepy(Sender<&'static str>);
+
+    impl AsyncAppFactory for Sleepy {
+        type App = Arc<DynAsyncApp>;
+
+        async fn build(&self, worker: &Worker) -> Result<Self::App, StartError> {
+            worker.sleep(Duration::from_millis(20)).await;
+            self.0.send("built").unwrap();
+            Ok(Arc::new(Boxed(app_fn(|_, _| async { Ok(Response::new(AsyncBody::from_static(b"hello"))) }))))
+        }
+
+        async fn teardown(&self, _app: Self::App, worker: &Worker) -> Result<(), BoxError> {
+            worker.sleep(Duration::from_millis(20)).await;
+            self.0.send("torn down").unwrap();
+            Ok(())
+        }
+    }
+
+    let (tell, told) = mpsc::channel();
+    let server = start(threads(1), BlockOn::new(Sleepy(tell)));
+    assert_eq!(told.try_recv(), Ok("built"));
+    assert!(server.get("/").ends_with("hello"));
+    server.stop(PATIENCE);
+    assert_eq!(told.try_recv(), Ok("torn down"));
+}
+
+#[test]
+fn what_a_failed_build_has_spawned_ends_with_it() {
+    struct Dropped(Sender<()>);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.send(()).unwrap();
+        }
+    }
+
+    let (tell, told) = mpsc::channel();
+    let tell = Mutex::new(tell);
+    let factory = factory_fn(move |worker| {
+        let dropped = Dropped(tell.lock().unwrap().clone());
+        let task = async move {
+            let _dropped = dropped;
+            std::future::pending::<()>().await;
+        };
+        worker.spawn(Box::pin(task)).map_err(|_| "a task is taken").unwrap();
+        Err::<Arc<DynApp>, _>(StartError::new("on purpose"))
+    });
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let launch = Launch::new(vec![listener.into()]);
+    assert!(Threaded::new(threads(1)).serve(factory, launch).is_err());
+    assert_eq!(told.try_recv(), Ok(()));
+}
+
+#[test]
+fn a_tunnel_that_waits_for_nothing_of_its_client_does_not_keep_the_server() {
+    let (begun, begins) = mpsc::channel();
+    let begun = Mutex::new(begun);
+    let app = sync_fn(move |_, mut scope: varvel::Scope| {
+        let upgrade = scope.take_upgrade().expect("an upgrade was asked for");
+        let begun = begun.lock().unwrap().clone();
+        let head = Response::builder().header("upgrade", "nothing").body(()).unwrap();
+        Ok(upgrade.accept_blocking(head, move |io| {
+            let (mut transport, _) = io.into_transport();
+            begun.send(()).unwrap();
+            while transport.wait(false, false, None).is_ok() {}
+        }))
+    });
+    let server = start(threads(1), Shared(Arc::new(app)));
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: nothing\r\n\r\n");
+    begins.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(server.stop(Duration::ZERO).cut, 1);
+    assert!(client.read_to_end().starts_with("HTTP/1.1 101 "));
+}
+
+#[test]
+fn a_request_that_found_no_thread_before_the_end_leaves_nothing_behind() {
+    let (server, gate) = gated(1, |_| {});
+    let _blocked = block(&server, &gate, 1);
+    let mut waiting = server.connect();
+    waiting.get("/");
+    let reports = Arc::clone(&server.reports);
+    let opener = thread::spawn(move || {
+        // Between the end of all patience with calls and the end of waiting for their threads.
+        thread::sleep(Duration::from_millis(1100));
+        gate.open();
+    });
+    server.stop(Duration::ZERO);
+    assert_eq!(waiting.read_to_end(), "");
+    opener.join().unwrap();
+    let begun = Instant::now();
+    while Arc::strong_count(&reports) > 1 {
+        assert!(begun.elapsed() < PATIENCE, "somebody still has the server");
+        thread::yield_now();
+    }
 }

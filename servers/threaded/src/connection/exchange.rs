@@ -90,6 +90,10 @@ impl Connection {
                 user_agent: logged.user_agent.as_ref().map(HeaderValue::as_bytes),
                 duration: logged.begun.elapsed(),
             });
+            // The leader writes the log before it waits, and would not see this line before the next event.
+            if self.shared.table.leader_waits() {
+                log.flush();
+            }
         }
     }
 

@@ -1,0 +1,234 @@
+//! The rules of the [pool](super), with a channel in place of the poller.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc::{self, Receiver, Sender},
+    },
+    thread::{self, ThreadId},
+};
+
+use super::*;
+
+/// What is served here: says who serves it, and may wait at a gate.
+struct Item {
+    name: u32,
+    gate: Option<Receiver<()>>,
+    /// How long it shall seem to have taken.
+    took: Duration,
+}
+
+/// A pool whose poller is a channel.
+struct Bench {
+    pool: Arc<Pool<Item>>,
+    events: Sender<Vec<Item>>,
+    served: Receiver<(u32, ThreadId)>,
+    /// How often somebody has led.
+    led: Arc<AtomicUsize>,
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Bench {
+    /// With at most `limit` threads that the system gives.
+    fn new(threads: usize, processors: usize, limit: usize) -> Self {
+        let pool = Arc::new(Pool::new(threads, processors));
+        let (events, poller) = mpsc::channel();
+        let poller = Arc::new(Mutex::new(poller));
+        let (done, served) = mpsc::channel();
+        let led = Arc::new(AtomicUsize::new(0));
+        let given = AtomicUsize::new(0);
+        let its = (Arc::clone(&pool), Arc::clone(&led));
+        let starter = move || {
+            if given.fetch_add(1, SeqCst) >= limit {
+                return false;
+            }
+            let (pool, led, poller, done) =
+                (Arc::clone(&its.0), Arc::clone(&its.1), Arc::clone(&poller), done.clone());
+            thread::spawn(move || live(&pool, &poller, &led, &done));
+            true
+        };
+        assert!(pool.start(Box::new(starter)));
+        let watched = Arc::clone(&pool);
+        let wake = events.clone();
+        thread::spawn(move || watched.watch(|| false, || drop(wake.send(Vec::new()))));
+        let bench = Self { pool, events, served, led };
+        bench.wait_until(|state| state.has_leader && state.sleeping == 1);
+        bench
+    }
+
+    fn wait_until(&self, condition: impl Fn(&State<Item>) -> bool) {
+        let begun = std::time::Instant::now();
+        while !condition(&self.pool.lock()) {
+            assert!(begun.elapsed() < PATIENCE, "the pool got there");
+            thread::yield_now();
+        }
+    }
+
+    fn happen(&self, items: Vec<Item>) {
+        self.events.send(items).unwrap();
+    }
+
+    fn served(&self) -> (u32, ThreadId) {
+        self.served.recv_timeout(PATIENCE).unwrap()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.pool.end();
+        let _ = self.events.send(Vec::new());
+    }
+}
+
+fn live(
+    pool: &Pool<Item>,
+    poller: &Mutex<Receiver<Vec<Item>>>,
+    led: &AtomicUsize,
+    done: &Sender<(u32, ThreadId)>,
+) {
+    let mut ready = Vec::new();
+    let mut came = Came::Started;
+    loop {
+        came = match pool.next(came) {
+            Turn::Serve(item) => {
+                done.send((item.name, thread::current().id())).unwrap();
+                if let Some(gate) = item.gate {
+                    let _ = gate.recv();
+                }
+                Came::Served(item.took)
+            }
+            Turn::Lead { wait } => {
+                led.fetch_add(1, SeqCst);
+                let poller = poller.lock().unwrap();
+                let events = if wait { poller.recv().ok() } else { poller.try_recv().ok() };
+                ready.extend(events.unwrap_or_default());
+                Came::Led(&mut ready)
+            }
+            Turn::End => return,
+        };
+    }
+}
+
+fn quick(name: u32) -> Item {
+    Item { name, gate: None, took: Duration::ZERO }
+}
+
+fn gated(name: u32) -> (Item, Sender<()>) {
+    let (open, gate) = mpsc::channel();
+    (Item { name, gate: Some(gate), took: SLOW }, open)
+}
+
+#[test]
+fn quick_items_are_served_by_the_thread_that_found_them() {
+    let bench = Bench::new(8, 1, 9);
+    let mut threads = Vec::new();
+    for name in 0..100 {
+        bench.happen(vec![quick(name)]);
+        let (served, thread) = bench.served();
+        assert_eq!(served, name);
+        threads.push(thread);
+        // Serving was quick, also if this machine was not.
+        bench.wait_until(|state| state.has_leader);
+    }
+    threads.dedup();
+    // The watch may have taken a slow machine for a slow call now and then.
+    assert!(threads.len() < 50, "{} changes of thread in 100 items", threads.len());
+}
+
+#[test]
+fn however_many_items_block_there_is_somebody_who_leads() {
+    let bench = Bench::new(3, 1, 4);
+    let mut gates = Vec::new();
+    for name in 0..3 {
+        let (item, gate) = gated(name);
+        bench.happen(vec![item]);
+        assert_eq!(bench.served().0, name);
+        gates.push(gate);
+    }
+    bench.wait_until(|state| state.serving == 3 && state.has_leader);
+    let before = bench.led.load(SeqCst);
+    bench.happen(vec![quick(3)]);
+    bench.wait_until(|state| state.items() == 1 && state.has_leader);
+    assert!(bench.led.load(SeqCst) > before, "events are taken note of");
+    assert!(bench.served.try_recv().is_err(), "no fourth item is served");
+    gates.pop();
+    assert_eq!(bench.served().0, 3);
+}
+
+#[test]
+fn a_batch_is_shared_among_threads_once_one_of_it_blocks() {
+    let bench = Bench::new(4, 1, 5);
+    let (item, _gate) = gated(0);
+    bench.happen(vec![item, quick(1), quick(2), quick(3)]);
+    let mut served = (0..4).map(|_| bench.served()).collect::<Vec<_>>();
+    served.sort_by_key(|(name, _)| *name);
+    assert!(served[1..].iter().all(|(_, thread)| *thread != served[0].1));
+}
+
+#[test]
+fn the_last_thread_leads_and_does_not_serve() {
+    let bench = Bench::new(8, 8, 2);
+    let (first, gate) = gated(0);
+    let (second, _second_gate) = gated(1);
+    bench.happen(vec![first, second]);
+    let one = bench.served();
+    bench.wait_until(|state| state.has_leader && state.items() == 1);
+    assert!(bench.served.try_recv().is_err());
+    drop(gate);
+    assert_ne!(bench.served().0, one.0);
+}
+
+#[test]
+fn only_while_no_thread_is_free_does_the_leader_look_at_items() {
+    let bench = Bench::new(1, 1, 2);
+    let mut items = Vec::new();
+    assert!(!bench.pool.take_unexamined(&mut items));
+    let (item, gate) = gated(0);
+    bench.happen(vec![item]);
+    bench.served();
+    bench.wait_until(|state| state.has_leader);
+    bench.pool.push(quick(1));
+    assert!(bench.pool.take_unexamined(&mut items));
+    assert_eq!(items.len(), 1);
+    bench.pool.push_examined(items.remove(0));
+    assert!(bench.pool.take_unexamined(&mut items) && items.is_empty(), "once");
+    drop(gate);
+    assert_eq!(bench.served().0, 1);
+}
+
+#[test]
+fn a_leader_that_waits_is_told_of_items_that_busy_threads_leave_behind() {
+    let bench = Bench::new(1, 1, 2);
+    let (item, _gate) = gated(0);
+    bench.happen(vec![item]);
+    bench.served();
+    bench.wait_until(|state| state.has_leader && !state.watching);
+    let before = bench.led.load(SeqCst);
+    bench.pool.push(quick(1));
+    bench.wait_until(|_| bench.led.load(SeqCst) > before);
+    let mut items = Vec::new();
+    assert!(bench.pool.take_unexamined(&mut items) && items.len() == 1);
+    bench.wait_until(|state| !state.watching);
+}
+
+#[test]
+fn a_long_queue_does_not_keep_the_poller_from_being_looked_at() {
+    let bench = Bench::new(1, 1, 2);
+    let (item, gate) = gated(0);
+    bench.happen(vec![item]);
+    bench.served();
+    bench.wait_until(|state| state.has_leader);
+    let before = bench.led.load(SeqCst);
+    for name in 1..=10 * ITEMS_PER_POLL {
+        bench.pool.push(quick(name));
+    }
+    // The leader waits; whoever is free takes its place for a look.
+    bench.happen(Vec::new());
+    drop(gate);
+    for _ in 1..=10 * ITEMS_PER_POLL {
+        bench.served();
+    }
+    assert!(bench.led.load(SeqCst) > before);
+}
