@@ -488,6 +488,10 @@ fn a_request_that_found_no_thread_before_the_end_leaves_nothing_behind() {
     let _blocked = block(&server, &gate, 1);
     let mut waiting = server.connect();
     waiting.get("/");
+    // Who leads comes to this one later, and needs no thread for it.
+    let mut wrong = server.connect();
+    wrong.send("nonsense\r\n\r\n");
+    assert!(wrong.read_to_end().starts_with("HTTP/1.1 400 "));
     let reports = Arc::clone(&server.reports);
     let opener = thread::spawn(move || {
         // Between the end of all patience with calls and the end of waiting for their threads.
