@@ -23,9 +23,11 @@ pub mod transport;
 pub mod http_date;
 pub mod outbox;
 
+pub mod stopping;
 pub mod timer_queue;
 pub mod worker_pool;
 
+pub mod containment;
 pub mod gateway;
 
 pub mod access_log;

@@ -186,6 +186,11 @@ impl Transport {
         Ok(rustix::net::shutdown(self, Shutdown::Write)?)
     }
 
+    /// Ends both directions, whoever else still holds the connection.
+    pub fn shutdown(&self) -> io::Result<()> {
+        Ok(rustix::net::shutdown(self, Shutdown::Both)?)
+    }
+
     /// Reads and throws away what the client still sends: second half of a lingering close.
     ///
     /// `budget` counts down with the bytes thrown away, over as many calls as it takes; together with a deadline

@@ -5,11 +5,12 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
     },
     task::{Context, Poll, Waker},
 };
 
+use http::StatusCode;
 use varvel::{Event, Finish, FinishHook, Outcome, Phase};
 
 use super::failure::panic_message;
@@ -25,16 +26,27 @@ pub struct Exchanges {
     /// Set before `current` is looked at, read after it was changed: so either [`end`](Self::end) sees that there is a
     /// hook to run, or [`on_finish`](Self::on_finish) sees that the exchange is over.
     used: AtomicBool,
+    last: Last,
     state: Mutex<State>,
+}
+
+/// What became of the last exchange, for a hook that comes too late. Written with every exchange, so without a lock.
+#[derive(Debug, Default)]
+struct Last {
+    number: AtomicU64,
+    /// The status, 0 for none, and the outcome.
+    ending: AtomicU32,
+    bytes: AtomicU64,
 }
 
 #[derive(Default)]
 struct State {
     hooks: Vec<FinishHook>,
     watchers: Vec<Waker>,
-    /// What became of the last exchange that had a hook.
-    last: Option<(u64, Finish)>,
 }
+
+/// When so many watch one exchange, all are woken for nothing: those that still live come back.
+const WATCHERS_MAX: usize = 64;
 
 impl Exchanges {
     /// Begins exchange `number`.
@@ -56,16 +68,18 @@ impl Exchanges {
     ///
     /// A hook that panics is contained and reported (spec E7).
     pub fn end(&self, finish: Finish, report: impl Fn(Event<'_>)) {
-        let number = self.current.swap(0, SeqCst);
-        if number == 0 || !self.used.swap(false, SeqCst) {
+        let number = self.current.load(SeqCst);
+        if number == 0 {
+            return;
+        }
+        self.last.keep(number, &finish);
+        self.current.store(0, SeqCst);
+        if !self.used.swap(false, SeqCst) {
             return;
         }
         let mut state = self.lock();
         let hooks = std::mem::take(&mut state.hooks);
         let watchers = std::mem::take(&mut state.watchers);
-        if !hooks.is_empty() {
-            state.last = Some((number, finish));
-        }
         drop(state);
         watchers.into_iter().for_each(Waker::wake);
         for hook in hooks {
@@ -94,9 +108,13 @@ impl Exchanges {
         if self.is_disconnected(number) {
             return Poll::Ready(());
         }
+        let full = state.watchers.len() >= WATCHERS_MAX;
+        let crowd = if full { std::mem::take(&mut state.watchers) } else { Vec::new() };
         if !state.watchers.iter().any(|watcher| watcher.will_wake(cx.waker())) {
             state.watchers.push(cx.waker().clone());
         }
+        drop(state);
+        crowd.into_iter().for_each(Waker::wake);
         Poll::Pending
     }
 
@@ -108,16 +126,47 @@ impl Exchanges {
             state.hooks.push(hook);
             return;
         }
-        let finish = match state.last {
-            Some((last, finish)) if last == number => finish,
-            _ => Finish::new(Outcome::Completed, None, 0),
-        };
         drop(state);
-        run(hook, &finish, report);
+        run(hook, &self.last.of(number), report);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Last {
+    fn keep(&self, number: u64, finish: &Finish) {
+        let outcome = match finish.outcome {
+            Outcome::Disconnected => 1,
+            Outcome::Failed => 2,
+            Outcome::TimedOut => 3,
+            Outcome::Stopped => 4,
+            _ => 0,
+        };
+        let status = finish.status.map_or(0, |status| u32::from(status.as_u16()));
+        self.number.store(number, Relaxed);
+        self.ending.store(status << 8 | outcome, Relaxed);
+        // Whoever sees that the exchange is over sees these as well: `current` is changed after them.
+        self.bytes.store(finish.bytes, Relaxed);
+    }
+
+    /// What became of an exchange that is over. Of one before the last nothing is known any more.
+    fn of(&self, number: u64) -> Finish {
+        let ending = self.ending.load(Relaxed);
+        let outcome = match ending & 0xff {
+            1 => Outcome::Disconnected,
+            2 => Outcome::Failed,
+            3 => Outcome::TimedOut,
+            4 => Outcome::Stopped,
+            _ => Outcome::Completed,
+        };
+        let status = StatusCode::from_u16((ending >> 8) as u16).ok();
+        let bytes = self.bytes.load(Relaxed);
+        match self.number.load(Relaxed) == number {
+            true => Finish::new(outcome, status, bytes),
+            false => Finish::new(Outcome::Completed, None, 0),
+        }
     }
 }
 
@@ -166,6 +215,17 @@ mod tests {
         exchanges.end(Finish::new(Outcome::Completed, None, 0), |_| {});
         drop(sender);
         assert_eq!(receiver.iter().collect::<Vec<_>>(), [Outcome::Failed, Outcome::Failed]);
+    }
+
+    #[test]
+    fn a_hook_that_comes_too_late_is_told_the_truth() {
+        let (sender, receiver) = mpsc::channel();
+        let exchanges = Exchanges::default();
+        exchanges.begin(1);
+        let finish = Finish::new(Outcome::Failed, Some(StatusCode::INTERNAL_SERVER_ERROR), 22);
+        exchanges.end(finish, |_| {});
+        exchanges.on_finish(1, Box::new(move |finish| sender.send(*finish).unwrap()), |_| {});
+        assert_eq!(receiver.recv(), Ok(finish));
     }
 
     #[test]

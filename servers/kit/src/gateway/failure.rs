@@ -10,8 +10,8 @@
 //! | request body `Disconnected` | none | closed |
 //! | `Abort` | none | reset |
 //!
-//! After the head every failure is the same: the connection is reset, so that nobody takes what was sent for complete
-//! (spec B10, E4).
+//! After the head every failure is the same: the connection ends before the body does, by a reset where its end is the
+//! body's, so that nobody takes what was sent for complete (spec B10, E4).
 
 use std::any::Any;
 

@@ -1,6 +1,6 @@
 //! From an answer to the bytes of its head, with a report of everything that the application may not do.
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use varvel::Event;
 use varvel_http1::{BodyLength, Connection, HeadRefused, ResponseFraming, SentHead};
 
@@ -17,7 +17,7 @@ pub enum Sent {
     Nothing,
 }
 
-/// Writes the head of an application's answer. `has_body` says whether the application gave a body, empty or not known to be.
+/// Writes the head of an application's answer, whose body is `length` long.
 pub fn send_head(
     http: &mut Connection,
     status: StatusCode,
@@ -48,6 +48,33 @@ pub fn send_head(
     };
     report(Event::Contract { clause, detail });
     send_error(http, &ErrorResponse::INTERNAL, date_line, out).map_or(Sent::Nothing, Sent::Replaced)
+}
+
+/// Writes the head that accepts an upgrade, and tells the status it has; `None` if there is none to accept (spec U3).
+pub fn accept_upgrade(
+    http: &mut Connection,
+    method: &Method,
+    headers: &HeaderMap,
+    date_line: &[u8],
+    out: &mut Vec<u8>,
+    report: impl Fn(Event<'_>),
+) -> Option<StatusCode> {
+    match http.accept_upgrade(headers, date_line, out) {
+        Ok(head) => {
+            report_faults(&head, BodyLength::Known(0), &report);
+            // Whatever the application chose, CONNECT is accepted by 200.
+            Some(if headers.contains_key(header::UPGRADE) {
+                StatusCode::SWITCHING_PROTOCOLS
+            } else {
+                StatusCode::OK
+            })
+        }
+        Err(_) => {
+            let detail = "the answer to one request carried the upgrade token of another; 500 was sent";
+            report(Event::Contract { clause: "U7", detail });
+            None
+        }
+    }
 }
 
 /// Writes a whole error response; `None` if none is awaited.
