@@ -32,6 +32,7 @@
 //!
 //!        `threads` + 1 threads of equal kind      the thread that called `serve`: builds, watches, tears down
 //!        a thread per tunnel                      one for background tasks, a pool for blocking jobs
+//!                                                 one for timers, while the application is built and torn down
 //! ```
 //!
 //! At most `threads` serve at a time, so one is always free to lead, whatever the applications do; and while no other is

@@ -200,7 +200,10 @@ impl<T> Pool<T> {
                 state.has_leader = true;
                 state.since_poll = 0;
                 state.taken += 1;
-                self.enlist(state);
+                // What lies there it looks at first of all.
+                if self.needs_hands(&state) {
+                    self.enlist(state);
+                }
                 return Turn::Lead { wait: !may_serve };
             }
             if may_serve {
