@@ -120,10 +120,13 @@ pub trait Mode: sealed::Sealed + Sized + 'static {
 }
 
 /// Polled, in both directions.
+#[derive(Clone, Copy, Debug)]
 pub enum Async {}
 /// Pulled: the request of a sync application.
+#[derive(Clone, Copy, Debug)]
 pub enum Pull {}
 /// Pushed: the response of a sync application.
+#[derive(Clone, Copy, Debug)]
 pub enum Push {}
 
 mod sealed {
@@ -140,7 +143,7 @@ impl Mode for Async {
 }
 
 impl Mode for Pull {
-    type Stream = Box<dyn FrameRead + Send>;
+    type Stream = Reader;
     type Tunnel = Infallible;
     type Deferred = Infallible;
 }
@@ -292,13 +295,20 @@ impl<M: Mode> From<&'static str> for Body<M> {
 
 impl<M: Mode> fmt::Debug for Body<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.parts {
-            BodyParts::Empty => f.write_str("Body(empty)"),
-            BodyParts::Full(bytes) => write!(f, "Body({} bytes)", bytes.len()),
-            BodyParts::File(region) => write!(f, "Body({} bytes of a file)", region.len),
-            BodyParts::Stream(_) => f.write_str("Body(stream)"),
-            BodyParts::Tunnel(_) => f.write_str("Body(tunnel)"),
-            BodyParts::Deferred(_) => f.write_str("Body(deferred)"),
+        f.debug_tuple("Body").field(&self.parts).finish()
+    }
+}
+
+/// Says of what kind and how long, and nothing of what is inside.
+impl<M: Mode> fmt::Debug for BodyParts<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("Empty"),
+            Self::Full(bytes) => write!(f, "Full({} bytes)", bytes.len()),
+            Self::File(region) => write!(f, "File({} bytes)", region.len),
+            Self::Stream(_) => f.write_str("Stream"),
+            Self::Tunnel(_) => f.write_str("Tunnel"),
+            Self::Deferred(_) => f.write_str("Deferred"),
         }
     }
 }
@@ -331,7 +341,7 @@ impl AsyncBody {
     }
 
     /// A body that an async block produces by sending frames; it is polled inside the body, so no executor is needed,
-    /// and `send` waits until the frame before was taken.
+    /// and each send waits until its frame was taken.
     ///
     /// ```
     /// use bytes::Bytes;
@@ -403,8 +413,7 @@ impl AsyncBody {
 impl ReadBody {
     /// A body that is pulled.
     pub fn from_frames(body: impl FrameRead + Send + 'static) -> Self {
-        let body: Box<dyn FrameRead + Send> = Box::new(body);
-        Self { parts: BodyParts::Stream(body) }
+        Self { parts: BodyParts::Stream(Reader { rest: Bytes::new(), frames: Box::new(body) }) }
     }
 
     /// How many bytes of data are still to come, if that is known; as [`AsyncBody::exact_len`] (spec S11).
@@ -450,24 +459,24 @@ impl Read for ReadBody {
             return Ok(0);
         }
         loop {
-            if let BodyParts::Full(bytes) = &mut self.parts {
-                let taken = buffer.len().min(bytes.len());
-                buffer[..taken].copy_from_slice(&bytes.split_to(taken));
+            let here = match &mut self.parts {
+                BodyParts::Empty => return Ok(0),
+                BodyParts::Full(bytes) => bytes,
+                BodyParts::File(region) => return Ok(region.read_into(buffer)?),
+                BodyParts::Stream(reader) => &mut reader.rest,
+                BodyParts::Tunnel(never) | BodyParts::Deferred(never) => match *never {},
+            };
+            if !here.is_empty() {
+                let taken = buffer.len().min(here.len());
+                buffer[..taken].copy_from_slice(&here.split_to(taken));
                 return Ok(taken);
             }
             match self.next_frame()? {
                 None => return Ok(0),
-                Some(Frame::Data(data)) if data.len() <= buffer.len() => {
-                    if !data.is_empty() {
-                        buffer[..data.len()].copy_from_slice(&data);
-                        return Ok(data.len());
+                Some(Frame::Data(data)) => {
+                    if let BodyParts::Stream(reader) = &mut self.parts {
+                        reader.rest = data;
                     }
-                }
-                Some(Frame::Data(mut data)) => {
-                    let taken = buffer.len();
-                    buffer.copy_from_slice(&data.split_to(taken));
-                    self.keep(data);
-                    return Ok(taken);
                 }
                 Some(Frame::Trailers(_)) => {}
             }
@@ -475,25 +484,30 @@ impl Read for ReadBody {
     }
 }
 
-impl ReadBody {
-    /// Puts the rest of a frame back in front of the stream.
-    fn keep(&mut self, rest: Bytes) {
-        struct Rest(Bytes, ReadBody);
-        impl FrameRead for Rest {
-            fn next_frame(&mut self) -> Result<Option<Frame>, BodyError> {
-                if self.0.is_empty() {
-                    self.1.next_frame()
-                } else {
-                    Ok(Some(Frame::Data(std::mem::take(&mut self.0))))
-                }
-            }
+/// A sync request that is read piece by piece: what the server supplies, behind the rest of a frame that
+/// [`Read`](std::io::Read) took only a part of.
+pub struct Reader {
+    rest: Bytes,
+    frames: Box<dyn FrameRead + Send>,
+}
 
-            fn exact_len(&self) -> Option<u64> {
-                self.1.exact_len().map(|len| len + self.0.len() as u64)
-            }
+impl FrameRead for Reader {
+    fn next_frame(&mut self) -> Result<Option<Frame>, BodyError> {
+        if self.rest.is_empty() {
+            self.frames.next_frame()
+        } else {
+            Ok(Some(Frame::Data(std::mem::take(&mut self.rest))))
         }
-        let stream = std::mem::take(self);
-        *self = Self::from_frames(Rest(rest, stream));
+    }
+
+    fn exact_len(&self) -> Option<u64> {
+        self.frames.exact_len().map(|len| len + self.rest.len() as u64)
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("exact_len", &self.exact_len()).finish_non_exhaustive()
     }
 }
 
@@ -517,6 +531,12 @@ impl Writer {
     /// How many bytes it promised to write, if it did.
     pub fn exact_len(&self) -> Option<u64> {
         self.exact_len
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").field("exact_len", &self.exact_len).finish_non_exhaustive()
     }
 }
 
@@ -564,17 +584,20 @@ impl WriteBody {
         })
     }
 
-    /// A body of everything that a reader gives, until its end.
+    /// A body of everything that a reader gives, until its end; each piece is flushed, for the next may be long in coming.
     pub fn from_reader(mut reader: impl Read + Send + 'static) -> Self {
         Self::from_writer(move |sink| {
+            let mut buffer = vec![0; PIECE];
             loop {
-                let mut piece = BytesMut::zeroed(PIECE);
-                let read = reader.read(&mut piece).map_err(BodyError::from)?;
-                if read == 0 {
-                    return Ok(());
-                }
-                piece.truncate(read);
-                sink.data(piece.freeze())?;
+                let read = match reader.read(&mut buffer) {
+                    Ok(0) => return Ok(()),
+                    Ok(read) => read,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => return Err(error.into()),
+                };
+                // A copy of just what came: a reader of few bytes at a time must not cost a whole buffer for each.
+                sink.data(Bytes::copy_from_slice(&buffer[..read]))?;
+                sink.flush()?;
             }
         })
     }
@@ -630,20 +653,31 @@ impl FileRegion {
     fn read_piece(&mut self) -> Result<Bytes, BodyError> {
         let wanted = PIECE.min(usize::try_from(self.len).unwrap_or(PIECE));
         let mut piece = BytesMut::zeroed(wanted);
+        let read = self.read_into(&mut piece)?;
+        piece.truncate(read);
+        Ok(piece.freeze())
+    }
+
+    /// Reads from the region's start, and moves it behind what was read; 0 at the end.
+    fn read_into(&mut self, buffer: &mut [u8]) -> Result<usize, BodyError> {
+        let wanted = buffer.len().min(usize::try_from(self.len).unwrap_or(usize::MAX));
         let read = loop {
-            match self.file.read_at(&mut piece, self.offset) {
+            match self.file.read_at(&mut buffer[..wanted], self.offset) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(BodyError::failed(error)),
                 Ok(read) => break read,
             }
         };
-        if read == 0 {
-            return Err(BodyError::new(BodyErrorKind::Incomplete));
+        if read == 0 && wanted > 0 {
+            // Not `Incomplete`, which blames the client.
+            return Err(BodyError::failed(format!(
+                "the file ends {} bytes before its region does",
+                self.len
+            )));
         }
-        piece.truncate(read);
         self.offset += read as u64;
         self.len -= read as u64;
-        Ok(piece.freeze())
+        Ok(read)
     }
 }
 
@@ -680,3 +714,6 @@ impl Collected {
         if self.rest.is_empty() { self.first } else { self.rest.freeze() }
     }
 }
+
+#[cfg(test)]
+mod tests;

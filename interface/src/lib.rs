@@ -111,7 +111,7 @@ pub use app::{
 };
 pub use body::{
     Async, AsyncBody, Body, BodyParts, FileRegion, Frame, FrameRead, FrameSender, FrameSink, Mode, PollBody,
-    Pull, Push, ReadBody, WriteBody, Writer,
+    Pull, Push, ReadBody, Reader, WriteBody, Writer,
 };
 pub use deferral::{Answer, Deferral, Reply, ReplyError};
 pub use error::{AppError, BodyError, BodyErrorKind, BoxError, FailKind};

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{ProcessModel, Reporter, StartError, Stderr};
+use crate::{ProcessModel, Reporter, StartError, Stderr, worker::after};
 
 /// A server that can run the applications of a factory. Each server states in its impls which factories those are:
 ///
@@ -150,9 +150,9 @@ impl Control {
     }
 
     /// Asks the server to stop: it refuses new connections, lets running calls finish, and drops those that have not
-    /// within `grace` (spec S17, L8). Asking again can only make the deadline earlier.
+    /// within `grace` (spec S17, L8); [`Duration::MAX`] waits for all of them. Asking again can only make the deadline earlier.
     pub fn stop(&self, grace: Duration) {
-        let deadline = Instant::now() + grace;
+        let deadline = after(grace);
         let mut phase = self.lock();
         phase.stop = Some(phase.stop.map_or(deadline, |before| before.min(deadline)));
         // Wakers stay registered: a second, earlier stop wakes them again.

@@ -18,7 +18,7 @@ use std::{
 
 use http::{HeaderValue, Response, StatusCode, header};
 
-use crate::{AsyncBody, BodyParts, BoxFuture, Worker, WriteBody};
+use crate::{AsyncBody, BodyParts, BoxFuture, Worker, WriteBody, worker::after};
 
 /// The right to take the connection over, once. From [`Scope::take_upgrade`](crate::Scope::take_upgrade).
 pub struct Upgrade {
@@ -140,6 +140,12 @@ impl AsyncTunnel {
     }
 }
 
+impl fmt::Debug for AsyncTunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncTunnel").field("worker", &self.worker).finish_non_exhaustive()
+    }
+}
+
 /// The continuation of an upgrade that a sync application accepted; for servers.
 pub struct BlockingTunnel {
     run: Box<dyn FnOnce(BlockingIo) + Send>,
@@ -165,6 +171,12 @@ impl BlockingTunnel {
     /// The worker on which the upgrade was accepted.
     pub fn worker(&self) -> &Worker {
         &self.worker
+    }
+}
+
+impl fmt::Debug for BlockingTunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockingTunnel").field("worker", &self.worker).finish_non_exhaustive()
     }
 }
 
@@ -346,7 +358,7 @@ impl BlockingIo {
 
 impl Read for BlockingIo {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let deadline = self.read_timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = self.read_timeout.map(after);
         loop {
             match self.io.try_read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_until(true, deadline)?,
@@ -358,7 +370,7 @@ impl Read for BlockingIo {
 
 impl Write for BlockingIo {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let deadline = self.write_timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = self.write_timeout.map(after);
         loop {
             match self.io.try_write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

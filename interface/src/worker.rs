@@ -3,7 +3,7 @@
 use std::{
     fmt,
     future::Future,
-    ops::{BitAnd, BitOr},
+    ops::{BitAnd, BitOr, BitOrAssign},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -116,9 +116,9 @@ impl Worker {
         Timer { ops: Arc::clone(&self.0), deadline, armed: None }
     }
 
-    /// A [`timer`](Self::timer) that completes after `duration` from now.
+    /// A [`timer`](Self::timer) that completes after `duration` from now; [`Duration::MAX`] is as good as never.
     pub fn sleep(&self, duration: Duration) -> Timer {
-        self.timer(Instant::now() + duration)
+        self.timer(after(duration))
     }
 
     /// Whether a stop was asked for: a good moment for endless streams to end.
@@ -141,6 +141,13 @@ impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Worker").field(self.info()).finish()
     }
+}
+
+/// The moment `duration` from now, or thirty years from now if the clock does not reach that far.
+pub(crate) fn after(duration: Duration) -> Instant {
+    const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    let now = Instant::now();
+    now.checked_add(duration).unwrap_or_else(|| now + FOR_EVER)
 }
 
 /// Completes at its deadline; see [`Worker::timer`]. Dropping it cancels it.
@@ -345,6 +352,12 @@ impl BitOr for Caps {
 
     fn bitor(self, other: Self) -> Self {
         self.with(other)
+    }
+}
+
+impl BitOrAssign for Caps {
+    fn bitor_assign(&mut self, other: Self) {
+        *self = self.with(other);
     }
 }
 

@@ -4,8 +4,8 @@ use std::{
     fmt,
     future::poll_fn,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
@@ -16,37 +16,43 @@ use crate::BodyError;
 
 /// Hands frames from a producing future to the body around it; see [`AsyncBody::generate`](crate::AsyncBody::generate).
 ///
-/// There is room for one frame: sending waits until the one before was taken, so a slow client slows the producer down
-/// (spec B8). When the body is dropped, so is the producer, at the await where it stands (spec A6).
-pub struct FrameSender(Arc<Mutex<Option<Frame>>>);
+/// There is room for one frame: [`data`](Self::data) and its like wait until theirs was taken, so a slow client slows
+/// the producer down (spec B8). When the body is dropped, so is the producer, at the await where it stands (spec A6).
+///
+/// The sender may also be used beside the producer, in a task of its own. The body still ends when the producer returns,
+/// and a frame that nobody takes any more is waited for without end, so the producer should outlive that task.
+pub struct FrameSender(Arc<Slot>);
 
 impl FrameSender {
-    /// Sends some bytes.
+    /// Sends some bytes, and waits until they were taken.
     pub async fn data(&mut self, chunk: impl Into<Bytes>) {
         self.frame(Frame::Data(chunk.into())).await;
     }
 
-    /// Sends the trailers, which must be the last frame.
+    /// Sends the trailers, which must be the last frame, and waits until they were taken.
     pub async fn trailers(&mut self, trailers: HeaderMap) {
         self.frame(Frame::Trailers(trailers)).await;
     }
 
-    /// Sends a frame and waits until it was taken.
+    /// Sends a frame, and waits until it was taken.
     pub async fn frame(&mut self, frame: Frame) {
         let mut frame = Some(frame);
-        // No waker is kept: the producer is polled by the body itself, which takes the frame right after.
-        poll_fn(|_| {
-            let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if slot.is_some() {
+        poll_fn(|cx| {
+            let mut state = self.0.lock();
+            // Full with this frame, or with one whose sending was given up.
+            if state.frame.is_some() {
+                state.sender = Some(cx.waker().clone());
                 return Poll::Pending;
             }
-            match frame.take() {
-                Some(frame) => {
-                    *slot = Some(frame);
-                    Poll::Pending
-                }
-                None => Poll::Ready(()),
+            let Some(frame) = frame.take() else { return Poll::Ready(()) };
+            state.frame = Some(frame);
+            state.sender = Some(cx.waker().clone());
+            let body = state.body.take();
+            drop(state);
+            if let Some(body) = body {
+                body.wake();
             }
+            Poll::Pending
         })
         .await;
     }
@@ -63,13 +69,31 @@ where
     F: FnOnce(FrameSender) -> Fut,
     Fut: Future<Output = Result<(), BodyError>> + Send + 'static,
 {
-    let slot = Arc::new(Mutex::new(None));
+    let slot = Arc::new(Slot::default());
     let producer = produce(FrameSender(Arc::clone(&slot)));
     Generated { slot, producer: Producer::Running(Box::pin(producer)) }
 }
 
+#[derive(Default)]
+struct Slot(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    frame: Option<Frame>,
+    /// Waits for the frame to be taken.
+    sender: Option<Waker>,
+    /// Waits for a frame. `None` while the body polls its producer, for it looks for a frame right after.
+    body: Option<Waker>,
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 struct Generated {
-    slot: Arc<Mutex<Option<Frame>>>,
+    slot: Arc<Slot>,
     producer: Producer,
 }
 
@@ -80,17 +104,28 @@ enum Producer {
 
 impl PollBody for Generated {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
-        if let Producer::Running(producer) = &mut self.producer {
-            if let Poll::Ready(returned) = producer.as_mut().poll(cx) {
-                self.producer = Producer::Returned(returned);
+        let Self { slot, producer } = &mut *self;
+        if let Producer::Running(running) = producer {
+            slot.lock().body = None;
+            if let Poll::Ready(returned) = running.as_mut().poll(cx) {
+                *producer = Producer::Returned(returned);
             }
         }
+        let mut state = slot.lock();
         // A frame goes first, even when the producer gave up waiting for it to be taken and returned.
-        if let Some(frame) = self.slot.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(frame) = state.frame.take() {
+            let sender = state.sender.take();
+            drop(state);
+            if let Some(sender) = sender {
+                sender.wake();
+            }
             return Poll::Ready(Some(Ok(frame)));
         }
-        match &mut self.producer {
-            Producer::Running(_) => Poll::Pending,
+        match producer {
+            Producer::Running(_) => {
+                state.body = Some(cx.waker().clone());
+                Poll::Pending
+            }
             Producer::Returned(returned) => Poll::Ready(std::mem::replace(returned, Ok(())).err().map(Err)),
         }
     }

@@ -14,8 +14,8 @@ use http::Request;
 use super::{origin::Origin, tunnel};
 use crate::{
     App, AppError, AppFactory, AppResult, AsyncApp, AsyncAppFactory, AsyncBody, BodyError, BodyErrorKind,
-    BodyParts, BoxError, Frame, FrameRead, FrameSink, OnDisconnect, Phase, Policy, PollBody, ReadBody, Scope,
-    StartError, Watch, Worker, WriteBody,
+    BodyParts, BoxError, Frame, FrameRead, FrameSink, OnDisconnect, Phase, Policy, PollBody, ReadBody,
+    Reader, Scope, StartError, Watch, Worker, WriteBody,
 };
 
 /// Makes a sync application of an async one, and the factory of one of the factory of the other.
@@ -134,7 +134,7 @@ fn this_thread() -> Waker {
 
 /// The request body: polling it blocks.
 fn to_async(body: ReadBody) -> AsyncBody {
-    struct Blocking(Box<dyn FrameRead + Send>);
+    struct Blocking(Reader);
     impl PollBody for Blocking {
         fn poll_frame(
             mut self: Pin<&mut Self>,
