@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, OnceLock,
-    atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
 };
 use std::task::Wake;
 
@@ -30,6 +30,9 @@ pub(crate) struct Loops {
 /// wake-up, so small differences are left alone.
 const SLACK: usize = 2;
 
+/// The load of a loop that is gone.
+const DEAD: usize = usize::MAX;
+
 impl Loops {
     pub(crate) fn new(count: usize, total_max: usize) -> Self {
         Self {
@@ -48,23 +51,33 @@ impl Loops {
 
     /// Whether another connection may be accepted.
     pub(crate) fn has_room(&self) -> bool {
-        self.loads.iter().map(|load| load.load(Relaxed)).sum::<usize>() < self.total_max
+        self.total() < self.total_max
+    }
+
+    fn total(&self) -> usize {
+        self.loads.iter().map(|load| load.load(SeqCst)).filter(|load| *load != DEAD).sum()
     }
 
     /// Counts a connection, and says which loop is to have it.
     pub(crate) fn place(&self, own: usize) -> usize {
-        let load = |index: usize| self.loads[index].load(Relaxed);
+        let load = |index: usize| self.loads[index].load(SeqCst);
         let least = (0..self.loads.len()).min_by_key(|index| load(*index)).unwrap_or(own);
         let chosen = if load(own) > load(least) + SLACK { least } else { own };
-        self.loads[chosen].fetch_add(1, Relaxed);
+        self.loads[chosen].fetch_add(1, SeqCst);
         chosen
     }
 
-    /// A connection has ended; whether there was no room for another before.
+    /// A connection has ended; whether others may have had to wait for that.
     pub(crate) fn leave(&self, index: usize) -> bool {
-        let was_full = !self.has_room();
-        self.loads[index].fetch_sub(1, Relaxed);
-        was_full
+        self.discount(index);
+        // Looked at after the count has changed: whoever fills the server meanwhile sees that there is room.
+        self.total().saturating_add(1) >= self.total_max
+    }
+
+    /// Counts a connection less, of a loop that may have been restarted since the connection was counted.
+    fn discount(&self, index: usize) {
+        let less = |load: usize| if load == DEAD { None } else { load.checked_sub(1) };
+        let _ = self.loads[index].fetch_update(SeqCst, SeqCst, less);
     }
 
     /// Gives a connection to another loop, or back if that has ended.
@@ -77,13 +90,21 @@ impl Loops {
 
     /// A loop has died with all its connections, and another takes its place.
     pub(crate) fn restart(&self, index: usize) {
-        self.loads[index].store(0, Relaxed);
+        self.loads[index].store(0, SeqCst);
+    }
+
+    /// A loop has died for good: nobody gives it connections any more.
+    pub(crate) fn bury(&self, index: usize) {
+        self.loads[index].store(DEAD, SeqCst);
+        if let Some(mailbox) = self.mailboxes[index].get() {
+            drop(mailbox.close());
+        }
     }
 
     /// A connection that was counted for one loop is another's.
     pub(crate) fn moved(&self, from: usize, to: usize) {
-        self.loads[from].fetch_sub(1, Relaxed);
-        self.loads[to].fetch_add(1, Relaxed);
+        self.discount(from);
+        self.loads[to].fetch_add(1, SeqCst);
     }
 
     /// Describes a connection that was just accepted.

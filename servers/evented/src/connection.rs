@@ -20,15 +20,16 @@ use std::{sync::Arc, task::Waker, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use varvel::{AsyncApp, AsyncTunnel, Outcome};
-use varvel_http1::{After, CloseReason, Expired, Refusal};
+use varvel_http1::{After, CloseReason, Expired, Refusal, RequestHead};
 use varvel_server_kit::{
     outbox::{Outbox, Progress, WriteError},
-    transport::{Discarded, Transport},
+    transport::Transport,
 };
 
 use crate::{
     exchange::Exchange,
     handle::Handle,
+    lingering::Lingering,
     shared::Shared,
     tunnel::{Origin, Tunnel},
 };
@@ -40,9 +41,6 @@ use call::{Next, body_error};
 
 /// How many requests a connection may have answered before others get their turn.
 const REQUESTS_PER_TURN: u32 = 128;
-
-/// How much a client may still send after the last answer before it is cut off, in bytes.
-const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 
 pub(crate) struct Connection<A: AsyncApp> {
     transport: Transport,
@@ -66,11 +64,15 @@ pub(crate) struct Connection<A: AsyncApp> {
     hung_up: bool,
     /// The connection is broken.
     broken: bool,
+    /// It is on the loop's list of those that can go on at once.
+    pub(crate) listed: bool,
 }
 
 enum Phase<F> {
     /// Between two exchanges, or inside a head.
     Head,
+    /// A request waits for its turn to be a call.
+    Queued(Box<RequestHead>),
     Exchange(Box<Exchange<F>>),
     /// What the application did not read of a request is dropped.
     Discard,
@@ -79,10 +81,7 @@ enum Phase<F> {
         reset: bool,
     },
     /// Everything is said; the client is given time to hear it.
-    Lingering {
-        until: Instant,
-        budget: u64,
-    },
+    Lingering(Lingering),
 }
 
 /// What the loop is to do with a connection that was driven.
@@ -136,6 +135,7 @@ impl<A: AsyncApp> Connection<A> {
             writable: true,
             hung_up: false,
             broken: false,
+            listed: false,
         }
     }
 
@@ -154,8 +154,8 @@ impl<A: AsyncApp> Connection<A> {
     /// When something must have happened.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let http = self.http.deadline().map(|deadline| deadline.at);
-        match self.phase {
-            Phase::Lingering { until, .. } => Some(http.map_or(until, |http| http.min(until))),
+        match &self.phase {
+            Phase::Lingering(lingering) => [http, lingering.deadline()].into_iter().flatten().min(),
             _ => http,
         }
     }
@@ -202,10 +202,11 @@ impl<A: AsyncApp> Connection<A> {
                     requests += 1;
                     if requests > REQUESTS_PER_TURN { Step::Yield } else { self.receive(index, shared) }
                 }
+                Phase::Queued(_) => self.dequeue(index, shared),
                 Phase::Exchange(_) => self.advance(shared),
                 Phase::Discard => self.discard(shared),
                 Phase::Closing { .. } => self.close(shared),
-                Phase::Lingering { .. } => self.linger(shared),
+                Phase::Lingering(_) => self.linger(shared),
             };
             match step {
                 Step::Go => {}
@@ -224,8 +225,8 @@ impl<A: AsyncApp> Connection<A> {
 
     /// Deals with a deadline that has passed.
     pub(crate) fn expire(&mut self, index: usize, shared: &mut Shared<A>) -> Fate {
-        if let Phase::Lingering { until, .. } = self.phase {
-            if until <= shared.now {
+        if let Phase::Lingering(lingering) = &self.phase {
+            if lingering.is_over(shared.now) {
                 return Fate::Close;
             }
         }
@@ -268,30 +269,37 @@ impl<A: AsyncApp> Connection<A> {
                 Read::Over => return self.ended(shared),
             }
         }
+        match self.http.receive_head(&mut self.input, &mut shared.spare_headers, shared.now) {
+            Ok(Some(head)) => {
+                if shared.turn.take(index) {
+                    self.begin(head, shared);
+                    Step::Go
+                } else {
+                    self.phase = Phase::Queued(Box::new(head));
+                    Step::Wait
+                }
+            }
+            Ok(None) => match self.read(shared) {
+                Read::Some => Step::Go,
+                Read::None => {
+                    self.release_batch();
+                    Step::Wait
+                }
+                Read::Over => self.ended(shared),
+            },
+            Err(refusal) => self.refuse(refusal, shared),
+        }
+    }
+
+    /// Calls the application, if it is this connection's turn.
+    fn dequeue(&mut self, index: usize, shared: &mut Shared<A>) -> Step {
         if !shared.turn.take(index) {
             return Step::Wait;
         }
-        match self.http.receive_head(&mut self.input, &mut shared.spare_headers, shared.now) {
-            Ok(Some(head)) => {
-                self.begin(head, shared);
-                Step::Go
-            }
-            Ok(None) => {
-                shared.turn.give_back();
-                match self.read(shared) {
-                    Read::Some => Step::Go,
-                    Read::None => {
-                        self.release_batch();
-                        Step::Wait
-                    }
-                    Read::Over => self.ended(shared),
-                }
-            }
-            Err(refusal) => {
-                shared.turn.give_back();
-                self.refuse(refusal, shared)
-            }
+        if let Phase::Queued(head) = std::mem::replace(&mut self.phase, Phase::Head) {
+            self.begin(*head, shared);
         }
+        Step::Go
     }
 
     /// The beginning of a head that stays for now must not hold on to the memory of the requests that came before it.
@@ -413,16 +421,15 @@ impl<A: AsyncApp> Connection<A> {
             return Step::End(Fate::Close);
         }
         self.input = Bytes::new();
-        let until = shared.now + shared.http.timeouts.linger_timeout;
-        self.phase = Phase::Lingering { until, budget: LINGER_BYTES_MAX };
+        self.phase = Phase::Lingering(Lingering::new(shared.now, shared.http.timeouts.linger_timeout));
         Step::Go
     }
 
     fn linger(&mut self, shared: &mut Shared<A>) -> Step {
-        let Phase::Lingering { budget, .. } = &mut self.phase else { return Step::Go };
-        match self.transport.discard(&mut shared.read_buffer, budget) {
-            Discarded::Pending => Step::Wait,
-            Discarded::Finished | Discarded::TooMuch => Step::End(Fate::Close),
+        let Phase::Lingering(lingering) = &mut self.phase else { return Step::Go };
+        match lingering.discard(&self.transport, &mut shared.read_buffer) {
+            true => Step::End(Fate::Close),
+            false => Step::Wait,
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     future::Future,
     os::fd::AsRawFd,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{
         Arc,
@@ -15,7 +14,7 @@ use std::{
 
 use mio::{Events, Interest, Token, unix::SourceFd};
 use slab::Slab;
-use varvel::{AsyncApp, Control, Event, Level, Outcome, Report, Reporter, Worker};
+use varvel::{AsyncApp, Control, Event, Level, Outcome, Report, Worker};
 use varvel_server_kit::{
     listener::{ACCEPT_PAUSE, AcceptError, Listener},
     timer_queue::ConnectionDeadlines,
@@ -62,15 +61,21 @@ impl Core {
         }
     }
 
-    /// The token under which a poller's own waker is registered.
+    /// A poller, and the mailbox that wakes it.
     pub(crate) fn poller() -> std::io::Result<(mio::Poll, Arc<Mailbox>)> {
         let poll = mio::Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), MAILBOX)?;
         Ok((poll, Mailbox::new(waker)))
     }
 
-    /// Runs a future on the loop's own thread, with its timers and tasks; `None` if it has not completed by then.
-    pub(crate) fn run<T>(&mut self, future: impl Future<Output = T>, until: Option<Instant>) -> Option<T> {
+    /// Runs a future on the loop's own thread, with its timers and tasks; `None` if it has not completed by `until`, or by
+    /// the deadline of a stop.
+    pub(crate) fn run<T>(
+        &mut self,
+        future: impl Future<Output = T>,
+        control: &Control,
+        until: Option<Instant>,
+    ) -> Option<T> {
         struct Root {
             mailbox: Arc<Mailbox>,
             woken: AtomicBool,
@@ -86,19 +91,25 @@ impl Core {
         let waker = Waker::from(Arc::clone(&root));
         let mut future = pin!(future);
         let mut events = Events::with_capacity(8);
+        let mut until = until;
         loop {
             if root.woken.swap(false, SeqCst) {
                 if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
                     return Some(output);
                 }
             }
-            self.wait(&mut events, until, false);
+            let idle = self.mailbox.begin_wait_without_connections();
+            self.wait(&mut events, until, idle);
             let now = Instant::now();
             if until.is_some_and(|until| until <= now) {
                 return None;
             }
             self.ops.fire_timers(now);
-            self.mailbox.take(&mut self.letters);
+            self.mailbox.take_work(&mut self.letters);
+            if std::mem::take(&mut self.letters.stop) {
+                self.ops.stop();
+                until = until.or(control.stop_deadline());
+            }
             for woken in std::mem::take(&mut self.letters.woken) {
                 if let Woken::Task(index) = woken {
                     self.tasks.poll(index, &self.worker);
@@ -108,15 +119,21 @@ impl Core {
         }
     }
 
+    /// Makes up for what was lost with a loop that died.
+    pub(crate) fn restart(&mut self) {
+        self.letters = Letters::default();
+        self.tasks.wake_all();
+    }
+
     fn start_tasks(&mut self) {
         for task in std::mem::take(&mut self.letters.tasks) {
             self.tasks.start(task, &self.worker);
         }
     }
 
-    /// Waits for events until then, or the next timer, or a letter; not at all if there is something to do.
-    fn wait(&mut self, events: &mut Events, until: Option<Instant>, busy: bool) {
-        let idle = self.mailbox.begin_wait() && !busy;
+    /// Waits for events until then, or the next timer, or a letter; not at all if the loop is not idle, which it has to ask
+    /// the mailbox last of all.
+    fn wait(&mut self, events: &mut Events, until: Option<Instant>, idle: bool) {
         let until = [until, self.ops.next_timer()].into_iter().flatten().min();
         let timeout = match until {
             _ if !idle => Some(Duration::ZERO),
@@ -151,6 +168,7 @@ pub(crate) struct EventLoop<'a, A: AsyncApp> {
     again: Vec<usize>,
     /// There may be connections to accept.
     acceptable: bool,
+    first_listener: usize,
     /// Descriptors have run out: not before then.
     accept_pause: Option<Instant>,
     /// A stop was asked for, with this deadline.
@@ -198,6 +216,7 @@ where
             again: Vec::new(),
             // Who has connected before is waiting already.
             acceptable: true,
+            first_listener: 0,
             accept_pause: None,
             stop: control.stop_deadline(),
             cut: 0,
@@ -214,7 +233,8 @@ where
             if let Some(log) = &self.shared.access_log {
                 log.flush();
             }
-            self.core.wait(&mut events, self.next_wake(), self.is_busy());
+            let idle = !self.is_busy() && self.core.mailbox.begin_wait();
+            self.core.wait(&mut events, self.next_wake(), idle);
             self.shared.now = Instant::now();
             self.shared.date.refresh();
             for event in &events {
@@ -228,6 +248,9 @@ where
             self.core.ops.fire_timers(self.shared.now);
             self.read_letters();
             for index in std::mem::take(&mut self.again) {
+                if let Some(Slot::Http(connection)) = self.connections.get_mut(index) {
+                    connection.listed = false;
+                }
                 self.drive(index);
             }
             while let Some(index) = self.shared.turn.next() {
@@ -284,7 +307,11 @@ where
                 Some(deadline) => self.deadlines.set(index, deadline),
                 None => self.deadlines.clear(index),
             },
-            TunnelFate::Close => drop(self.remove(index)),
+            TunnelFate::Close => {
+                if let Slot::Tunnel(tunnel) = self.remove(index) {
+                    tunnel.sever();
+                }
+            }
             TunnelFate::Reset => {
                 if let Slot::Tunnel(tunnel) = self.remove(index) {
                     tunnel.reset();
@@ -312,7 +339,9 @@ where
                     None => self.deadlines.clear(index),
                 }
                 if let Fate::Again = fate {
-                    self.again.push(index);
+                    if !std::mem::replace(&mut connection.listed, true) {
+                        self.again.push(index);
+                    }
                 } else if self.stop.is_some() && connection.stop() {
                     drop(self.remove(index));
                 }
@@ -337,6 +366,11 @@ where
 
     fn remove(&mut self, index: usize) -> Slot<A> {
         self.deadlines.clear(index);
+        if let Some(Slot::Tunnel(tunnel)) = self.connections.get(index) {
+            // The application may have kept its end: its events must not reach the next connection in this place.
+            let fd = tunnel.transport().as_raw_fd();
+            let _ = self.core.poll.registry().deregister(&mut SourceFd(&fd));
+        }
         self.shared.turn.forget(index);
         if self.loops.leave(self.index) {
             // There is room again for those that had to wait.
@@ -383,7 +417,11 @@ where
         let mut exhausted = None;
         let mut left = ACCEPTS_PER_TURN;
         self.acceptable = false;
-        for number in 0..self.listeners.len() {
+        // Each time another listener is the first, so that a busy one does not keep the others waiting.
+        let count = self.listeners.len();
+        self.first_listener = self.first_listener.wrapping_add(1);
+        for turn in 0..count {
+            let number = self.first_listener.wrapping_add(turn) % count;
             while self.loops.has_room() {
                 if left == 0 {
                     self.acceptable = true;
@@ -414,6 +452,7 @@ where
         if !self.loops.has_room() {
             // Whoever is the next to end makes room; see `remove`.
             self.acceptable = false;
+            self.accept_pause = None;
         }
     }
 
@@ -479,13 +518,16 @@ where
         let indices: Vec<usize> = self.connections.iter().map(|(index, _)| index).collect();
         for index in indices {
             match self.remove(index) {
+                // Where nothing was under way the last answer may still be on its way.
                 Slot::Http(mut connection) => {
-                    self.cut += u64::from(connection.abandon(Outcome::Stopped, &mut self.shared));
-                    connection.reset();
+                    if connection.abandon(Outcome::Stopped, &mut self.shared) {
+                        self.cut += 1;
+                        connection.reset();
+                    }
                 }
                 Slot::Tunnel(mut tunnel) => {
                     self.cut += u64::from(tunnel.cut());
-                    tunnel.reset();
+                    tunnel.sever();
                 }
             }
         }
@@ -495,17 +537,4 @@ where
     fn log(&self, level: Level, message: &str) {
         self.shared.reporter.report(&Report::new(Event::Log { level, message }));
     }
-}
-
-/// Runs something of the application's that may panic; a panic is reported, and told by `None`.
-pub(crate) fn contained<T>(
-    reporter: &dyn Reporter,
-    during: varvel::Phase,
-    run: impl FnOnce() -> T,
-) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
-        let message = varvel_server_kit::gateway::panic_message(&*panic).to_owned();
-        reporter.report(&Report::new(Event::Panicked { during, message: &message }));
-        message
-    })
 }

@@ -52,6 +52,7 @@ mod connection;
 mod event_loop;
 mod exchange;
 mod handle;
+mod lingering;
 mod mailbox;
 mod request_body;
 mod server;

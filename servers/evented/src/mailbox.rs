@@ -89,6 +89,20 @@ impl Mailbox {
         self.lock().is_empty()
     }
 
+    /// The same for a loop that only runs a build or a teardown and leaves connections where they are.
+    pub(crate) fn begin_wait_without_connections(&self) -> bool {
+        self.waiting.store(true, SeqCst);
+        self.lock().has_no_work()
+    }
+
+    /// Takes what there is but connections, in exchange for empty letters.
+    pub(crate) fn take_work(&self, empty: &mut Letters) {
+        let mut letters = self.lock();
+        std::mem::swap(&mut letters.woken, &mut empty.woken);
+        std::mem::swap(&mut letters.tasks, &mut empty.tasks);
+        empty.stop = std::mem::take(&mut letters.stop);
+    }
+
     /// Whether there is nothing in it.
     pub(crate) fn is_quiet(&self) -> bool {
         self.lock().is_empty()
@@ -115,6 +129,10 @@ impl Mailbox {
 
 impl Letters {
     fn is_empty(&self) -> bool {
-        self.woken.is_empty() && self.connections.is_empty() && self.tasks.is_empty() && !self.stop
+        self.has_no_work() && self.connections.is_empty()
+    }
+
+    fn has_no_work(&self) -> bool {
+        self.woken.is_empty() && self.tasks.is_empty() && !self.stop
     }
 }

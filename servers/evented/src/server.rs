@@ -11,17 +11,17 @@ use std::{
 };
 
 use varvel::{
-    AsyncApp, AsyncAppFactory, Caps, Driver, Event, Launch, Level, Limits, Phase, Report, ServeError, Served,
-    Server, StartError, WorkerInfo,
+    AsyncApp, AsyncAppFactory, Caps, Control, Driver, Event, Launch, Level, Limits, Phase, Report,
+    ServeError, Served, Server, StartError, WorkerInfo,
 };
 use varvel_server_kit::{
-    access_log::AccessLog, gateway::panic_message, listener::Listener, settings::Settings,
-    worker_pool::WorkerPool,
+    access_log::AccessLog, containment::contain, gateway::panic_message, listener::Listener,
+    settings::Settings, worker_pool::WorkerPool,
 };
 
 use crate::{
     accept::Loops,
-    event_loop::{Core, EventLoop, contained},
+    event_loop::{Core, EventLoop},
     shared::Shared,
     worker::LoopWorker,
 };
@@ -75,10 +75,15 @@ where
     <F::App as AsyncApp>::Future: 'static,
 {
     fn serve(self, factory: F, launch: Launch) -> Result<Served, ServeError> {
-        let control = launch.control.clone();
-        let result = self.run(&factory, launch);
-        control.announce_end();
-        result
+        /// However serving ends, whoever waits for it is told.
+        struct Ending(Control);
+        impl Drop for Ending {
+            fn drop(&mut self) {
+                self.0.announce_end();
+            }
+        }
+        let _ending = Ending(launch.control.clone());
+        self.run(&factory, launch)
     }
 }
 
@@ -87,6 +92,8 @@ enum Progress {
     Built(Result<(), ServeError>),
     /// Everything of its connections is gone, and so many exchanges were cut off.
     Drained(u64),
+    /// It has died and could not be built again.
+    Lost(ServeError),
 }
 
 /// What the server tells a loop.
@@ -181,10 +188,16 @@ impl Evented {
             }
             let mut cut = 0;
             if built.is_ok() {
+                let mut lost = Vec::new();
                 for _ in 0..count {
-                    if let Ok(Progress::Drained(more)) = progressed.recv() {
-                        cut += more;
+                    match progressed.recv() {
+                        Ok(Progress::Drained(more)) => cut += more,
+                        Ok(Progress::Lost(error)) => lost.push(error),
+                        _ => break,
                     }
+                }
+                if lost.len() == count {
+                    built = lost.pop().map_or(Ok(()), Err);
                 }
             }
             // No call runs any more, but sync ones whose client has left; those are given the rest of the time.
@@ -206,7 +219,7 @@ struct Seat<'a, F> {
     listeners: Vec<Listener>,
     loops: Arc<Loops>,
     index: usize,
-    control: varvel::Control,
+    control: Control,
     http: Arc<varvel_http1::Config>,
     reporter: Arc<dyn varvel::Reporter>,
     access_log: Option<Arc<AccessLog>>,
@@ -226,8 +239,12 @@ impl<F: AsyncAppFactory> Seat<'_, F> {
         let _ = self.progress.send(Progress::Built(Ok(())));
         let app = match self.ordered.recv() {
             Ok(Order::Serve) => {
-                let (app, cut) = self.serve_undying(app);
-                let _ = self.progress.send(Progress::Drained(cut));
+                let served = self.serve_undying(app);
+                let (app, progress) = match served {
+                    Ok((app, cut)) => (Some(app), Progress::Drained(cut)),
+                    Err(error) => (None, Progress::Lost(error)),
+                };
+                let _ = self.progress.send(progress);
                 let _ = self.ordered.recv();
                 app
             }
@@ -241,20 +258,21 @@ impl<F: AsyncAppFactory> Seat<'_, F> {
 
     /// Serves to the end. A panic that no containment has caught costs the loop its connections and its application; a new
     /// loop takes its place (spec L9).
-    fn serve_undying(&mut self, mut app: F::App) -> (Option<F::App>, u64) {
+    fn serve_undying(&mut self, mut app: F::App) -> Result<(F::App, u64), ServeError> {
         loop {
-            let reporter = Arc::clone(&self.reporter);
-            if let Ok(served) = contained(&*reporter, Phase::Background, || self.serve(app)) {
-                return served;
+            let report = self.reporter();
+            if let Some(served) = contain(Phase::Background, report, || self.serve(app)) {
+                return served.inspect_err(|_| self.loops.bury(self.index));
             }
+            self.core.restart();
             self.loops.restart(self.index);
             app = match self.build() {
                 Ok(app) => app,
                 Err(error) => {
-                    let message = format!("event loop {} is gone: {error}", self.index);
-                    self.log(Level::Error, &message);
+                    self.log(Level::Error, &format!("event loop {} is gone: {error}", self.index));
                     self.listeners.clear();
-                    return (None, 0);
+                    self.loops.bury(self.index);
+                    return Err(error.into());
                 }
             };
         }
@@ -262,15 +280,16 @@ impl<F: AsyncAppFactory> Seat<'_, F> {
 
     fn build(&mut self) -> Result<F::App, StartError> {
         let worker = self.core.worker.clone();
-        let (core, factory) = (&mut self.core, self.factory);
-        match contained(&*self.reporter, Phase::Build, || core.run(factory.build(&worker), None)) {
-            Ok(Some(built)) => built,
-            Ok(None) => Err(StartError::new("the build was given up")),
-            Err(panic) => Err(StartError::new(format!("panic: {panic}"))),
+        let (report, control, factory) = (self.reporter(), &self.control, self.factory);
+        let core = &mut self.core;
+        match contain(Phase::Build, report, || core.run(factory.build(&worker), control, None)) {
+            Some(Some(built)) => built,
+            Some(None) => Err(StartError::new("a stop came first, and its deadline has passed")),
+            None => Err(StartError::new("it panicked; see the report")),
         }
     }
 
-    fn serve(&mut self, app: F::App) -> (Option<F::App>, u64) {
+    fn serve(&mut self, app: F::App) -> Result<(F::App, u64), ServeError> {
         let limits = self.core.worker.info().limits.clone();
         let shared = Shared::new(
             app,
@@ -281,33 +300,32 @@ impl<F: AsyncAppFactory> Seat<'_, F> {
             self.access_log.clone(),
         );
         let listeners = &mut self.listeners;
-        match EventLoop::new(&mut self.core, shared, &self.loops, self.index, &self.control, listeners) {
-            Ok(event_loop) => {
-                let (app, cut) = event_loop.serve();
-                (Some(app), cut)
-            }
-            Err(error) => {
-                let message = format!("event loop {} cannot watch its listeners: {error}", self.index);
-                self.log(Level::Error, &message);
-                (None, 0)
-            }
-        }
+        let event_loop =
+            EventLoop::new(&mut self.core, shared, &self.loops, self.index, &self.control, listeners);
+        event_loop.map(EventLoop::serve).map_err(ServeError::io("watch a listener"))
     }
 
     fn tear_down(&mut self, app: F::App) {
         let worker = self.core.worker.clone();
         let until =
             self.control.stop_deadline().unwrap_or_else(Instant::now).max(Instant::now()) + TEARDOWN_TIME;
-        let (core, factory) = (&mut self.core, self.factory);
-        let torn = contained(&*self.reporter, Phase::Teardown, || {
-            core.run(factory.teardown(app, &worker), Some(until))
+        let (report, control, factory) = (self.reporter(), &self.control, self.factory);
+        let core = &mut self.core;
+        let torn = contain(Phase::Teardown, report, || {
+            core.run(factory.teardown(app, &worker), control, Some(until))
         });
         let message = match torn {
-            Ok(Some(Ok(()))) | Err(_) => return,
-            Ok(Some(Err(error))) => format!("teardown failed: {error}"),
-            Ok(None) => "teardown did not end before the deadline".to_owned(),
+            Some(Some(Ok(()))) | None => return,
+            Some(Some(Err(error))) => format!("teardown failed: {error}"),
+            Some(None) => "teardown did not end before the deadline".to_owned(),
         };
         self.log(Level::Error, &message);
+    }
+
+    /// Reports what is not about a request.
+    fn reporter(&self) -> impl FnOnce(Event<'_>) + use<F> {
+        let reporter = Arc::clone(&self.reporter);
+        move |event| reporter.report(&Report::new(event))
     }
 
     fn log(&self, level: Level, message: &str) {

@@ -68,7 +68,15 @@ impl Tasks {
         drop_contained(worker, task.future);
     }
 
-    /// Drops all tasks; how many there were.
+    /// Has every task polled again, for a loop that has lost the letters that said which.
+    pub(crate) fn wake_all(&self) {
+        for (_, task) in &self.tasks {
+            task.woken.woken.store(false, SeqCst);
+            task.waker.wake_by_ref();
+        }
+    }
+
+    /// Drops all tasks.
     pub(crate) fn drop_all(&mut self, worker: &Worker) {
         for task in self.tasks.drain() {
             drop_contained(worker, task.future);

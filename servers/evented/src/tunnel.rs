@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
@@ -14,25 +13,29 @@ use varvel::{
     AsyncTunnel, BoxFuture, Event, Exchange as _, Finish, Outcome, Phase, PollIo, Report, RequestId,
 };
 use varvel_server_kit::{
-    gateway::panic_message,
+    containment::contain,
     outbox::{Outbox, Progress, WriteError},
-    transport::{Discarded, Transport},
+    transport::Transport,
 };
 
-use crate::handle::Handle;
-
-/// How much a client may still send after the continuation has returned before it is cut off, in bytes.
-const LINGER_BYTES_MAX: u64 = 1024 * 1024;
+use crate::{handle::Handle, lingering::Lingering};
 
 pub(crate) struct Tunnel {
     wire: Arc<Wire>,
     handle: Arc<Handle>,
     waker: Waker,
-    /// `None` once the continuation has returned, and the client is given time to take what was written.
-    run: Option<BoxFuture>,
-    linger_budget: u64,
-    linger_until: Option<Instant>,
+    stage: Stage,
     origin: Origin,
+}
+
+enum Stage {
+    /// The continuation is not begun.
+    Accepted(AsyncTunnel, TunnelIo),
+    Running(BoxFuture),
+    /// It has returned; what was written goes out.
+    Flushing,
+    Lingering(Lingering),
+    Over,
 }
 
 /// The request that became a tunnel.
@@ -77,17 +80,9 @@ impl Tunnel {
     ) -> Self {
         let state = State { head, first, reader: None, writer: None };
         let wire = Arc::new(Wire { transport, state: Mutex::new(state) });
-        let run = tunnel.run(TunnelIo(Arc::clone(&wire)));
+        let stage = Stage::Accepted(tunnel, TunnelIo(Arc::clone(&wire)));
         let waker = Waker::from(Arc::clone(&handle));
-        Self {
-            wire,
-            handle,
-            waker,
-            run: Some(run),
-            linger_budget: LINGER_BYTES_MAX,
-            linger_until: None,
-            origin,
-        }
+        Self { wire, handle, waker, stage, origin }
     }
 
     /// Notes what the poller has seen.
@@ -107,67 +102,114 @@ impl Tunnel {
 
     /// Until when a client may take its time after the end.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.linger_until
+        match &self.stage {
+            Stage::Lingering(lingering) => lingering.deadline(),
+            _ => None,
+        }
     }
 
+    /// Goes as far as possible without waiting.
     pub(crate) fn drive(&mut self, now: Instant, linger: Duration, scratch: &mut [u8]) -> TunnelFate {
         self.handle.driven();
-        let Some(run) = &mut self.run else { return self.linger(now, scratch) };
-        let mut cx = Context::from_waker(&self.waker);
-        match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(&mut cx))) {
-            Ok(Poll::Pending) => {
-                // If that fails, the continuation learns of it by its next read or write.
-                let _ = self.wire.lock().flush_head(&self.wire.transport);
-                TunnelFate::Wait
-            }
-            Ok(Poll::Ready(())) => {
-                self.end(Outcome::Completed);
-                let sent = self.wire.lock().flush_head(&self.wire.transport);
-                if sent.is_err() || self.wire.transport.shutdown_write().is_err() {
-                    return TunnelFate::Close;
+        loop {
+            match std::mem::replace(&mut self.stage, Stage::Over) {
+                // Begun here and not before, because it is the application's code that runs.
+                Stage::Accepted(tunnel, io) => {
+                    let begun = contain(Phase::Tunnel, |event| self.report(event), || tunnel.run(io));
+                    let Some(run) = begun else { return self.failed() };
+                    self.stage = Stage::Running(run);
                 }
-                self.linger_until = now.checked_add(linger);
-                self.linger(now, scratch)
+                Stage::Running(mut run) => {
+                    let mut cx = Context::from_waker(&self.waker);
+                    let polled =
+                        contain(Phase::Tunnel, |event| self.report(event), || run.as_mut().poll(&mut cx));
+                    match polled {
+                        Some(Poll::Pending) => {
+                            self.stage = Stage::Running(run);
+                            // If that fails, the continuation learns of it by its next read or write.
+                            let _ = self.wire.lock().flush_head(&self.wire.transport);
+                            return TunnelFate::Wait;
+                        }
+                        Some(Poll::Ready(())) => {
+                            self.finish(run, Outcome::Completed);
+                            self.stage = Stage::Flushing;
+                        }
+                        None => {
+                            self.drop_contained(run);
+                            return self.failed();
+                        }
+                    }
+                }
+                // The client reads what was written before its unread bytes could make the kernel reset the
+                // connection (spec U6).
+                Stage::Flushing => match self.wire.lock().flush_head(&self.wire.transport) {
+                    Ok(true) if self.wire.transport.shutdown_write().is_ok() => {
+                        self.stage = Stage::Lingering(Lingering::new(now, linger));
+                    }
+                    Ok(false) => {
+                        self.stage = Stage::Flushing;
+                        return TunnelFate::Wait;
+                    }
+                    _ => return TunnelFate::Close,
+                },
+                Stage::Lingering(mut lingering) => {
+                    if lingering.is_over(now) || lingering.discard(&self.wire.transport, scratch) {
+                        return TunnelFate::Close;
+                    }
+                    self.stage = Stage::Lingering(lingering);
+                    return TunnelFate::Wait;
+                }
+                Stage::Over => return TunnelFate::Close,
             }
-            Err(panic) => {
-                self.report(Event::Panicked { during: Phase::Tunnel, message: panic_message(&*panic) });
-                self.end(Outcome::Failed);
-                TunnelFate::Reset
-            }
-        }
-    }
-
-    /// Lets the client read what was written before its unread bytes could make the kernel reset the connection (spec U6).
-    fn linger(&mut self, now: Instant, scratch: &mut [u8]) -> TunnelFate {
-        if self.linger_until.is_none_or(|until| until <= now) {
-            return TunnelFate::Close;
-        }
-        match self.wire.transport.discard(scratch, &mut self.linger_budget) {
-            Discarded::Pending => TunnelFate::Wait,
-            Discarded::Finished | Discarded::TooMuch => TunnelFate::Close,
         }
     }
 
     /// Drops the continuation at the drain's deadline (spec U8); whether it was still running.
     pub(crate) fn cut(&mut self) -> bool {
-        let running = self.run.is_some();
-        self.end(Outcome::Stopped);
-        running
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Accepted(tunnel, io) => {
+                self.drop_contained((tunnel, io));
+                self.end(Outcome::Stopped);
+            }
+            Stage::Running(run) => self.finish(run, Outcome::Stopped),
+            Stage::Flushing | Stage::Lingering(_) | Stage::Over => return false,
+        }
+        true
     }
 
-    /// Resets the connection, if the continuation has not kept a part of it.
+    /// Ends the connection for good, though the application may have kept its end of it.
+    pub(crate) fn sever(&self) {
+        // It fails only where the client was first.
+        let _ = self.wire.transport.shutdown();
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.wire.transport
+    }
+
+    /// Resets the connection, if the application has not kept its end of it.
     pub(crate) fn reset(self) {
-        drop(self.run);
+        drop(self.stage);
         if let Some(wire) = Arc::into_inner(self.wire) {
             wire.transport.reset();
         }
     }
 
-    fn end(&mut self, outcome: Outcome) {
-        let Some(run) = self.run.take() else { return };
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(run))) {
-            self.report(Event::Panicked { during: Phase::Drop, message: panic_message(&*panic) });
-        }
+    fn failed(&self) -> TunnelFate {
+        self.end(Outcome::Failed);
+        TunnelFate::Reset
+    }
+
+    fn finish(&self, run: BoxFuture, outcome: Outcome) {
+        self.drop_contained(run);
+        self.end(outcome);
+    }
+
+    fn drop_contained<T>(&self, value: T) {
+        contain(Phase::Drop, |event| self.report(event), || drop(value));
+    }
+
+    fn end(&self, outcome: Outcome) {
         let finish = Finish::new(outcome, Some(self.origin.status), 0);
         self.handle.exchanges.end(finish, |event| self.report(event));
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use varvel::{BoxFuture, Job, Report, Reporter, TimerId, WorkerInfo, WorkerOps};
-use varvel_server_kit::{timer_queue::TimerQueue, worker_pool::WorkerPool};
+use varvel_server_kit::{stopping::Stopping, timer_queue::TimerQueue, worker_pool::WorkerPool};
 
 use crate::mailbox::Mailbox;
 
@@ -20,9 +20,7 @@ pub(crate) struct LoopWorker {
     pool: Arc<WorkerPool>,
     mailbox: Arc<Mailbox>,
     timers: Mutex<TimerQueue<Waker>>,
-    stopping: AtomicBool,
-    /// Who waits for the stop.
-    waiting: Mutex<Vec<Waker>>,
+    stopping: Stopping,
     /// The loop has ended; it takes no more tasks.
     ended: AtomicBool,
 }
@@ -40,8 +38,7 @@ impl LoopWorker {
             pool,
             mailbox,
             timers: Mutex::new(TimerQueue::new()),
-            stopping: AtomicBool::new(false),
-            waiting: Mutex::default(),
+            stopping: Stopping::default(),
             ended: AtomicBool::new(false),
         }
     }
@@ -63,10 +60,7 @@ impl LoopWorker {
 
     /// Raises the stopping signal (spec L7).
     pub(crate) fn stop(&self) {
-        let mut waiting = lock(&self.waiting);
-        self.stopping.store(true, SeqCst);
-        let waiting = std::mem::take(&mut *waiting);
-        waiting.into_iter().for_each(Waker::wake);
+        self.stopping.raise();
     }
 
     /// Says that the loop runs no tasks any more.
@@ -125,18 +119,11 @@ impl WorkerOps for LoopWorker {
     }
 
     fn is_stopping(&self) -> bool {
-        self.stopping.load(SeqCst)
+        self.stopping.is_raised()
     }
 
     fn poll_stopping(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut waiting = lock(&self.waiting);
-        if self.is_stopping() {
-            return Poll::Ready(());
-        }
-        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            waiting.push(cx.waker().clone());
-        }
-        Poll::Pending
+        self.stopping.poll(cx)
     }
 }
 

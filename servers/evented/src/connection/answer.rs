@@ -12,9 +12,12 @@ use varvel::{
     Phase as Running, Report,
 };
 use varvel_http1::{BodyLength, CloseReason, ResponseFraming};
-use varvel_server_kit::gateway::{
-    ErrorResponse, Verdict, failure,
-    response::{self, Sent},
+use varvel_server_kit::{
+    containment::contain,
+    gateway::{
+        ErrorResponse, Verdict, failure,
+        response::{self, Sent},
+    },
 };
 
 use super::{Connection, Fate, Phase, call::Next};
@@ -33,7 +36,11 @@ impl<A: AsyncApp> Connection<A> {
     ) -> Next {
         let response = match result {
             Ok(response) => response,
-            Err(error) => return self.answer_failure(exchange, &error, shared),
+            Err(error) => {
+                let next = self.answer_failure(exchange, &error, shared);
+                self.dropping(exchange, error, shared);
+                return next;
+            }
         };
         let (mut head, body) = response.into_parts();
         if !head.extensions.is_empty() {
@@ -42,26 +49,27 @@ impl<A: AsyncApp> Connection<A> {
             self.dropping(exchange, extensions, shared);
         }
         if exchange.discarding {
-            return self.discard_answer(exchange, body);
+            return self.discard_answer(exchange, body, shared);
         }
         let exact_len = body.exact_len();
         let parts = match body.into_parts() {
             BodyParts::Tunnel(tunnel) => {
                 self.close_interims(shared);
-                let date = shared.date.as_bytes();
-                let out = self.outbox.text_mut();
-                return match self.http.accept_upgrade(&head.headers, date, out) {
-                    Ok(_) => {
-                        exchange.status = Some(head.status);
-                        Next::Tunnel(tunnel)
-                    }
-                    Err(_) => {
-                        let detail =
-                            "the answer to one request carried the upgrade token of another; 500 was sent";
-                        self.report(exchange, shared, Event::Contract { clause: "U7", detail });
-                        self.respond_error(exchange, &ErrorResponse::INTERNAL, shared)
-                    }
-                };
+                let id = exchange.id(self.handle.id(), self.number);
+                let accepted = response::accept_upgrade(
+                    &mut self.http,
+                    &exchange.method,
+                    &head.headers,
+                    shared.date.as_bytes(),
+                    self.outbox.text_mut(),
+                    |event| shared.reporter.report(&Report::of(id, event)),
+                );
+                if accepted.is_none() {
+                    self.dropping(exchange, tunnel, shared);
+                    return self.respond_error(exchange, &ErrorResponse::INTERNAL, shared);
+                }
+                exchange.status = accepted;
+                return Next::Tunnel(tunnel);
             }
             parts => parts,
         };
@@ -97,7 +105,7 @@ impl<A: AsyncApp> Connection<A> {
         match parts {
             BodyParts::Empty => self.end_answer(exchange, None, shared),
             BodyParts::Full(data) => {
-                self.send_data(exchange, data, shared);
+                let _ = self.send_data(exchange, data, shared);
                 self.end_answer(exchange, None, shared)
             }
             BodyParts::File(region) => {
@@ -249,8 +257,12 @@ impl<A: AsyncApp> Connection<A> {
         match polled {
             Ok(Poll::Ready(Some(Ok(_)))) if exchange.discarding => Next::Go,
             Ok(Poll::Ready(Some(Ok(Frame::Data(data))))) => {
-                self.send_data(exchange, data, shared);
-                Next::Go
+                if self.send_data(exchange, data, shared) {
+                    return Next::Go;
+                }
+                // What is beyond the declared length nobody wants.
+                self.drop_body(exchange, shared);
+                self.end_answer(exchange, None, shared)
             }
             Ok(Poll::Ready(Some(Ok(Frame::Trailers(trailers))))) => {
                 self.drop_body(exchange, shared);
@@ -278,7 +290,7 @@ impl<A: AsyncApp> Connection<A> {
                 self.break_off(exchange, if gone { Outcome::Disconnected } else { Outcome::Failed }, shared)
             }
             Err(panic) => {
-                self.report_panic(exchange, shared, Running::Body, &*panic);
+                self.report_panic(exchange, shared, Running::Body, panic);
                 if exchange.head.take().is_some() {
                     self.drop_body(exchange, shared);
                     return self.respond_error(exchange, &ErrorResponse::INTERNAL, shared);
@@ -305,21 +317,20 @@ impl<A: AsyncApp> Connection<A> {
         }
     }
 
+    /// Puts some of the body into the outbox; `false` if it is longer than declared.
     pub(super) fn send_data(
         &mut self,
         exchange: &mut Exchange<A::Future>,
         mut data: Bytes,
         shared: &Shared<A>,
-    ) {
+    ) -> bool {
         let frame = self.http.send_data(data.len() as u64, self.outbox.text_mut());
-        if frame.excess {
-            let detail = "the answer's body is longer than its content-length; it was cut";
-            self.report(exchange, shared, Event::Contract { clause: "H4", detail });
-        }
+        self.check_excess(frame.excess, exchange, shared);
         data.truncate(frame.take as usize);
         exchange.bytes += frame.take;
         self.outbox.push_bytes(data);
         self.outbox.push_text(frame.suffix);
+        !frame.excess
     }
 
     /// Reports a body that is longer than declared, once.
@@ -398,22 +409,28 @@ impl<A: AsyncApp> Connection<A> {
     }
 
     /// Under the policy to finish, the body of an answer to nobody is polled to its end (spec E10).
-    pub(super) fn discard_answer(&mut self, exchange: &mut Exchange<A::Future>, body: AsyncBody) -> Next {
+    pub(super) fn discard_answer(
+        &mut self,
+        exchange: &mut Exchange<A::Future>,
+        body: AsyncBody,
+        shared: &Shared<A>,
+    ) -> Next {
         match body.into_parts() {
             BodyParts::Stream(body) => {
                 exchange.body = Some(body);
                 exchange.stage = Stage::Streaming;
                 Next::Go
             }
-            _ => Next::Over(Outcome::Disconnected, Some(Fate::Close)),
+            parts => {
+                self.dropping(exchange, parts, shared);
+                Next::Over(Outcome::Disconnected, Some(Fate::Close))
+            }
         }
     }
 
     /// Drops something of the application's, which may panic in doing so (spec E7).
     pub(super) fn dropping<T>(&self, exchange: &Exchange<A::Future>, value: T, shared: &Shared<A>) {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-            self.report_panic(exchange, shared, Running::Drop, &*panic);
-        }
+        contain(Running::Drop, |event| self.report(exchange, shared, event), || drop(value));
     }
 
     pub(super) fn drop_body(&mut self, exchange: &mut Exchange<A::Future>, shared: &Shared<A>) {

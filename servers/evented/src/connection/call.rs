@@ -17,6 +17,7 @@ use varvel::{
 };
 use varvel_http1::{BodyEvent, BodyFault, BodyFaultKind, RequestHead};
 use varvel_server_kit::{
+    containment::discard,
     gateway::{ErrorResponse, panic_message, request},
     outbox::WriteError,
 };
@@ -28,6 +29,10 @@ use crate::{
     shared::Shared,
     tunnel::Origin,
 };
+
+/// How many frames of one exchange are moved before other connections get their turn: half a megabyte or so of a file
+/// that is streamed, and a bound on applications that always have something to say.
+const STEPS_PER_TURN: u32 = 32;
 
 /// The least a read takes room for while a large body arrives, in bytes.
 const BODY_READ_MIN: u64 = 4 * 1024;
@@ -62,7 +67,7 @@ impl<A: AsyncApp> Connection<A> {
         match catch_unwind(AssertUnwindSafe(|| shared.app.call(request, scope))) {
             Ok(call) => exchange.call.as_mut().set(Some(call)),
             // Without a future there is nothing to poll; `advance` sees that the call has failed.
-            Err(panic) => self.report_panic(&exchange, shared, Running::Call, &*panic),
+            Err(panic) => self.report_panic(&exchange, shared, Running::Call, panic),
         }
         self.phase = Phase::Exchange(exchange);
     }
@@ -103,8 +108,11 @@ impl<A: AsyncApp> Connection<A> {
         let Phase::Exchange(mut exchange) = std::mem::replace(&mut self.phase, Phase::Head) else {
             return Step::Go;
         };
+        let mut steps = 0;
         loop {
+            steps += 1;
             let next = match exchange.stage {
+                _ if steps > STEPS_PER_TURN => Next::Yield,
                 Stage::Calling => self.poll_call(&mut exchange, shared),
                 Stage::Streaming => self.poll_body(&mut exchange, shared),
                 Stage::Writing => self.poll_written(&mut exchange, shared),
@@ -167,7 +175,7 @@ impl<A: AsyncApp> Connection<A> {
                 self.answer(exchange, result, shared)
             }
             Err(panic) => {
-                self.report_panic(exchange, shared, Running::Call, &*panic);
+                self.report_panic(exchange, shared, Running::Call, panic);
                 self.drop_call(exchange, shared);
                 self.respond_error(exchange, &ErrorResponse::INTERNAL, shared)
             }
@@ -214,10 +222,16 @@ impl<A: AsyncApp> Connection<A> {
             OnDisconnect::Answer if !self.broken => None,
             OnDisconnect::Finish => {
                 exchange.discarding = true;
-                self.outbox.clear();
+                // Earlier answers are still on their way to a client that has only ended its sending side.
+                if self.broken || self.flush(shared).is_err() {
+                    self.drop_output(exchange, shared);
+                }
                 Some(Next::Go)
             }
-            _ => Some(Next::Over(Outcome::Disconnected, Some(Fate::Close))),
+            _ => {
+                self.phase = Phase::Closing { reset: false };
+                Some(Next::Over(Outcome::Disconnected, None))
+            }
         }
     }
 
@@ -303,10 +317,15 @@ impl<A: AsyncApp> Connection<A> {
     ) {
         self.drop_call(&mut exchange, shared);
         self.drop_body(&mut exchange, shared);
-        drop(self.handle.interims.close());
+        if exchange.status.is_none() {
+            drop(self.handle.interims.close());
+        }
         if let Some(incoming) = exchange.incoming.take() {
             // Whoever still holds it must not touch the next request (spec S21).
             incoming.fail(BodyErrorKind::Disconnected, &self.waker);
+        }
+        if outcome != Outcome::Completed {
+            exchange.bytes = exchange.bytes.saturating_sub(self.outbox.len());
         }
         let finish = Finish::new(outcome, exchange.status, exchange.bytes);
         self.handle.exchanges.end(finish, |event| self.report(&exchange, shared, event));
@@ -320,7 +339,7 @@ impl<A: AsyncApp> Connection<A> {
     /// Drops the application's future, which may panic in doing so.
     pub(super) fn drop_call(&mut self, exchange: &mut Exchange<A::Future>, shared: &Shared<A>) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| exchange.call.as_mut().set(None))) {
-            self.report_panic(exchange, shared, Running::Drop, &*panic);
+            self.report_panic(exchange, shared, Running::Drop, panic);
         }
     }
 
@@ -331,7 +350,7 @@ impl<A: AsyncApp> Connection<A> {
         error: WriteError,
         shared: &Shared<A>,
     ) -> Next {
-        self.outbox.clear();
+        self.drop_output(exchange, shared);
         match error {
             WriteError::Transport(_) => {
                 self.broken = true;
@@ -350,6 +369,13 @@ impl<A: AsyncApp> Connection<A> {
         }
     }
 
+    /// Nobody takes what is in the outbox.
+    fn drop_output(&mut self, exchange: &mut Exchange<A::Future>, shared: &Shared<A>) {
+        exchange.bytes = exchange.bytes.saturating_sub(self.outbox.len());
+        self.outbox.clear();
+        self.http.output_progress(0, false, shared.now);
+    }
+
     /// Reports something about an exchange.
     pub(super) fn report(&self, exchange: &Exchange<A::Future>, shared: &Shared<A>, event: Event<'_>) {
         let id = exchange.id(self.handle.id(), self.number);
@@ -362,9 +388,10 @@ impl<A: AsyncApp> Connection<A> {
         exchange: &Exchange<A::Future>,
         shared: &Shared<A>,
         during: Running,
-        panic: &(dyn Any + Send),
+        panic: Box<dyn Any + Send>,
     ) {
-        self.report(exchange, shared, Event::Panicked { during, message: panic_message(panic) });
+        self.report(exchange, shared, Event::Panicked { during, message: panic_message(&*panic) });
+        discard(panic);
     }
 }
 

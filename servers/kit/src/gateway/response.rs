@@ -63,11 +63,7 @@ pub fn accept_upgrade(
         Ok(head) => {
             report_faults(&head, BodyLength::Known(0), &report);
             // Whatever the application chose, CONNECT is accepted by 200.
-            Some(if headers.contains_key(header::UPGRADE) {
-                StatusCode::SWITCHING_PROTOCOLS
-            } else {
-                StatusCode::OK
-            })
+            Some(if method == Method::CONNECT { StatusCode::OK } else { StatusCode::SWITCHING_PROTOCOLS })
         }
         Err(_) => {
             let detail = "the answer to one request carried the upgrade token of another; 500 was sent";
