@@ -12,14 +12,16 @@ use varvel::{
     ReadBody,
 };
 use varvel_http1::{BodyEvent, BodyLength, CloseReason, RequestHead, ResponseFraming};
-use varvel_server_kit::gateway::{
-    ErrorResponse, Verdict, failure, request,
-    response::{Sent, send_error, send_head},
+use varvel_server_kit::{
+    containment::contain,
+    gateway::{
+        ErrorResponse, Verdict, failure, request,
+        response::{Sent, send_error, send_head},
+    },
 };
 
 use crate::{
     connection::{Connection, Io, Next, Phase},
-    containment::contain,
     request_body::RequestBody,
     shared::Tools,
     sink, tunnel,

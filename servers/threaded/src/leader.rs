@@ -19,13 +19,13 @@ use std::{
 use mio::{Events, Interest, Token, event::Event, unix::SourceFd};
 use varvel::{Address, ConnInfo, Control, Event as Reported, Level, Phase, Worker};
 use varvel_server_kit::{
+    containment::contain,
     listener::{ACCEPT_PAUSE, AcceptError, Listener},
     transport::Transport,
 };
 
 use crate::{
     connection::{Connection, Next},
-    containment::contain,
     schedule::{Owner, Seen},
     shared::{Shared, Tools},
 };

@@ -94,7 +94,6 @@ mod tunnel;
 mod tasks;
 mod worker;
 
-mod containment;
 mod shared;
 mod threads;
 

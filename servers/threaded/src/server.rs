@@ -14,21 +14,19 @@ use varvel::{
     ProcessModel, Reporter, ServeError, Served, Server, StartError, Worker, WorkerInfo,
 };
 use varvel_server_kit::{
-    access_log::AccessLog, gateway::panic_message, listener::Listener, settings::Settings,
-    worker_pool::WorkerPool,
+    access_log::AccessLog, containment::contain, gateway::panic_message, listener::Listener,
+    settings::Settings, stopping::Stopping, worker_pool::WorkerPool,
 };
 
 use crate::{
     call,
     connection::Connection,
-    containment::contain,
     leader::{CUT_GRACE, Leader, Led, WAKER},
     pool::{Came, Pool, Turn},
     shared::{Shared, Tools},
     table::Table,
     tasks::Tasks,
     threads::Threads,
-    worker::Stopping,
 };
 
 /// A server of blocking threads; see the [crate].

@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicU64};
 
 use http::HeaderMap;
 use varvel::{Event, Report, Reporter, RequestId, WorkerInfo};
-use varvel_server_kit::{access_log::AccessLog, http_date::DateLine, worker_pool::WorkerPool};
-
-use crate::{
-    connection::Connection, pool::Pool, table::Table, tasks::Tasks, threads::Threads, worker::Stopping,
+use varvel_server_kit::{
+    access_log::AccessLog, http_date::DateLine, stopping::Stopping, worker_pool::WorkerPool,
 };
+
+use crate::{connection::Connection, pool::Pool, table::Table, tasks::Tasks, threads::Threads};
 
 /// Everything but the application, the poller and the listeners.
 pub(crate) struct Shared {

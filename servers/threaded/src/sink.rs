@@ -6,7 +6,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, response};
 use varvel::{BodyError, BodyErrorKind, Event, FailKind, FrameSink, Outcome, Phase as Running, Writer};
 use varvel_http1::{BodyLength, ResponseFraming};
-use varvel_server_kit::gateway::{ErrorResponse, failure};
+use varvel_server_kit::{
+    containment::contain,
+    gateway::{ErrorResponse, failure},
+};
 
 use crate::{
     call::{
@@ -14,7 +17,6 @@ use crate::{
         respond_error,
     },
     connection::{Connection, Phase},
-    containment::contain,
     shared::Tools,
 };
 

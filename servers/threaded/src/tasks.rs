@@ -15,8 +15,9 @@ use std::{
 
 use slab::Slab;
 use varvel::{BoxFuture, Event, Phase, Report, Reporter};
+use varvel_server_kit::containment::contain;
 
-use crate::{containment::contain, threads::Threads};
+use crate::threads::Threads;
 
 /// The tasks of a worker.
 pub(crate) struct Tasks {

@@ -15,12 +15,11 @@ use rustix::{
     io::Errno,
 };
 use varvel::{BlockingTransport, BlockingTunnel, Event, Level, Outcome, Phase as Running};
-use varvel_server_kit::gateway::ErrorResponse;
+use varvel_server_kit::{containment::contain, gateway::ErrorResponse};
 
 use crate::{
     call::{drop_contained, respond_error},
     connection::{Connection, Phase},
-    containment::contain,
     shared::Tools,
 };
 

@@ -5,9 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::net::Shutdown;
 use varvel::Outcome;
 use varvel_http1::{CloseReason, Expired};
+use varvel_server_kit::transport::Transport;
 
 use super::{Connection, Io, LINGER_BYTES_MAX, Phase};
 use crate::{input::Input, shared::Tools};
@@ -49,7 +49,7 @@ impl Connection {
             Ok(mut line) => line.take(),
             // Somebody waits on the socket, or looks at it: it is to return at once.
             Err(_) => {
-                let _ = self.with_line(|line| Ok(rustix::net::shutdown(line, Shutdown::Both)?));
+                let _ = self.with_line(Transport::shutdown);
                 self.line.write().unwrap_or_else(PoisonError::into_inner).take()
             }
         };
@@ -90,7 +90,7 @@ impl Connection {
         }
         drop(guard);
         self.exchanges.disconnected();
-        let _ = self.with_line(|line| Ok(rustix::net::shutdown(line, Shutdown::Both)?));
+        let _ = self.with_line(Transport::shutdown);
         owned
     }
 
