@@ -3,7 +3,11 @@
 use std::{
     future::Future,
     pin::pin,
-    sync::{Arc, Condvar, Mutex, mpsc},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     task::{Context, Poll, Wake, Waker},
     time::{Duration, Instant},
 };
@@ -250,6 +254,31 @@ fn offloaded_tells_the_thread_when_nobody_takes_its_frames() {
     block_on(body.frame()).unwrap().unwrap();
     drop(body);
     assert_eq!(was.recv().unwrap(), BodyErrorKind::Disconnected);
+}
+
+#[test]
+fn offloaded_holds_a_writer_of_empty_frames_back() {
+    const FRAMES: usize = 10_000;
+    let written = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&written);
+    let app = Offloaded::new(sync_fn(move |_, _| {
+        let count = Arc::clone(&count);
+        Ok(Response::new(WriteBody::from_writer(move |sink| {
+            (0..FRAMES).try_for_each(|_| {
+                sink.data(Bytes::new())?;
+                count.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            })
+        })))
+    }));
+    let response = block_on(app.call(Request::new(AsyncBody::empty()), scope(&conn(false)))).unwrap();
+    let mut body = response.into_body();
+    for taken in 1..=FRAMES {
+        block_on(body.frame()).unwrap().unwrap();
+        let ahead = written.load(Ordering::SeqCst).saturating_sub(taken);
+        assert!(ahead <= 2, "{ahead} frames wait after {taken}");
+    }
+    assert!(block_on(body.frame()).is_none());
 }
 
 #[test]

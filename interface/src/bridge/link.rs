@@ -55,9 +55,9 @@ struct State {
     /// It has the answer, and has dropped its body without asking for one.
     unwanted: bool,
     frames: VecDeque<Frame>,
-    /// Bytes of data in `frames`.
+    /// What `frames` hold together, as [`cost`] counts.
     buffered: u64,
-    /// The loop has come back for more and found nothing: all that was taken has been written.
+    /// The loop has come back for more and found nothing.
     drained: bool,
     end: Option<Result<Result<(), BodyError>, Panic>>,
 }
@@ -163,9 +163,7 @@ impl LoopSide {
             self.link.changed.notify_all();
         }
         if let Some(frame) = state.frames.pop_front() {
-            if let Frame::Data(data) = &frame {
-                state.buffered -= data.len() as u64;
-            }
+            state.buffered -= cost(&frame);
             drop(state);
             self.link.changed.notify_all();
             return Poll::Ready(Some(Ok(frame)));
@@ -287,6 +285,16 @@ impl FrameRead for LinkedRequest {
     }
 }
 
+/// What a frame counts towards the high-water mark. Without data it still takes a place in the queue, which an endless
+/// row of such frames would let grow without bound.
+fn cost(frame: &Frame) -> u64 {
+    const COST_MIN: u64 = 64;
+    match frame {
+        Frame::Data(data) => COST_MIN.max(data.len() as u64),
+        Frame::Trailers(_) => COST_MIN,
+    }
+}
+
 /// Where the thread's writer pushes its frames.
 pub(super) struct LinkedSink<'a> {
     pub(super) link: &'a Link,
@@ -295,22 +303,17 @@ pub(super) struct LinkedSink<'a> {
 
 impl LinkedSink<'_> {
     fn push(&mut self, frame: Frame) -> Result<(), BodyError> {
-        let len = match &frame {
-            Frame::Data(data) => data.len() as u64,
-            Frame::Trailers(_) => 0,
-        };
+        let cost = cost(&frame);
         let high_water = self.high_water;
         // A frame larger than the mark goes through when nothing else waits.
-        drop(
-            self.link.wait_while(|state| {
-                !state.abandoned && state.buffered > 0 && state.buffered + len > high_water
-            }),
-        );
+        drop(self.link.wait_while(|state| {
+            !state.abandoned && state.buffered > 0 && state.buffered + cost > high_water
+        }));
         let mut taken = false;
         self.link.tell_loop(|state| {
             if !state.abandoned {
                 state.frames.push_back(frame);
-                state.buffered += len;
+                state.buffered += cost;
                 state.drained = false;
                 taken = true;
             }
@@ -324,6 +327,9 @@ impl FrameSink for LinkedSink<'_> {
         self.push(Frame::Data(chunk))
     }
 
+    /// Returns once the loop has taken every frame and been told that there are no more for now. Whatever it then still
+    /// holds it writes before it sleeps, for its body is pending (spec B9): nothing is left for the thread to do, though
+    /// the last bytes may leave a moment after this returned.
     fn flush(&mut self) -> Result<(), BodyError> {
         let state =
             self.link.wait_while(|state| !(state.abandoned || state.frames.is_empty() && state.drained));

@@ -16,41 +16,122 @@ use super::origin::Panic;
 use crate::{AsyncIo, AsyncTunnel, BlockingTransport, BlockingTunnel, PollIo};
 
 /// Runs an async continuation on the thread that a blocking one would have: the transport's own wait is where it sleeps.
+///
+/// The continuation may hand its connection to another thread. Whoever comes for the transport while it waits ends the
+/// wait, and goes first.
 pub(super) fn to_blocking(tunnel: AsyncTunnel) -> BlockingTunnel {
     let worker = tunnel.worker().clone();
     BlockingTunnel::new(worker, |io| {
         let (transport, _) = io.into_transport();
         let waker = transport.waker();
-        let shared = Arc::new(Mutex::new(Waiting { transport, reader: None, writer: None }));
+        let shared =
+            Arc::new(Shared { waker: waker.clone(), state: Mutex::default(), changed: Condvar::new() });
+        lock(&shared.state).transport = Transport::Here(transport);
+        let _over = Over(&shared);
         let mut run = tunnel.run(OnThread(Arc::clone(&shared)));
         let mut cx = Context::from_waker(&waker);
-        while run.as_mut().poll(&mut cx).is_pending() {
-            let mut waiting = lock(&shared);
-            let (reader, writer) = (waiting.reader.take(), waiting.writer.take());
-            if waiting.transport.wait(reader.is_some(), writer.is_some(), None).is_err() {
-                return;
-            }
-            drop(waiting);
-            // Which of them can go on the next poll tells; the wakers may belong to parts of the continuation.
-            reader.into_iter().chain(writer).for_each(Waker::wake);
-        }
+        while run.as_mut().poll(&mut cx).is_pending() && shared.wait().is_ok() {}
     })
 }
 
+/// The transport, between the thread that waits on it and whoever holds the connection.
+struct Shared {
+    /// Ends the transport's wait.
+    waker: Waker,
+    state: Mutex<Waiting>,
+    /// The transport came back, or a visitor has left.
+    changed: Condvar,
+}
+
+#[derive(Default)]
 struct Waiting {
-    transport: Box<dyn BlockingTransport>,
+    transport: Transport,
+    /// How many threads stand here until the transport is back.
+    visitors: usize,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
 
-struct OnThread(Arc<Mutex<Waiting>>);
+#[derive(Default)]
+enum Transport {
+    Here(Box<dyn BlockingTransport>),
+    /// The thread waits on it, without the lock.
+    Away,
+    /// The continuation has returned, and the connection is closed (spec U6).
+    #[default]
+    Over,
+}
+
+impl Shared {
+    /// Waits until a read or write that could not go on may, and wakes whoever wanted it.
+    fn wait(&self) -> io::Result<()> {
+        let visited = |state: &mut Waiting| state.visitors > 0;
+        let state = self.changed.wait_while(lock(&self.state), visited);
+        let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        let mut transport = match std::mem::replace(&mut state.transport, Transport::Away) {
+            Transport::Here(transport) => transport,
+            Transport::Away | Transport::Over => return Err(io::ErrorKind::NotConnected.into()),
+        };
+        let (reader, writer) = (state.reader.take(), state.writer.take());
+        drop(state);
+        let waited = transport.wait(reader.is_some(), writer.is_some(), None);
+        lock(&self.state).transport = Transport::Here(transport);
+        self.changed.notify_all();
+        // Which of them can go on the next poll tells; the wakers may belong to parts of the continuation.
+        reader.into_iter().chain(writer).for_each(Waker::wake);
+        waited
+    }
+
+    /// The state with the transport in it, unless all is over.
+    fn visit(&self) -> MutexGuard<'_, Waiting> {
+        let mut state = lock(&self.state);
+        if let Transport::Away = state.transport {
+            state.visitors += 1;
+            self.waker.wake_by_ref();
+            let away = |state: &mut Waiting| matches!(state.transport, Transport::Away);
+            state = self.changed.wait_while(state, away).unwrap_or_else(PoisonError::into_inner);
+            state.visitors -= 1;
+            self.changed.notify_all();
+        }
+        state
+    }
+}
+
+impl Waiting {
+    fn try_with<T>(
+        &mut self,
+        act: impl FnOnce(&mut dyn BlockingTransport) -> io::Result<T>,
+    ) -> io::Result<T> {
+        match &mut self.transport {
+            Transport::Here(transport) => act(&mut **transport),
+            Transport::Away | Transport::Over => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+/// The end of the continuation, also by a panic: closes the connection, and tells whoever still holds it.
+struct Over<'a>(&'a Shared);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        let transport = std::mem::take(&mut state.transport);
+        let wakers = [state.reader.take(), state.writer.take()];
+        drop(state);
+        drop(transport);
+        self.0.changed.notify_all();
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+}
+
+struct OnThread(Arc<Shared>);
 
 impl PollIo for OnThread {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut waiting = lock(&self.0);
-        match waiting.transport.try_read(buffer) {
+        let mut state = self.0.visit();
+        match state.try_with(|transport| transport.try_read(buffer)) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                waiting.reader = Some(cx.waker().clone());
+                state.reader = Some(cx.waker().clone());
                 Poll::Pending
             }
             result => Poll::Ready(result),
@@ -58,10 +139,10 @@ impl PollIo for OnThread {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut waiting = lock(&self.0);
-        match waiting.transport.try_write(bytes) {
+        let mut state = self.0.visit();
+        match state.try_with(|transport| transport.try_write(bytes)) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                waiting.writer = Some(cx.waker().clone());
+                state.writer = Some(cx.waker().clone());
                 Poll::Pending
             }
             result => Poll::Ready(result),
@@ -73,14 +154,14 @@ impl PollIo for OnThread {
     }
 
     fn poll_close(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(lock(&self.0).transport.close_write())
+        Poll::Ready(self.0.visit().try_with(|transport| transport.close_write()))
     }
 }
 
 /// Dropping the connection closes it; the thread's own handle remains only to wait on.
 impl Drop for OnThread {
     fn drop(&mut self) {
-        let _ = lock(&self.0).transport.close_write();
+        let _ = self.0.visit().try_with(|transport| transport.close_write());
     }
 }
 
@@ -287,4 +368,77 @@ impl BlockingTransport for ThreadEnd {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    };
+
+    use super::*;
+    use crate::{Scope, bridge::block_on::block_on};
+
+    /// One end of a pipe that says when it is waited on.
+    struct Observed(ThreadEnd, mpsc::Sender<()>);
+
+    impl BlockingTransport for Observed {
+        fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.try_read(buffer)
+        }
+        fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.try_write(bytes)
+        }
+        fn close_write(&mut self) -> io::Result<()> {
+            self.0.close_write()
+        }
+        fn wait(&mut self, readable: bool, writable: bool, timeout: Option<Duration>) -> io::Result<()> {
+            let _ = self.1.send(());
+            self.0.wait(readable, writable, timeout)
+        }
+        fn waker(&self) -> Waker {
+            self.0.waker()
+        }
+    }
+
+    #[test]
+    fn a_connection_handed_to_another_thread_does_not_hang_while_its_own_thread_waits() {
+        let pipe = Arc::new(Pipe::default());
+        let (waits, is_waited_on) = mpsc::channel();
+        let transport = Observed(ThreadEnd(Arc::clone(&pipe)), waits);
+        let client = Arc::clone(&pipe);
+        let tunnel = AsyncTunnel::new(Scope::for_test().worker().clone(), move |mut io| {
+            Box::pin(async move {
+                let done = Arc::new(AtomicBool::new(false));
+                let is_done = Arc::clone(&done);
+                let mut work = Some(move |own_thread: Waker| {
+                    is_waited_on.recv().unwrap();
+                    block_on(io.write_all(b"ping")).unwrap();
+                    client.lock().incoming.extend_from_slice(b"pong");
+                    client.changed.notify_all();
+                    let mut buffer = [0; 4];
+                    assert_eq!(block_on(io.read(&mut buffer)).unwrap(), 4);
+                    assert_eq!(&buffer, b"pong");
+                    done.store(true, Ordering::SeqCst);
+                    own_thread.wake();
+                });
+                poll_fn(|cx| {
+                    if let Some(mut work) = work.take() {
+                        let own_thread = cx.waker().clone();
+                        thread::spawn(move || work(own_thread));
+                    }
+                    if is_done.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
+                })
+                .await;
+            })
+        });
+        let (returned, has_returned) = mpsc::channel();
+        thread::spawn(move || {
+            to_blocking(tunnel).run(transport);
+            returned.send(()).unwrap();
+        });
+        has_returned.recv_timeout(Duration::from_secs(20)).expect("both threads go on");
+        assert_eq!(pipe.lock().outgoing, "ping");
+    }
 }
