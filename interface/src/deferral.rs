@@ -85,13 +85,13 @@ impl Reply {
     }
 
     fn answer(mut self, answer: AppResult) -> Result<(), ReplyError> {
-        let Some(slot) = self.slot.take() else { return Err(ReplyError) };
+        let Some(slot) = self.slot.take() else { return Err(ReplyError(())) };
         if self.watch.is_disconnected() {
             // The server still waits to close the exchange, but the answer would reach nobody.
             slot.fill(Err(AppError::abort()));
-            return Err(ReplyError);
+            return Err(ReplyError(()));
         }
-        if slot.fill(answer) { Ok(()) } else { Err(ReplyError) }
+        if slot.fill(answer) { Ok(()) } else { Err(ReplyError(())) }
     }
 }
 
@@ -111,7 +111,7 @@ impl fmt::Debug for Reply {
 
 /// A reply that reaches nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReplyError;
+pub struct ReplyError(());
 
 impl fmt::Display for ReplyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -236,6 +236,6 @@ mod tests {
     fn a_reply_to_a_discarded_placeholder_is_told_so() {
         let (answer, reply) = defer();
         drop(answer);
-        assert_eq!(reply.send(Response::new(WriteBody::empty())), Err(ReplyError));
+        assert_eq!(reply.send(Response::new(WriteBody::empty())), Err(ReplyError(())));
     }
 }

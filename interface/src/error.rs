@@ -7,10 +7,13 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Why an application could not answer, with one fixed meaning on every server (spec E1-E3).
 ///
-/// Made by `?` from any error: a [`BodyError`] anywhere in its chain of sources keeps its meaning, so that a body
-/// limit exceeded deep in an application becomes 413 without help; everything else is [`FailKind::Internal`].
+/// Made by `?` from any type that implements [`Error`]: a [`BodyError`] anywhere in its chain of sources keeps its
+/// meaning, so that a body limit exceeded deep in an application becomes 413 without help; everything else is
+/// [`FailKind::Internal`]. What does not implement `Error` itself, such as a string, a [`BoxError`] or an
+/// `anyhow::Error`, goes through `.map_err(AppError::from_boxed)?` to the same end.
 ///
-/// Like `anyhow::Error` it does not implement [`Error`] itself, which is what lets `?` take every error.
+/// It is the server's answer to a failure of the application, with no text of yours: what the client did wrong is a
+/// response like any other, `Ok` with status 400 or 404.
 ///
 /// ```
 /// use varvel::{AppError, BodyError, BodyErrorKind, FailKind};
@@ -22,6 +25,14 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 ///
 /// let too_large = AppError::from(BodyError::new(BodyErrorKind::TooLarge));
 /// assert_eq!(too_large.kind(), FailKind::Body(BodyErrorKind::TooLarge));
+///
+/// fn boxed() -> Result<u32, Box<dyn std::error::Error + Send + Sync>> {
+///     Err("no such thing".into())
+/// }
+/// fn answer() -> Result<u32, AppError> {
+///     boxed().map_err(AppError::from_boxed)
+/// }
+/// assert_eq!(answer().unwrap_err().kind(), FailKind::Internal);
 /// ```
 pub struct AppError {
     kind: FailKind,
@@ -43,12 +54,19 @@ pub enum FailKind {
 }
 
 impl AppError {
-    /// An error of this kind, with its cause for the report.
+    /// What `?` makes of an error, for those that `?` does not take: strings, boxed errors, `anyhow::Error`.
+    pub fn from_boxed(source: impl Into<BoxError>) -> Self {
+        let source = source.into();
+        let kind = body_error_in(&*source).map_or(FailKind::Internal, |error| FailKind::Body(error.kind()));
+        Self { kind, source: Some(source) }
+    }
+
+    /// An error of this kind whatever its cause, which is for the report alone.
     pub fn new(kind: FailKind, source: impl Into<BoxError>) -> Self {
         Self { kind, source: Some(source.into()) }
     }
 
-    /// The application is at fault: 500.
+    /// The application is at fault, whatever the cause: 500.
     pub fn internal(source: impl Into<BoxError>) -> Self {
         Self::new(FailKind::Internal, source)
     }
@@ -76,9 +94,7 @@ impl AppError {
 
 impl<E: Error + Send + Sync + 'static> From<E> for AppError {
     fn from(error: E) -> Self {
-        let source = BoxError::from(error);
-        let kind = body_error_in(&*source).map_or(FailKind::Internal, |error| FailKind::Body(error.kind()));
-        Self { kind, source: Some(source) }
+        Self::from_boxed(error)
     }
 }
 
@@ -237,11 +253,12 @@ mod tests {
             AppError::from(Wrapped(timeout())).kind(),
             AppError::from(io::Error::from(timeout())).kind(),
             AppError::from(io::Error::other(Wrapped(timeout()))).kind(),
+            AppError::from_boxed(BoxError::from(Wrapped(timeout()))).kind(),
             AppError::from(BodyError::failed(io::Error::from(timeout()))).kind(),
         ];
-        assert_eq!(kinds[..4], [FailKind::Body(BodyErrorKind::Timeout); 4]);
+        assert_eq!(kinds[..5], [FailKind::Body(BodyErrorKind::Timeout); 5]);
         // The outermost body error is the one that its author chose to report.
-        assert_eq!(kinds[4], FailKind::Body(BodyErrorKind::Failed));
+        assert_eq!(kinds[5], FailKind::Body(BodyErrorKind::Failed));
     }
 
     #[test]
@@ -254,6 +271,7 @@ mod tests {
     #[test]
     fn any_other_error_is_the_applications_own_fault() {
         assert_eq!(AppError::internal("no database").kind(), FailKind::Internal);
+        assert_eq!(AppError::from_boxed("no database").kind(), FailKind::Internal);
         assert_eq!(AppError::from(io::Error::other("disk")).kind(), FailKind::Internal);
     }
 }

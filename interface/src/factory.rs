@@ -96,6 +96,13 @@ impl Policy {
         self
     }
 
+    /// Answers clients that have closed their sending side, who may still be reading ([`OnDisconnect::Answer`]).
+    #[must_use]
+    pub fn answer_half_closed(mut self) -> Self {
+        self.on_disconnect = OnDisconnect::Answer;
+        self
+    }
+
     /// Asks for calls that never overlap (spec S13).
     #[must_use]
     pub fn exclusive(mut self) -> Self {

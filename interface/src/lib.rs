@@ -56,6 +56,169 @@
 //!   Server::serve(factory, Launch { listeners, control, reporter })
 //! ```
 //!
+//! # Where to look
+//!
+//! For applications:
+//! - called: [`App`], [`AsyncApp`], of a function with [`sync_fn`], [`app_fn`]
+//! - bodies: [`ReadBody`], [`WriteBody`], [`AsyncBody`], their [`Frame`]s, [`FileRegion`] for files
+//! - failures: [`AppError`] and its [`FailKind`], [`BodyError`]
+//! - beside the request: [`Scope`], with [`ConnInfo`], interim heads, [`Upgrade`], [`Deferral`], [`Scope::on_finish`]
+//! - time, threads and tasks: [`Worker`], from [`Scope::worker`]
+//! - once per worker: [`AppFactory`], [`AsyncAppFactory`], [`Policy`], [`Shared`]
+//!
+//! For servers:
+//! - started and stopped: [`Server`], [`Launch`], [`Listener`], [`Control`], [`ServeError`]
+//! - behind the handles: [`Exchange`], [`WorkerOps`], [`WorkerInfo`] with [`Caps`] and [`Limits`]
+//! - behind the bodies: [`PollBody`], [`FrameRead`], [`FrameSink`], opened by [`Body::into_parts`]
+//! - behind upgrades: [`PollIo`], [`BlockingTransport`], [`AsyncTunnel`], [`BlockingTunnel`]
+//! - told of failures: [`Report`], [`Reporter`]
+//! - applications of the other kind: [`bridge`]
+//!
+//! # Recipes
+//!
+//! Read a body up to a limit, and refuse what makes no sense. What the client did wrong is a response like any other;
+//! `?` is for bodies that cannot be had, which every server answers by itself, and for failures of your own, which are
+//! 500:
+//!
+//! ```
+//! use http::{Request, Response, StatusCode};
+//! use varvel::{AsyncAppResult, AsyncBody, Scope, app_fn};
+//!
+//! fn refuse(status: StatusCode, why: &'static str) -> AsyncAppResult {
+//!     Ok(Response::builder().status(status).body(AsyncBody::from_static(why.as_bytes()))?)
+//! }
+//!
+//! async fn double(request: Request<AsyncBody>, _scope: Scope) -> AsyncAppResult {
+//!     if request.uri().path() != "/double" {
+//!         return refuse(StatusCode::NOT_FOUND, "there is only /double\n");
+//!     }
+//!     // Beyond 1 KiB 413, cut short 400, too slow 408.
+//!     let body = request.into_body().collect(1024).await?;
+//!     let Some(number) = std::str::from_utf8(&body).ok().and_then(|text| text.parse::<u32>().ok()) else {
+//!         return refuse(StatusCode::BAD_REQUEST, "a number, please\n");
+//!     };
+//!     Ok(Response::new(AsyncBody::full(format!("{}\n", u64::from(number) * 2))))
+//! }
+//! # use varvel::{App, ReadBody, bridge::BlockOn};
+//! # let call = |path: &str, body: &'static str| {
+//! #     let request = Request::post(path).body(ReadBody::from(body)).unwrap();
+//! #     BlockOn::new(app_fn(double)).call(request, Scope::for_test()).map(|response| response.status().as_u16())
+//! # };
+//! # assert_eq!(call("/double", "21").unwrap(), 200);
+//! # assert_eq!(call("/double", "many").unwrap(), 400);
+//! # assert_eq!(call("/", "").unwrap(), 404);
+//! # call("/double", Box::leak(" ".repeat(2000).into_boxed_str())).unwrap_err();
+//! ```
+//!
+//! Stream both ways. The request is read while the response is written ([`Caps::FULL_DUPLEX`]); a slow client slows both:
+//!
+//! ```
+//! use std::io;
+//! use http::Response;
+//! use varvel::{AsyncBody, Frame, WriteBody, app_fn, sync_fn};
+//!
+//! let upper_case = app_fn(|request, _scope| async {
+//!     let mut body = request.into_body();
+//!     Ok(Response::new(AsyncBody::generate(|mut frames| async move {
+//!         while let Some(frame) = body.frame().await {
+//!             if let Frame::Data(data) = frame? {
+//!                 frames.data(data.to_ascii_uppercase()).await;
+//!             }
+//!         }
+//!         Ok(())
+//!     })))
+//! });
+//!
+//! let echo = sync_fn(|request, _scope| {
+//!     let mut body = request.into_body();
+//!     Ok(Response::new(WriteBody::from_writer(move |sink| {
+//!         io::copy(&mut body, sink)?;
+//!         Ok(())
+//!     })))
+//! });
+//! # let _ = (upper_case, echo);
+//! ```
+//!
+//! Share state: keep it in an [`Arc`](std::sync::Arc), and give each call a handle:
+//!
+//! ```
+//! use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+//! use http::Response;
+//! use varvel::{AsyncBody, app_fn};
+//!
+//! let hits = Arc::new(AtomicU64::new(0));
+//! let app = app_fn(move |_request, _scope| {
+//!     let hits = Arc::clone(&hits);
+//!     async move {
+//!         let hit = hits.fetch_add(1, Ordering::Relaxed);
+//!         Ok(Response::new(AsyncBody::full(format!("hit {hit}\n"))))
+//!     }
+//! });
+//! # let _ = app;
+//! ```
+//!
+//! Wrap another application; and call one in a test, an async one through [`bridge::BlockOn`]:
+//!
+//! ```
+//! use http::{HeaderValue, Request, Response, header};
+//! use varvel::{App, AppFuture, AsyncApp, AsyncBody, ReadBody, Scope, app_fn, bridge::BlockOn};
+//!
+//! struct NoSniff<A>(A);
+//!
+//! impl<A> AsyncApp for NoSniff<A>
+//! where
+//!     A: AsyncApp,
+//!     A::Future: Send + 'static,
+//! {
+//!     type Future = AppFuture;
+//!
+//!     fn call(&self, request: Request<AsyncBody>, scope: Scope) -> AppFuture {
+//!         let call = self.0.call(request, scope);
+//!         Box::pin(async move {
+//!             let mut response = call.await?;
+//!             let no_sniff = HeaderValue::from_static("nosniff");
+//!             response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, no_sniff);
+//!             Ok(response)
+//!         })
+//!     }
+//! }
+//!
+//! let hello = app_fn(|_, _| async { Ok(Response::new(AsyncBody::from_static(b"hello"))) });
+//! let app = BlockOn::new(NoSniff(hello));
+//! let response = app.call(Request::new(ReadBody::empty()), Scope::for_test()).unwrap();
+//! assert_eq!(response.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+//! ```
+//!
+//! Wait for something without holding a thread in a sync application: [`Deferral`].
+//!
+//! # There is no tokio here
+//!
+//! Servers drive futures with loops of their own, so what looks for tokio's reactor does not find it:
+//! `tokio::time::sleep` and the sockets of tokio panic with "there is no reactor running". Use
+//! [`scope.worker()`](Scope::worker): [`sleep`](Worker::sleep) for time, [`offload`](Worker::offload) for what blocks,
+//! [`spawn`](Worker::spawn) for what goes on after the answer. Channels and locks of any crate work as they are.
+//!
+//! A library that is written on tokio works inside a runtime of yours, which must outlive the server. Build it with
+//! `enable_all`, keep its `Handle` in the application, and enter it for each poll of the call, and of the response body
+//! if that uses the library too:
+//!
+//! ```ignore
+//! struct InTokio<F> {
+//!     handle: tokio::runtime::Handle,
+//!     future: Pin<Box<F>>,
+//! }
+//!
+//! impl<F: Future> Future for InTokio<F> {
+//!     type Output = F::Output;
+//!
+//!     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+//!         let this = &mut *self;
+//!         let _guard = this.handle.enter();
+//!         this.future.as_mut().poll(cx)
+//!     }
+//! }
+//! ```
+//!
 //! # Send
 //!
 //! The traits ask for neither `Send` nor `Sync`; each [`Server`] states its bounds. An event loop takes applications

@@ -94,6 +94,7 @@ pub enum Phase {
 
 /// How urgent a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Level {
     /// Somebody should look at it.
     Error,

@@ -142,9 +142,9 @@ impl Scope {
     pub fn descend(&mut self, uri: &Uri, bytes: usize) -> Result<(), MountError> {
         let rest = self.local_path(uri).as_bytes();
         if bytes > rest.len() || rest.get(bytes).is_some_and(|byte| *byte != b'/') {
-            return Err(MountError);
+            return Err(MountError(()));
         }
-        self.mounted += u32::try_from(bytes).map_err(|_| MountError)?;
+        self.mounted += u32::try_from(bytes).map_err(|_| MountError(()))?;
         Ok(())
     }
 
@@ -295,7 +295,7 @@ fn interim(
 
 /// A mount point that does not lie between two segments of the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MountError;
+pub struct MountError(());
 
 impl fmt::Display for MountError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -314,8 +314,8 @@ mod tests {
         let uri: Uri = "/a/b%2Fc/?q".parse().unwrap();
         let mut scope = Scope::for_test();
         assert_eq!((scope.mount(&uri), scope.local_path(&uri)), ("", "/a/b%2Fc/"));
-        assert_eq!(scope.descend(&uri, 3), Err(MountError));
-        assert_eq!(scope.descend(&uri, 99), Err(MountError));
+        assert_eq!(scope.descend(&uri, 3), Err(MountError(())));
+        assert_eq!(scope.descend(&uri, 99), Err(MountError(())));
         scope.descend(&uri, 2).unwrap();
         scope.descend(&uri, 6).unwrap();
         assert_eq!((scope.mount(&uri), scope.local_path(&uri)), ("/a/b%2Fc", "/"));
