@@ -1,0 +1,197 @@
+//! Faults that were found once, each named for what was seen.
+
+mod support;
+
+use std::{
+    io::{Read, Write},
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use support::{Running, get, launch, read_line, start};
+use varvel::{
+    AppError, AsyncAppResult, AsyncBody, AsyncIo, FileRegion, Policy, Scope, Shared, StartError, app_fn,
+    async_factory_fn,
+};
+
+const GRACE: Duration = Duration::from_secs(10);
+
+fn line(text: &'static str) -> AsyncAppResult {
+    Ok(Response::new(AsyncBody::from(text)))
+}
+
+/// A neighbour on the same loop is served.
+fn neighbour_is_served(server: &Running) {
+    assert_eq!(get(&mut server.connect(), "/").unwrap(), "fine");
+}
+
+#[test]
+fn a_bad_request_kills_the_loop_where_lingering_has_no_limit() {
+    let server = start(
+        |settings| settings.linger_timeout = Duration::MAX,
+        Shared(app_fn(|_, _| async { line("fine\n") })),
+    );
+    let mut client = server.connect();
+    client.write_all(b"not http\r\n\r\n").unwrap();
+    let mut answer = [0; 12];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 400");
+    neighbour_is_served(&server);
+    drop(client);
+    server.stop(GRACE).unwrap();
+}
+
+#[test]
+fn an_upgrade_that_panics_before_its_future_exists_kills_the_loop() {
+    let app = app_fn(|_, mut scope: Scope| async move {
+        match scope.take_upgrade() {
+            Some(upgrade) => Ok(upgrade.accept(Response::new(()), |_| {
+                if true {
+                    panic!("before the future");
+                }
+                async {}
+            })),
+            None => line("fine\n"),
+        }
+    });
+    let server = start(|_| {}, Shared(app));
+    let mut client = server.connect();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").unwrap();
+    server.expect_report("panic in tunnel: before the future");
+    neighbour_is_served(&server);
+    server.stop(GRACE).unwrap();
+}
+
+#[test]
+fn an_error_whose_drop_panics_kills_the_loop() {
+    #[derive(Debug)]
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("the error's drop");
+        }
+    }
+    impl std::fmt::Display for Bomb {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a bomb")
+        }
+    }
+    impl std::error::Error for Bomb {}
+    let app = app_fn(|request: Request<AsyncBody>, _| async move {
+        if request.uri().path() == "/bomb" { Err(AppError::internal(Bomb)) } else { line("fine\n") }
+    });
+    let server = start(|_| {}, Shared(app));
+    assert_eq!(get(&mut server.connect(), "/bomb").unwrap(), "Internal Server Error");
+    server.expect_report("panic in drop: the error's drop");
+    neighbour_is_served(&server);
+    server.stop(GRACE).unwrap();
+}
+
+#[test]
+fn an_answer_ahead_of_one_that_waits_is_lost_when_the_client_ends_its_side() {
+    let app = app_fn(|request: Request<AsyncBody>, _| async move {
+        if request.uri().path() == "/wait" { std::future::pending().await } else { line("first\n") }
+    });
+    let server = start(|_| {}, Shared(app));
+    let mut client = server.connect();
+    let requests = "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /wait HTTP/1.1\r\nHost: a\r\n\r\n";
+    client.write_all(requests.as_bytes()).unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answers = String::new();
+    client.read_to_string(&mut answers).unwrap();
+    assert!(answers.ends_with("first\n"), "{answers:?}");
+    server.stop(GRACE).unwrap();
+}
+
+#[test]
+fn an_endless_answer_to_nobody_starves_the_loop_and_outlives_the_stop() {
+    let chunks = || std::iter::repeat(Bytes::from_static(&[b'x'; 4096]));
+    let app = app_fn(move |request: Request<AsyncBody>, _| async move {
+        if request.uri().path() == "/endless" {
+            return Ok(Response::new(AsyncBody::from_chunks(chunks())));
+        }
+        line("fine\n")
+    });
+    let factory = async_factory_fn(move |_| async move { Ok(app) })
+        .with_policy(Policy::default().finish_on_disconnect());
+    let server = start(|_| {}, factory);
+    let mut client = server.connect();
+    client.write_all(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    client.read_exact(&mut [0; 100]).unwrap();
+    // Closed with bytes unread: the server is told by a reset.
+    drop(client);
+    neighbour_is_served(&server);
+    assert_eq!(server.stop(Duration::ZERO).unwrap().cut, 1);
+}
+
+#[test]
+fn a_tunnel_that_the_application_kept_cancels_the_next_connection() {
+    let kept: Arc<Mutex<Option<AsyncIo>>> = Arc::default();
+    let app = app_fn(move |request: Request<AsyncBody>, mut scope: Scope| {
+        let kept = Arc::clone(&kept);
+        async move {
+            if let Some(upgrade) = scope.take_upgrade() {
+                return Ok(upgrade.accept(Response::new(()), move |io| async move {
+                    *kept.lock().unwrap() = Some(io);
+                }));
+            }
+            if request.uri().path() == "/wait" {
+                scope.worker().sleep(Duration::from_millis(300)).await;
+            }
+            line("fine\n")
+        }
+    });
+    let server = start(|_| {}, Shared(app));
+    let mut first = server.connect();
+    first.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").unwrap();
+    // The continuation has returned, so the tunnel ends although the application keeps its end of it.
+    first.read_to_end(&mut Vec::new()).unwrap();
+    let mut second = server.connect();
+    second.write_all(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    drop(first);
+    assert_eq!(read_line(&mut second).unwrap(), "fine");
+    server.stop(GRACE).unwrap();
+}
+
+#[test]
+fn a_build_that_waits_for_the_stop_hangs_for_ever() {
+    let (sender, began) = mpsc::channel();
+    let factory = async_factory_fn(move |worker| {
+        sender.send(()).unwrap();
+        async move {
+            worker.stopping().await;
+            let app = app_fn(|_, _| async { line("never\n") });
+            Err::<_, StartError>(StartError::new("stopped first")).or(Ok(app))
+        }
+    });
+    let server = launch(|_| {}, factory);
+    began.recv().unwrap();
+    server.stop(GRACE).unwrap();
+}
+
+#[test]
+fn the_hook_is_told_of_bytes_that_nobody_was_sent() {
+    let (sender, finished) = mpsc::channel();
+    let path = std::env::temp_dir().join(format!("varvel-evented-{}", std::process::id()));
+    let file =
+        std::fs::File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let len = 1 << 30;
+    file.set_len(len).unwrap();
+    let file = Arc::new(file);
+    let app = app_fn(move |_, scope: Scope| {
+        let (sender, file) = (sender.clone(), Arc::clone(&file));
+        scope.on_finish(move |finish| sender.send(*finish).unwrap());
+        async move { Ok(Response::new(AsyncBody::file(FileRegion { file, offset: 0, len }))) }
+    });
+    let server = start(|_| {}, Shared(app));
+    let mut client = server.connect();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    client.read_exact(&mut [0; 1000]).unwrap();
+    drop(client);
+    let finish = finished.recv_timeout(GRACE).unwrap();
+    assert!(finish.bytes < len / 2, "{finish:?}");
+    server.stop(GRACE).unwrap();
+}
