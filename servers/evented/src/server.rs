@@ -269,9 +269,9 @@ impl<F: AsyncAppFactory> Seat<'_, F> {
             app = match self.build() {
                 Ok(app) => app,
                 Err(error) => {
-                    self.log(Level::Error, &format!("event loop {} is gone: {error}", self.index));
-                    self.listeners.clear();
                     self.loops.bury(self.index);
+                    self.listeners.clear();
+                    self.log(Level::Error, &format!("event loop {} is gone: {error}", self.index));
                     return Err(error.into());
                 }
             };
