@@ -11,8 +11,8 @@ use std::{
 };
 
 use varvel::{
-    AsyncApp, AsyncAppFactory, Caps, Control, Driver, Event, Launch, Level, Limits, Phase, Report,
-    ServeError, Served, Server, StartError, WorkerInfo,
+    AsyncApp, AsyncAppFactory, Caps, Control, Driver, Event, Launch, Level, Phase, Report, ServeError,
+    Served, Server, StartError, WorkerInfo,
 };
 use varvel_server_kit::{
     access_log::AccessLog, containment::contain, gateway::panic_message, listener::Listener,
@@ -54,17 +54,6 @@ impl Evented {
     /// A server with these settings.
     pub fn new(settings: Settings) -> Self {
         Self { settings }
-    }
-
-    fn limits(&self) -> Limits {
-        let http = self.settings.limits();
-        let mut limits = Limits::default();
-        limits.head_bytes_max = u64::from(http.head_bytes_max);
-        limits.header_count_max = http.header_count_max;
-        limits.body_bytes_max = http.body_bytes_max;
-        limits.read_ahead = self.settings.read_ahead;
-        limits.write_high_water = self.settings.write_high_water;
-        limits
     }
 }
 
@@ -129,7 +118,7 @@ impl Evented {
         info.workers = count as u32;
         info.process = launch.process;
         info.caps = CAPS;
-        info.limits = self.limits();
+        info.limits = self.settings.contract_limits();
         info.concurrency = factory.policy().exclusive.then_some(1);
 
         let access_log =

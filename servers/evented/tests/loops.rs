@@ -18,7 +18,7 @@ use std::{
 
 use http::Response;
 use support::{get, start};
-use varvel::{AsyncBody, Scope, StartError, app_fn, async_factory_fn};
+use varvel::{AsyncBody, Scope, StartError, app_fn, factory_fn};
 
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -26,7 +26,7 @@ const GRACE: Duration = Duration::from_secs(10);
 fn an_application_may_stay_on_its_thread() {
     let server = start(
         |_| {},
-        async_factory_fn(|_| async {
+        factory_fn(|_| async {
             let calls = Rc::new(Cell::new(0));
             Ok(app_fn(move |_, scope: Scope| {
                 let calls = Rc::clone(&calls);
@@ -48,7 +48,7 @@ fn an_application_may_stay_on_its_thread() {
 fn connections_are_shared_out_evenly() {
     let server = start(
         |settings| settings.loops = Some(2),
-        async_factory_fn(|worker| async move {
+        factory_fn(|worker| async move {
             let index = worker.info().index;
             Ok(app_fn(move |_, _| async move { Ok(Response::new(AsyncBody::full(format!("{index}\n")))) }))
         }),
@@ -82,7 +82,7 @@ async fn die(scope: Scope) -> varvel::AsyncAppResult {
 #[test]
 fn a_loop_that_dies_is_replaced() {
     let builds = Arc::new(AtomicUsize::new(0));
-    let factory = async_factory_fn(move |_| {
+    let factory = factory_fn(move |_| {
         let build = builds.fetch_add(1, SeqCst) + 1;
         async move {
             Ok(app_fn(move |request: http::Request<AsyncBody>, scope: Scope| async move {
@@ -105,7 +105,7 @@ fn a_loop_that_dies_is_replaced() {
 #[test]
 fn no_connection_is_given_to_a_loop_that_could_not_be_replaced() {
     let builds = Arc::new(AtomicUsize::new(0));
-    let factory = async_factory_fn(move |worker| {
+    let factory = factory_fn(move |worker| {
         let index = worker.info().index;
         let build = builds.fetch_add(1, SeqCst) + 1;
         async move {

@@ -13,7 +13,7 @@ use http::{Request, Response};
 use support::{Running, get, launch, read_line, start};
 use varvel::{
     AppError, AsyncAppResult, AsyncBody, AsyncIo, FileRegion, Policy, Scope, Shared, StartError, app_fn,
-    async_factory_fn,
+    factory_fn,
 };
 
 const GRACE: Duration = Duration::from_secs(10);
@@ -114,8 +114,8 @@ fn an_endless_answer_to_nobody_starves_the_loop_and_outlives_the_stop() {
         }
         line("fine\n")
     });
-    let factory = async_factory_fn(move |_| async move { Ok(app) })
-        .with_policy(Policy::default().finish_on_disconnect());
+    let factory =
+        factory_fn(move |_| async move { Ok(app) }).with_policy(Policy::default().finish_on_disconnect());
     let server = start(|_| {}, factory);
     let mut client = server.connect();
     client.write_all(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
@@ -158,7 +158,7 @@ fn a_tunnel_that_the_application_kept_cancels_the_next_connection() {
 #[test]
 fn a_build_that_waits_for_the_stop_hangs_for_ever() {
     let (sender, began) = mpsc::channel();
-    let factory = async_factory_fn(move |worker| {
+    let factory = factory_fn(move |worker| {
         sender.send(()).unwrap();
         async move {
             worker.stopping().await;

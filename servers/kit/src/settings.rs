@@ -111,6 +111,17 @@ impl Settings {
         }
     }
 
+    /// What applications are told of the bounds.
+    pub fn contract_limits(&self) -> varvel::Limits {
+        let mut limits = varvel::Limits::default();
+        limits.head_bytes_max = u64::from(self.head_bytes_max);
+        limits.header_count_max = self.header_count_max;
+        limits.body_bytes_max = self.body_bytes_max;
+        limits.read_ahead = self.read_ahead;
+        limits.write_high_water = self.write_high_water;
+        limits
+    }
+
     /// How long the protocol core is to wait.
     pub fn timeouts(&self) -> Timeouts {
         Timeouts {

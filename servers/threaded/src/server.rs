@@ -10,7 +10,7 @@ use std::{
 };
 
 use varvel::{
-    App, AppFactory, Caps, Control, Driver, Event, FailKind, Launch, Level, Limits, Phase as Running, Policy,
+    App, AppFactory, Caps, Control, Driver, Event, FailKind, Launch, Level, Phase as Running, Policy,
     ProcessModel, Reporter, ServeError, Served, Server, StartError, Worker, WorkerInfo,
 };
 use varvel_server_kit::{
@@ -152,17 +152,11 @@ fn info(settings: &Settings, threads: u32, process: ProcessModel) -> WorkerInfo 
         .with(Caps::SPAWN)
         .with(Caps::DEFER)
         .with(Caps::FILE_ZEROCOPY);
-    let mut limits = Limits::default();
-    limits.head_bytes_max = settings.head_bytes_max.into();
-    limits.header_count_max = settings.header_count_max;
-    limits.body_bytes_max = settings.body_bytes_max;
-    limits.read_ahead = settings.read_ahead;
-    limits.write_high_water = settings.write_high_water;
     let mut info = WorkerInfo::new("varvel-threaded", Driver::Blocking);
     info.process = process;
     info.concurrency = Some(threads);
     info.caps = CAPS;
-    info.limits = limits;
+    info.limits = settings.contract_limits();
     info
 }
 

@@ -21,7 +21,7 @@ use support::{Client, PATIENCE, Running, start, threads};
 use varvel::{
     App, AppFactory, AppResult, AsyncAppFactory, AsyncBody, BoxError, Boxed, DynApp, DynAsyncApp, FileRegion,
     Launch, Outcome, Policy, Reply, Server, Shared, StartError, Worker, WriteBody, app_fn, bridge::BlockOn,
-    factory_fn, sync_fn,
+    sync_factory_fn, sync_fn,
 };
 use varvel_threaded::Threaded;
 
@@ -365,7 +365,7 @@ fn calls_of_an_exclusive_application_do_not_overlap() {
     let most = Arc::new(AtomicU32::new(0));
     let running = Arc::new(AtomicU32::new(0));
     let counted = (Arc::clone(&most), Arc::clone(&running));
-    let factory = factory_fn(move |worker| {
+    let factory = sync_factory_fn(move |worker| {
         assert_eq!(worker.info().concurrency, Some(1));
         let (most, running) = (Arc::clone(&counted.0), Arc::clone(&counted.1));
         Ok(sync_fn(move |_, _| {
@@ -445,7 +445,7 @@ fn what_a_failed_build_has_spawned_ends_with_it() {
 
     let (tell, told) = mpsc::channel();
     let tell = Mutex::new(tell);
-    let factory = factory_fn(move |worker| {
+    let factory = sync_factory_fn(move |worker| {
         let dropped = Dropped(tell.lock().unwrap().clone());
         let task = async move {
             let _dropped = dropped;

@@ -3,11 +3,11 @@
 use std::{cell::Cell, net::TcpListener};
 
 use http::Response;
-use varvel::{Launch, Server, WriteBody, factory_fn, sync_fn};
+use varvel::{Launch, Server, WriteBody, sync_factory_fn, sync_fn};
 use varvel_threaded::Threaded;
 
 fn main() {
-    let factory = factory_fn(|_worker| {
+    let factory = sync_factory_fn(|_worker| {
         let calls = Cell::new(0);
         Ok(sync_fn(move |_, _| {
             calls.set(calls.get() + 1);
