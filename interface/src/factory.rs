@@ -207,7 +207,7 @@ impl<A: AsyncApp + Clone> AsyncAppFactory for Shared<A> {
     }
 }
 
-/// A factory made of a function; see [`factory_fn`] and [`async_factory_fn`].
+/// A factory made of a function; see [`sync_factory_fn`] and [`factory_fn`].
 #[derive(Clone, Copy, Debug)]
 pub struct FactoryFn<F> {
     build: F,
@@ -217,15 +217,15 @@ pub struct FactoryFn<F> {
 /// A factory of a function that builds a sync application for a worker.
 ///
 /// ```
-/// use varvel::{WriteBody, factory_fn, sync_fn};
+/// use varvel::{WriteBody, sync_factory_fn, sync_fn};
 ///
-/// let factory = factory_fn(|worker| {
+/// let factory = sync_factory_fn(|worker| {
 ///     let text = format!("worker {}\n", worker.info().index);
 ///     Ok(sync_fn(move |_, _| Ok(http::Response::new(WriteBody::full(text.clone())))))
 /// });
 /// # let _ = factory;
 /// ```
-pub fn factory_fn<F, A>(build: F) -> FactoryFn<F>
+pub fn sync_factory_fn<F, A>(build: F) -> FactoryFn<F>
 where
     F: Fn(&Worker) -> Result<A, StartError>,
     A: App,
@@ -237,9 +237,9 @@ where
 /// that its future may keep it.
 ///
 /// ```
-/// use varvel::{AsyncBody, app_fn, async_factory_fn};
+/// use varvel::{AsyncBody, app_fn, factory_fn};
 ///
-/// let factory = async_factory_fn(|worker| async move {
+/// let factory = factory_fn(|worker| async move {
 ///     let text = format!("worker {}\n", worker.info().index);
 ///     Ok(app_fn(move |_, _| {
 ///         let text = text.clone();
@@ -248,7 +248,7 @@ where
 /// });
 /// # let _ = factory;
 /// ```
-pub fn async_factory_fn<F, Fut, A>(build: F) -> FactoryFn<F>
+pub fn factory_fn<F, Fut, A>(build: F) -> FactoryFn<F>
 where
     F: Fn(Worker) -> Fut,
     Fut: Future<Output = Result<A, StartError>>,

@@ -227,9 +227,9 @@
 //! ```
 //! use std::{cell::Cell, rc::Rc};
 //! use http::Response;
-//! use varvel::{AsyncBody, app_fn, async_factory_fn};
+//! use varvel::{AsyncBody, app_fn, factory_fn};
 //!
-//! let factory = async_factory_fn(|_worker| async {
+//! let factory = factory_fn(|_worker| async {
 //!     let calls = Rc::new(Cell::new(0));
 //!     Ok(app_fn(move |_request, _scope| {
 //!         calls.set(calls.get() + 1);
@@ -280,8 +280,8 @@ pub use deferral::{Answer, Deferral, Reply, ReplyError};
 pub use error::{AppError, BodyError, BodyErrorKind, BoxError, FailKind};
 pub use exchange::{Address, ConnInfo, Exchange, Finish, FinishHook, InterimError, Outcome, TlsInfo};
 pub use factory::{
-    AppFactory, AsyncAppFactory, FactoryFn, OnDisconnect, Policy, Shared, StartError, async_factory_fn,
-    factory_fn,
+    AppFactory, AsyncAppFactory, FactoryFn, OnDisconnect, Policy, Shared, StartError, factory_fn,
+    sync_factory_fn,
 };
 pub use report::{Event, Level, Phase, Report, Reporter, RequestId, Stderr};
 pub use scope::{MountError, Scope, Watch};

@@ -18,7 +18,7 @@ use crate::{Config, Error, ServerKind};
     note = "make an application of a function with `varvel::app_fn` (async) or `varvel::sync_fn`, or implement \
             `varvel::AsyncApp` or `varvel::App`",
     note = "an application must be `Clone + Send + Sync + 'static`: wrap one that is not `Clone` in an `Arc`, build one \
-            that is not `Send` with `varvel::async_factory_fn` inside `varvel_serve::EventedOnly`"
+            that is not `Send` with `varvel::factory_fn` inside `varvel_serve::EventedOnly`"
 )]
 pub trait Deploy<Kind> {
     /// Runs on the server that `config` names, until `launch.control` stops it.
@@ -159,7 +159,7 @@ mod tests {
     use http::{Request, Response};
     use varvel::{
         AppError, AppResult, AsyncAppResult, AsyncBody, Boxed, DynApp, DynAsyncApp, ReadBody, Scope,
-        WriteBody, app_fn, async_factory_fn, factory_fn, sync_fn,
+        WriteBody, app_fn, factory_fn, sync_factory_fn, sync_fn,
     };
 
     use super::*;
@@ -186,20 +186,20 @@ mod tests {
 
         runs(Shared(app_fn(hello)));
         runs(Shared(Arc::new(sync_fn(sync_hello))));
-        runs(factory_fn(|_worker| Ok(sync_fn(sync_hello))));
-        runs(async_factory_fn(|_worker| async { Ok(app_fn(hello)) }));
+        runs(sync_factory_fn(|_worker| Ok(sync_fn(sync_hello))));
+        runs(factory_fn(|_worker| async { Ok(app_fn(hello)) }));
 
         runs(PerServer { threaded: sync_fn(sync_hello), evented: app_fn(hello) });
         runs(PerServer {
-            threaded: factory_fn(|_worker| Ok(sync_fn(sync_hello))),
-            evented: async_factory_fn(|_worker| async { Ok(app_fn(hello)) }),
+            threaded: sync_factory_fn(|_worker| Ok(sync_fn(sync_hello))),
+            evented: factory_fn(|_worker| async { Ok(app_fn(hello)) }),
         });
     }
 
     #[test]
     fn an_application_that_is_not_send_runs_on_loops_alone() {
         let factory = || {
-            EventedOnly(async_factory_fn(|_worker| async {
+            EventedOnly(factory_fn(|_worker| async {
                 let calls = Rc::new(Cell::new(0));
                 Ok(app_fn(move |_, _| {
                     calls.set(calls.get() + 1);
