@@ -37,13 +37,20 @@ pub enum Form {
 }
 
 impl About {
-    /// Asks a server that runs.
-    pub(crate) fn of(server: &Running) -> Result<Self, Failure> {
-        let mut client = Client::connect(server.address(), Transcript::new(0))?;
+    /// Asks a server that runs, on a connection with this transcript.
+    pub(crate) fn of(server: &Running, transcript: &Transcript) -> Result<Self, Failure> {
+        let mut client = Client::connect(server.address(), transcript.clone())?;
         client.send("GET /about HTTP/1.1\r\nHost: varvel.test\r\n\r\n")?;
-        let text = client.response()?.text();
+        let response = client.response().map_err(|failure| failure.within("an answer to the first request"));
+        let text = response?.text();
         let about = serde_json::from_str(&text).ok().and_then(|description| Self::read(&description));
-        about.ok_or_else(|| Failure::new("the probe's description of a request", text))
+        about.ok_or_else(|| match server.has_called("about") {
+            true => Failure::new("the probe's description of the first request", text),
+            false => Failure::new(
+                "the first request reaches the probe",
+                "the server did not call the probe for its first request",
+            ),
+        })
     }
 
     /// Reads the probe's description of a request, which names its worker.

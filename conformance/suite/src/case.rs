@@ -19,6 +19,9 @@ pub struct Case<'s> {
     gates: Vec<String>,
 }
 
+/// How many connections a failure tells of.
+const CONNECTIONS_SHOWN: usize = 8;
+
 impl<'s> Case<'s> {
     pub(crate) fn new(suite: &'s Suite, key: String) -> Self {
         Self { suite, key, own: None, transcripts: Vec::new(), gates: Vec::new() }
@@ -194,8 +197,15 @@ impl<'s> Case<'s> {
         self.own.is_some() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }
 
+    /// What went over its connections. Of many only the last: those of earlier rows of a table went well.
     pub(crate) fn transcript(&self) -> String {
-        self.transcripts.iter().map(Transcript::to_string).collect()
+        let earlier = self.transcripts.len().saturating_sub(CONNECTIONS_SHOWN);
+        let note = match earlier {
+            0 => String::new(),
+            count => format!("{count} earlier connections are left out\n"),
+        };
+        let shown = self.transcripts[earlier..].iter().map(Transcript::to_string);
+        std::iter::once(note).chain(shown).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a check is, and what it says when it fails.
 
-use std::{error::Error, fmt};
+use std::{borrow::Cow, error::Error, fmt};
 
 use varvel::Caps;
 use varvel_spec::Clause;
@@ -96,15 +96,44 @@ impl Failure {
         }
         self
     }
+
+    /// The same on one line, for lists.
+    pub(crate) fn brief(&self) -> String {
+        let line = |text: &str| {
+            let words: Vec<&str> = text.split_whitespace().collect();
+            shortened(&words.join(" "), LINE_MAX).into_owned()
+        };
+        // Often both begin with what they are about, which is said once.
+        let same = self.expected.chars().zip(self.seen.chars()).take_while(|(one, other)| one == other);
+        let same: usize = same.map(|(one, _)| one.len_utf8()).sum();
+        let news = self.expected[..same].rfind(": ").map_or(0, |at| at + 2);
+        format!("expected {}; seen {}", line(&self.expected), line(&self.seen[news..]))
+    }
 }
+
+/// How much is shown of what was expected, and of what was seen: on a line, and in full; in characters.
+const LINE_MAX: usize = 120;
+const TEXT_MAX: usize = 1200;
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.does_not_apply {
             return write!(f, "does not apply: {}", self.expected);
         }
-        write!(f, "expected: {}\nseen:     {}", self.expected, self.seen)
+        let (expected, seen) = (shortened(&self.expected, TEXT_MAX), shortened(&self.seen, TEXT_MAX));
+        write!(f, "expected: {expected}\nseen:     {seen}")
     }
+}
+
+/// A text of at most about `max` characters: of a longer one both ends, since rows of tables stand at the beginning and
+/// what matters often at the end.
+fn shortened(text: &str, max: usize) -> Cow<'_, str> {
+    let begins: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+    if begins.len() <= max {
+        return text.into();
+    }
+    let (first, last) = (&text[..begins[max / 2]], &text[begins[begins.len() - max / 2]..]);
+    format!("{first} ... {last}").into()
 }
 
 impl Error for Failure {}
@@ -127,4 +156,32 @@ where
     E: fmt::Debug,
 {
     ensure(seen == expected, format_args!("{what} {expected:?}"), format_args!("{what} {seen:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_brief_failure_is_one_line_with_both_ends() {
+        let failure = Failure::new("status 400", "status 200").within("a row");
+        assert_eq!(failure.brief(), "expected a row: status 400; seen status 200");
+        let twice = Failure::new("a row: status 400", "a row: status 404");
+        assert_eq!(twice.brief(), "expected a row: status 400; seen status 404");
+        let long = Failure::new("a\n  b", format!("begin {} end", "\u{e9}\n".repeat(10_000))).brief();
+        assert!(
+            long.starts_with("expected a b; seen begin \u{e9}") && long.ends_with("\u{e9} end"),
+            "{long}"
+        );
+        assert!(long.chars().count() < 200 && !long.contains('\n'), "{long}");
+    }
+
+    #[test]
+    fn a_failure_shows_bytes_as_text_and_not_all_of_a_long_one() {
+        let seen = bytes::Bytes::from("close\u{ff}\r\n");
+        let failure = expect_eq("fields", vec![&seen], ["keep-alive"]).unwrap_err();
+        assert_eq!(failure.seen, r#"fields [b"close\xc3\xbf\r\n"]"#);
+        let long = Failure::new("less", "x".repeat(1 << 20)).to_string();
+        assert!(long.len() < 2000, "{}", long.len());
+    }
 }

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use socket2::SockRef;
 
 use crate::{
@@ -150,7 +151,7 @@ impl Client {
             }
         };
         let framing = framing(&head, method)?;
-        let mut response = Response { interim, head, framing, body: Vec::new(), trailers: Vec::new() };
+        let mut response = Response { interim, head, framing, body: Bytes::new(), trailers: Vec::new() };
         match framing {
             Framing::None => {}
             Framing::Length(length) => {
@@ -159,9 +160,11 @@ impl Client {
                 response.body = self.exactly(length)?;
             }
             Framing::Chunked => {
+                let mut body = Vec::new();
                 while let Some(chunk) = self.chunk()? {
-                    response.body.extend(chunk);
+                    body.extend(chunk);
                 }
+                response.body = body.into();
                 response.trailers = self.trailers()?;
             }
             Framing::Close => {
@@ -195,7 +198,7 @@ impl Client {
     ///
     /// # Errors
     /// If none arrives, or one that breaks the grammar.
-    pub fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+    pub fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         let line = self.line("a chunk")?;
         let size = line
             .strip_suffix(b"\r\n")
@@ -208,7 +211,7 @@ impl Client {
         let size = usize::try_from(size).map_err(|_| Failure::new("a sane chunk", size.to_string()))?;
         let chunk = self.exactly(size)?;
         let end = self.exactly(2)?;
-        if end != b"\r\n" {
+        if end != "\r\n" {
             return Err(Failure::new("CRLF behind the data of a chunk", end.escape_ascii().to_string()));
         }
         Ok(Some(chunk))
@@ -218,7 +221,7 @@ impl Client {
     ///
     /// # Errors
     /// If its end does not arrive, or it breaks the grammar.
-    pub fn trailers(&mut self) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+    pub fn trailers(&mut self) -> Result<Vec<(String, Bytes)>, Failure> {
         let mut trailers = Vec::new();
         loop {
             let line = self.line("the end of a chunked body")?;
@@ -236,7 +239,7 @@ impl Client {
     ///
     /// # Errors
     /// If they do not arrive.
-    pub fn exactly(&mut self, count: usize) -> Result<Vec<u8>, Failure> {
+    pub fn exactly(&mut self, count: usize) -> Result<Bytes, Failure> {
         let deadline = Instant::now() + LIMIT;
         while self.buffer.len() < count {
             if !self.fill(deadline)? {
@@ -251,11 +254,11 @@ impl Client {
     ///
     /// # Errors
     /// If it does not.
-    pub fn rest(&mut self) -> Result<(Vec<u8>, End), Failure> {
+    pub fn rest(&mut self) -> Result<(Bytes, End), Failure> {
         let deadline = Instant::now() + LIMIT;
         while self.fill(deadline)? {}
         match self.end {
-            Some(end) => Ok((std::mem::take(&mut self.buffer), end)),
+            Some(end) => Ok((std::mem::take(&mut self.buffer).into(), end)),
             None => {
                 let seen = format!("it is open after {} more bytes and {LIMIT:?}", self.buffer.len());
                 Err(Failure::new("the server ends the connection", seen))
@@ -426,7 +429,7 @@ mod tests {
         assert_eq!(server.read(&mut [0]).unwrap(), 0);
         server.write_all(b"late").unwrap();
         drop(server);
-        assert_eq!(client.rest(), Ok((b"late".to_vec(), End::Closed)));
+        assert_eq!(client.rest(), Ok((Bytes::from("late"), End::Closed)));
     }
 
     #[test]
@@ -436,7 +439,7 @@ mod tests {
         server.write_all(b"x").unwrap();
         assert!(client.silent().is_err());
         // What broke the silence is not lost.
-        assert_eq!(client.exactly(1), Ok(b"x".to_vec()));
+        assert_eq!(client.exactly(1), Ok(Bytes::from("x")));
         drop(server);
         assert!(client.silent().is_err());
     }
@@ -450,7 +453,7 @@ mod tests {
         let response = client.response().unwrap();
         assert_eq!(response.interim.len(), 1);
         assert_eq!((response.status(), response.text().as_str()), (200, "hello!"));
-        assert_eq!(response.trailers, [("X-T".to_owned(), b"t".to_vec())]);
+        assert_eq!(response.trailers, [("X-T".to_owned(), Bytes::from("t"))]);
         assert_eq!(client.response().unwrap().status(), 204);
         assert_eq!(client.closed(), Ok(End::Closed));
     }
@@ -466,7 +469,7 @@ mod tests {
             assert!(sent(cut).response().is_err(), "{}", cut.escape_ascii());
         }
         // Delimited by the close, it is complete unless the close is a reset.
-        assert_eq!(sent(b"HTTP/1.1 200 OK\r\n\r\nhell").response().unwrap().body, b"hell");
+        assert_eq!(sent(b"HTTP/1.1 200 OK\r\n\r\nhell").response().unwrap().body, "hell");
     }
 
     #[test]

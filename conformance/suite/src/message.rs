@@ -1,5 +1,7 @@
 //! HTTP/1.1 messages as a strict client reads them: what a lenient one would repair is an error here.
 
+use bytes::Bytes;
+
 /// The head of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -8,7 +10,7 @@ pub struct Head {
     /// The status code.
     pub status: u16,
     /// Name as sent and value without the whitespace around it, in the order of the lines.
-    pub fields: Vec<(String, Vec<u8>)>,
+    pub fields: Vec<(String, Bytes)>,
 }
 
 /// A whole response.
@@ -21,9 +23,9 @@ pub struct Response {
     /// How the body was delimited.
     pub framing: Framing,
     /// The data of the body.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// The trailer fields.
-    pub trailers: Vec<(String, Vec<u8>)>,
+    pub trailers: Vec<(String, Bytes)>,
 }
 
 /// How the body of a response is delimited.
@@ -41,9 +43,9 @@ pub enum Framing {
 
 impl Head {
     /// All values of a field, in their order.
-    pub fn all(&self, name: &str) -> Vec<&[u8]> {
+    pub fn all(&self, name: &str) -> Vec<&Bytes> {
         let lines = self.fields.iter().filter(|(field, _)| field.eq_ignore_ascii_case(name));
-        lines.map(|(_, value)| value.as_slice()).collect()
+        lines.map(|(_, value)| value).collect()
     }
 
     /// The value of a field, if there is exactly one that is UTF-8.
@@ -61,7 +63,7 @@ impl Head {
 
     /// Whether Connection has this option, in whatever case, line and place.
     pub fn connection_has(&self, option: &str) -> bool {
-        let mut lines = self.all("connection").into_iter().map(String::from_utf8_lossy);
+        let mut lines = self.all("connection").into_iter().map(|value| String::from_utf8_lossy(value));
         lines.any(|line| line.split(',').any(|word| word.trim().eq_ignore_ascii_case(option)))
     }
 
@@ -142,7 +144,7 @@ impl Response {
 }
 
 /// Reads a field line.
-pub(crate) fn field(line: &[u8]) -> Result<(String, Vec<u8>), String> {
+pub(crate) fn field(line: &[u8]) -> Result<(String, Bytes), String> {
     let wrong =
         || format!("a field line as in RFC 9112 section 5, not {:?}", line.escape_ascii().to_string());
     let colon = line.iter().position(|byte| *byte == b':').ok_or_else(wrong)?;
@@ -152,7 +154,7 @@ pub(crate) fn field(line: &[u8]) -> Result<(String, Vec<u8>), String> {
         return Err(wrong());
     }
     let name = String::from_utf8(name.to_vec()).map_err(|_| wrong())?;
-    Ok((name, value.to_vec()))
+    Ok((name, Bytes::copy_from_slice(value)))
 }
 
 /// The size in a chunk-size line.

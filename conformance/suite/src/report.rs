@@ -14,6 +14,8 @@ use crate::{
 pub(crate) struct Report<'r> {
     pub(crate) suite: &'r Suite,
     pub(crate) results: &'r [(&'static Check, Outcome)],
+    /// Whether no check was filtered out. Otherwise only the clauses of which a check ran are shown.
+    pub(crate) complete: bool,
 }
 
 /// How a check counts.
@@ -25,6 +27,7 @@ enum Mark {
     Advised,
     Skipped,
     DoesNotApply,
+    NotRun,
 }
 
 impl Report<'_> {
@@ -34,7 +37,8 @@ impl Report<'_> {
             Outcome::DoesNotApply(_) => Mark::DoesNotApply,
             Outcome::Failed { .. } if self.suite.skip(check).is_some() => Mark::Skipped,
             Outcome::Failed { .. } if !check.clause.level.is_required() => Mark::Advised,
-            Outcome::Failed { .. } => Mark::Failed,
+            Outcome::Failed { .. } | Outcome::NotStarted { .. } => Mark::Failed,
+            Outcome::NotRun => Mark::NotRun,
         }
     }
 
@@ -43,17 +47,30 @@ impl Report<'_> {
     }
 
     /// The subject's skips that are to be deleted: lines whose checks were all run and all passed, or that name no check.
-    /// `complete` says that no check was filtered out.
-    pub(crate) fn stale_skips(&self, complete: bool) -> Vec<Skip> {
+    pub(crate) fn stale_skips(&self) -> Vec<Skip> {
         let stale = |skip: &&Skip| {
             let named = |check: &&'static Check| check.id() == skip.id || check.clause.id == skip.id;
             let all = crate::checks().filter(named).count();
             let run: Vec<_> = self.results.iter().filter(|(check, _)| named(check)).collect();
             let passed = run.iter().filter(|(_, outcome)| *outcome == Outcome::Passed).count();
             let failed = run.iter().any(|(_, outcome)| matches!(outcome, Outcome::Failed { .. }));
-            if all == 0 { complete } else { run.len() == all && passed > 0 && !failed }
+            if all == 0 { self.complete } else { run.len() == all && passed > 0 && !failed }
         };
         self.suite.subject().skips().iter().filter(stale).copied().collect()
+    }
+
+    fn clauses(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ran = |clause| self.results.iter().any(|(check, _)| check.clause == clause);
+        for group in GROUPS {
+            let mut clauses = group.clauses().filter(|clause| self.complete || ran(*clause)).peekable();
+            if clauses.peek().is_some() {
+                writeln!(f, "\n{}. {}", group.letter(), group.title())?;
+            }
+            for clause in clauses {
+                self.clause(f, clause)?;
+            }
+        }
+        Ok(())
     }
 
     fn clause(&self, f: &mut fmt::Formatter<'_>, clause: &Clause) -> fmt::Result {
@@ -78,8 +95,8 @@ impl Report<'_> {
                 (Mark::Skipped, _) => {
                     format!("skipped: {}", self.suite.skip(check).map_or("", |skip| skip.reason))
                 }
-                (_, Outcome::Failed { failure, .. }) => format!("failed: {}", first_line(&failure.expected)),
-                (_, Outcome::Passed) => continue,
+                (_, Outcome::Failed { failure, .. }) => format!("failed: {}", failure.brief()),
+                _ => continue,
             };
             writeln!(f, "         {}: {why}", check.name)?;
         }
@@ -96,13 +113,15 @@ impl fmt::Display for Report<'_> {
             varvel_spec::VERSION.0,
             varvel_spec::VERSION.1
         )?;
-        for group in GROUPS {
-            writeln!(f, "\n{}. {}", group.letter(), group.title())?;
-            for clause in group.clauses() {
-                self.clause(f, clause)?;
-            }
+        let failed_start = self.results.iter().find_map(|(_, outcome)| match outcome {
+            Outcome::NotStarted { failure, .. } => Some(failure),
+            _ => None,
+        });
+        match failed_start {
+            Some(failure) => writeln!(f, "\n  {NOT_STARTED}: {}", failure.brief())?,
+            None => self.clauses(f)?,
         }
-        writeln!(
+        write!(
             f,
             "\n{}: {} passed, {} failed, {} skipped, {} advised, {} do not apply",
             self.suite.subject().name(),
@@ -111,17 +130,20 @@ impl fmt::Display for Report<'_> {
             self.count(Mark::Skipped),
             self.count(Mark::Advised),
             self.count(Mark::DoesNotApply),
-        )
+        )?;
+        match self.count(Mark::NotRun) {
+            0 => writeln!(f),
+            count => writeln!(f, ", {count} not run"),
+        }
     }
 }
+
+/// Why checks were not run.
+pub(crate) const NOT_STARTED: &str = "the server did not start";
 
 /// A failure in full: the clause, what was expected and seen, and what went over the wire.
 pub(crate) fn explain(check: &Check, failure: &crate::Failure, transcript: &str) -> String {
     format!("{}\n\n{failure}\n\n{transcript}", check.clause)
-}
-
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -152,7 +174,7 @@ mod tests {
     }
 
     /// The report of a run in which all checks of H1 and H7 passed but the one of this name.
-    fn report(skips: &'static [Skip], failed: &str, judge: impl FnOnce(&Report<'_>)) {
+    fn report(skips: &'static [Skip], failed: &str, complete: bool, judge: impl FnOnce(&Report<'_>)) {
         let suite = Suite::new(Arc::new(Skipping(skips)));
         let outcome = |check: &Check| match check.id() == failed {
             true => Outcome::Failed {
@@ -163,14 +185,19 @@ mod tests {
         };
         let run = checks().filter(|check| [ids::H1, ids::H7].contains(&check.clause));
         let results: Vec<_> = run.map(|check| (check, outcome(check))).collect();
-        judge(&Report { suite: &suite, results: &results });
+        judge(&Report { suite: &suite, results: &results, complete });
     }
 
     #[test]
     fn a_clause_fails_with_any_of_its_checks() {
-        report(&[], "H1/body-not-run", |report| {
+        report(&[], "H1/body-not-run", true, |report| {
             let text = report.to_string();
-            assert!(text.contains("FAILED 1 of 2\n         body-not-run: failed: a head\n"), "{text}");
+            assert!(
+                text.contains(
+                    "FAILED 1 of 2\n         body-not-run: failed: expected a head and more; seen a body\n"
+                ),
+                "{text}"
+            );
             assert!(text.contains("not checked: needs a client that speaks TLS"), "{text}");
             assert!(
                 text.ends_with("skipping: 3 passed, 1 failed, 0 skipped, 0 advised, 0 do not apply\n"),
@@ -180,21 +207,29 @@ mod tests {
     }
 
     #[test]
+    fn of_a_filtered_run_only_what_ran_is_shown() {
+        report(&[], "", false, |report| {
+            let text = report.to_string();
+            let shown: Vec<&str> = text.lines().filter(|line| line.starts_with("  ")).collect();
+            assert!(matches!(shown[..], [h1, h7] if h1.contains("H1 ") && h7.contains("H7 ")), "{text}");
+            assert!(!text.contains("S. "), "{text}");
+        });
+    }
+
+    #[test]
     fn a_skip_counts_while_one_of_its_checks_fails() {
         const SKIPS: &[Skip] =
             &[Skip::new("H1", "no time yet"), Skip::new("H7/nothing-behind-close", "none either")];
-        report(SKIPS, "H1/body-not-run", |report| {
+        report(SKIPS, "H1/body-not-run", false, |report| {
             assert!(report.to_string().contains("body-not-run: skipped: no time yet"), "{report}");
-            assert_eq!(report.stale_skips(false), [SKIPS[1]]);
+            assert_eq!(report.stale_skips(), [SKIPS[1]]);
         });
     }
 
     #[test]
     fn a_skip_that_names_no_check_is_to_be_deleted() {
         const SKIPS: &[Skip] = &[Skip::new("H99/unknown", "a slip of the pen")];
-        report(SKIPS, "", |report| {
-            assert_eq!(report.stale_skips(true), SKIPS);
-            assert_eq!(report.stale_skips(false), []);
-        });
+        report(SKIPS, "", true, |report| assert_eq!(report.stale_skips(), SKIPS));
+        report(SKIPS, "", false, |report| assert_eq!(report.stale_skips(), []));
     }
 }

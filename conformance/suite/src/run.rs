@@ -10,7 +10,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::{
     Check, Failure, Outcome, Subject, Suite, checks,
-    report::{Report, explain},
+    report::{NOT_STARTED, Report, explain},
 };
 
 /// Makes the `main` of a test with `harness = false` that checks these [subjects](crate::Subject).
@@ -55,18 +55,29 @@ pub fn run(subjects: Vec<Arc<dyn Subject>>) -> ExitCode {
         })
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    if arguments.list {
+        return conclusion.exit_code();
+    }
+    let ran = conclusion.num_passed + conclusion.num_failed + conclusion.num_ignored;
+    if let (Some(filter), 0, false) = (&arguments.filter, ran, arguments.ignored) {
+        println!("error: no check matches {filter:?}; `--list` shows them");
+        return ExitCode::FAILURE;
+    }
     // A runner that asks for one test by name shows its outcome itself.
-    if arguments.list || arguments.exact {
+    if arguments.exact {
         return conclusion.exit_code();
     }
 
     let mut stale = false;
     for (suite, results) in &runs {
         let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+        if results.is_empty() {
+            continue;
+        }
         results.sort_by_key(|(check, _)| (check.clause, checks().position(|other| other.id() == check.id())));
-        let report = Report { suite, results: &results };
+        let report = Report { suite, results: &results, complete: conclusion.num_filtered_out == 0 };
         println!("{report}");
-        for skip in report.stale_skips(conclusion.num_filtered_out == 0) {
+        for skip in report.stale_skips() {
             stale = true;
             println!("error: {} passes; delete the skip of {:?} ({})", skip.id, skip.id, skip.reason);
         }
@@ -90,9 +101,13 @@ fn trial(suite: Arc<Suite>, check: &'static Check, results: Results, several: bo
         match (outcome, suite.skip(check)) {
             (Outcome::Passed, _) => Ok(Completion::Completed),
             (Outcome::DoesNotApply(reason), _) => Ok(Completion::ignored_with(reason)),
+            (Outcome::NotStarted { failure, transcript }, _) => {
+                Err(Failed::from(format!("{NOT_STARTED}, and no check was run\n\n{failure}\n\n{transcript}")))
+            }
+            (Outcome::NotRun, _) => Ok(Completion::ignored_with(format!("not run: {NOT_STARTED}"))),
             (Outcome::Failed { .. }, Some(skip)) => Ok(Completion::ignored_with(skip.reason)),
             (Outcome::Failed { failure, .. }, None) if !check.clause.level.is_required() => {
-                Ok(Completion::ignored_with(format!("{} not met: {}", check.clause.level, failure.expected)))
+                Ok(Completion::ignored_with(format!("{} not met: {}", check.clause.level, failure.brief())))
             }
             (Outcome::Failed { failure, transcript }, None) => {
                 Err(Failed::from(explain(check, &failure, &transcript)))

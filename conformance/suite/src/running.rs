@@ -193,6 +193,13 @@ impl Running {
         Ok(())
     }
 
+    /// Whether it has called the probe for a request with this key.
+    pub(crate) fn has_called(&self, key: &str) -> bool {
+        // What has not settled is not seen, which is no more than it may say.
+        let _ = self.settle();
+        !self.recorder.events(|event| event.kind() == "call" && event.key() == key).is_empty()
+    }
+
     /// Stops it and waits until it has returned.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ pub trait Subject: Send + Sync + 'static {
 /// A clause or check that a server is known to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Skip {
-    /// The id of a clause, such as `H8`, or of a check, such as `H8/two-lengths`.
+    /// The id of a clause, such as `H8`, or of a check, such as `H8/bad-chunks`.
     pub id: &'static str,
     /// Why, for the report.
     pub reason: &'static str,

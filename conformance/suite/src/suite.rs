@@ -4,16 +4,18 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use crate::{About, Case, Check, Failure, Running, Setup, Skip, Subject};
+use crate::{About, Case, Check, Failure, Running, Setup, Skip, Subject, transcript::Transcript};
 
 /// The checks' common ground: the subject, and the running server that most of them share.
 pub struct Suite {
     subject: Arc<dyn Subject>,
-    shared: OnceLock<Result<(Running, About), Failure>>,
+    shared: OnceLock<Result<(Running, About), NotStarted>>,
+    /// Whether a check has told that the shared server did not start.
+    told: AtomicBool,
     cases: AtomicU64,
 }
 
@@ -31,12 +33,25 @@ pub enum Outcome {
     },
     /// The check means nothing for this server, for this reason.
     DoesNotApply(String),
+    /// The server did not start, or did not call the probe, so that no check can run. The one that finds out has this
+    /// outcome.
+    NotStarted {
+        /// What was expected and what was seen.
+        failure: Failure,
+        /// What went over the wire.
+        transcript: String,
+    },
+    /// Not run since the server did not start, as another check has told.
+    NotRun,
 }
+
+/// Why the shared server is none, and what went over the wire.
+type NotStarted = (Failure, Transcript);
 
 impl Suite {
     /// A run against this server, which is started when the first check needs it.
     pub fn new(subject: Arc<dyn Subject>) -> Self {
-        Self { subject, shared: OnceLock::new(), cases: AtomicU64::new(0) }
+        Self { subject, shared: OnceLock::new(), told: AtomicBool::new(false), cases: AtomicU64::new(0) }
     }
 
     /// Runs a check.
@@ -46,11 +61,9 @@ impl Suite {
     pub fn run(&self, check: &Check) -> Outcome {
         let about = match self.start() {
             Ok((_, about)) => about,
-            Err(failure) => {
-                return Outcome::Failed {
-                    failure: failure.clone().within("start"),
-                    transcript: String::new(),
-                };
+            Err(_) if self.told.swap(true, Ordering::Relaxed) => return Outcome::NotRun,
+            Err((failure, transcript)) => {
+                return Outcome::NotStarted { failure: failure.clone(), transcript: transcript.to_string() };
             }
         };
         if !about.caps.contains(check.needs) {
@@ -79,11 +92,15 @@ impl Suite {
         &self.subject
     }
 
-    fn start(&self) -> Result<&(Running, About), &Failure> {
+    fn start(&self) -> Result<&(Running, About), &NotStarted> {
         let started = self.shared.get_or_init(|| {
-            let server = Running::start(&self.subject, Setup::default())?;
-            let about = About::of(&server)?;
-            Ok((server, about))
+            let transcript = Transcript::new(1);
+            let start = || {
+                let server = Running::start(&self.subject, Setup::default())?;
+                let about = About::of(&server, &transcript)?;
+                Ok((server, about))
+            };
+            start().map_err(|failure| (failure, transcript.clone()))
         });
         started.as_ref()
     }
@@ -106,5 +123,38 @@ impl Suite {
 impl fmt::Debug for Suite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Suite").field("subject", &self.subject.name()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use varvel::{Launch, ReadBody, Scope, ServeError, Served, Server, Shared, WriteBody, sync_fn};
+
+    use super::*;
+    use crate::{Probe, Tuning, broken::Reference, checks};
+
+    /// A server that answers by itself.
+    struct Deaf;
+
+    impl Subject for Deaf {
+        fn name(&self) -> String {
+            "deaf".to_owned()
+        }
+
+        fn serve(&self, _: Probe, launch: Launch, _: &Tuning) -> Result<Served, ServeError> {
+            let hi = |_: Request<ReadBody>, _: Scope| Ok(http::Response::new(WriteBody::from("hi")));
+            Server::serve(Reference::new(), Shared(sync_fn(hi)), launch)
+        }
+    }
+
+    #[test]
+    fn a_server_that_does_not_call_the_probe_is_told_of_once() {
+        let suite = Suite::new(Arc::new(Deaf));
+        let mut outcomes = checks().map(|check| suite.run(check));
+        let Some(Outcome::NotStarted { failure, transcript }) = outcomes.next() else { panic!("it started") };
+        assert_eq!(failure.seen, "the server did not call the probe for its first request");
+        assert!(transcript.contains("> GET /about") && transcript.ends_with("< hi\n"), "{transcript}");
+        assert!(outcomes.all(|outcome| outcome == Outcome::NotRun));
     }
 }

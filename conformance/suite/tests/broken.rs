@@ -63,11 +63,14 @@ fn passes(suite: &Suite, check: &Check) -> Result<Completion, Failed> {
     match suite.run(check) {
         Outcome::Passed => Ok(Completion::Completed),
         Outcome::DoesNotApply(reason) => Ok(Completion::ignored_with(reason)),
-        Outcome::Failed { failure, transcript } => Err(format!("{failure}\n{transcript}").into()),
+        Outcome::Failed { failure, transcript } | Outcome::NotStarted { failure, transcript } => {
+            Err(format!("{failure}\n{transcript}").into())
+        }
+        Outcome::NotRun => Err("the server did not start".into()),
     }
 }
 
-/// By one of them at least.
+/// By one of them at least. That a server does not start is no verdict of the check.
 fn is_caught(check: &Check, fault: Fault) -> Result<(), Failed> {
     let mut outcomes = Vec::new();
     for (name, reference) in references() {

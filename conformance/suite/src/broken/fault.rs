@@ -208,7 +208,7 @@ pub enum Fault {
     AcceptsLateInterim,
     /// Takes unread bytes of a request body for the next request (H13).
     UnreadBodyIsNextRequest,
-    /// Changes the bytes of an answer (H14).
+    /// Changes the bytes of a large answer (H14).
     AltersContent,
     /// Joins equal fields of an answer into one (H15).
     MergesAnswerFields,

@@ -283,7 +283,7 @@ impl Sink {
         }
         let written = WriteBody::file(region).write_to(self);
         match written {
-            Err(error) if error.kind() == BodyErrorKind::Incomplete && self.has(Fault::PadsShortFiles) => {
+            Err(_) if self.left > 0 && self.has(Fault::PadsShortFiles) => {
                 self.data(Bytes::from(vec![0; self.left as usize]))
             }
             written => written,
@@ -359,7 +359,8 @@ impl FrameSink for Sink {
         }
         let room = self.exchange.wire.wait_for_room();
         room.map_err(|stuck| self.is_stuck(stuck))?;
-        if self.has(Fault::AltersContent) {
+        // The probe's description of a request shall arrive, or no check would run.
+        if self.has(Fault::AltersContent) && chunk.len() >= 4096 {
             chunk = Bytes::from(chunk.to_ascii_uppercase());
         }
         if chunk.is_empty() && self.framing == Framing::Chunked && self.has(Fault::EmptyFrameEnds) {

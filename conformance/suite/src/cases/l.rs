@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use varvel::ServeError;
 use varvel_spec::ids;
 
@@ -177,12 +178,12 @@ fn endless_stream_ends_itself(case: &mut Case<'_>) -> Verdict {
     let mut client = case.connect()?;
     client.send(case.get("stream&data=first&flush&stopping&data=last"))?;
     client.head()?;
-    expect_eq("first chunk:", client.chunk()?, Some(b"first".to_vec()))?;
+    expect_eq("first chunk:", client.chunk()?, Some(Bytes::from("first")))?;
     case.wait_for("waiting", |_| true)?;
     case.server().control().stop(LIMIT * 3);
     let stopping = case.wait_for("stopping", |_| true)?;
     expect_eq("is_stopping:", stopping.is("is"), true)?;
-    expect_eq("last chunk:", client.chunk()?, Some(b"last".to_vec()))?;
+    expect_eq("last chunk:", client.chunk()?, Some(Bytes::from("last")))?;
     expect_eq("behind it:", client.chunk()?, None)?;
     client.trailers()?;
     client.closed()?;

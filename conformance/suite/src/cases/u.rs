@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use varvel::Caps;
 use varvel_spec::ids;
 
@@ -159,9 +160,9 @@ fn head_of_an_upgrade(case: &mut Case<'_>) -> Verdict {
         let upgrades = head.one("connection").is_some_and(|options| options.eq_ignore_ascii_case("upgrade"));
         ensure(upgrades, "Connection: upgrade", format_args!("{head:?}"))?;
         expect_eq("Upgrade", head.one("upgrade"), Some(protocol))?;
-        expect_eq("the application's fields", head.all("x-app"), [b"a", b"b"])?;
+        expect_eq("the application's fields", head.all("x-app"), ["a", "b"])?;
         no_framing(&head)?;
-        expect_eq("the first bytes behind it", client.exactly(2)?, b"hi")?;
+        expect_eq("the first bytes behind it", client.exactly(2)?, "hi")?;
     }
     Ok(())
 }
@@ -173,7 +174,7 @@ fn head_of_a_connect(case: &mut Case<'_>) -> Verdict {
     expect_eq("status", head.status, 200)?;
     expect_eq("the application's field", head.one("x-app"), Some("a"))?;
     no_framing(&head)?;
-    expect_eq("the first bytes behind it", client.exactly(2)?, b"hi")
+    expect_eq("the first bytes behind it", client.exactly(2)?, "hi")
 }
 
 /// Bytes that would be a request if anybody parsed them.
@@ -190,7 +191,7 @@ fn echoes_early_bytes(case: &mut Case<'_>, request: &str) -> Verdict {
         EARLY.escape_default().to_string(),
     )?;
     client.send("late")?;
-    expect_eq("what follows:", client.exactly(4)?, b"late")
+    expect_eq("what follows:", client.exactly(4)?, "late")
 }
 
 fn bytes_behind_the_head(case: &mut Case<'_>) -> Verdict {
@@ -224,13 +225,13 @@ fn client_ends_first(case: &mut Case<'_>) -> Verdict {
     expect_eq("bytes read to the end:", read.text("hex"), "616c6c")?;
     client.silent()?;
     case.open(&gate);
-    expect_eq("written behind the end of reading:", client.exactly(9)?, b"stillopen")?;
+    expect_eq("written behind the end of reading:", client.exactly(9)?, "stillopen")?;
     client.closed().map(drop)
 }
 
 fn server_ends_first(case: &mut Case<'_>) -> Verdict {
     let (mut client, _) = tunnel(case, "data=bye&close&read")?;
-    expect_eq("the last bytes, and the end:", client.rest()?, (b"bye".to_vec(), End::Closed))?;
+    expect_eq("the last bytes, and the end:", client.rest()?, (Bytes::from("bye"), End::Closed))?;
     client.send("one more")?;
     client.half_close()?;
     let read = case.wait_for("tunnel-read", |_| true)?;
@@ -245,7 +246,7 @@ fn return_closes(case: &mut Case<'_>) -> Verdict {
     ensure(rest == pattern(0, 65536), "all that was written", format_args!("{} bytes", rest.len()))?;
     // A client that still sends must not lose it either.
     let (mut client, _) = tunnel(case, "data=last")?;
-    expect_eq("what was written:", client.exactly(4)?, b"last")?;
+    expect_eq("what was written:", client.exactly(4)?, "last")?;
     client.closed()?;
     case.still_serves()
 }
@@ -265,7 +266,7 @@ fn panic_is_contained(case: &mut Case<'_>) -> Verdict {
         ("Panicked", "Tunnel", "GET"),
     )?;
     neighbour.send("still here")?;
-    expect_eq("a neighbour's echo:", neighbour.exactly(10)?, b"still here")?;
+    expect_eq("a neighbour's echo:", neighbour.exactly(10)?, "still here")?;
     case.still_serves()
 }
 
@@ -297,17 +298,17 @@ fn bare_connect(case: &mut Case<'_>) -> Verdict {
 fn stop_is_seen(case: &mut Case<'_>) -> Verdict {
     case.start(Tuning::default())?;
     let (mut client, _) = tunnel(case, "data=a&stopping&data=bye")?;
-    expect_eq("ahead of the stop:", client.exactly(1)?, b"a")?;
+    expect_eq("ahead of the stop:", client.exactly(1)?, "a")?;
     case.wait_for("waiting", |_| true)?;
     let ended = case.own()?.stop(Duration::from_secs(30))?;
     ensure(matches!(ended, Ok(Ok(_))), "an orderly return", format_args!("{ended:?}"))?;
-    expect_eq("what the tunnel said and did:", client.rest()?, (b"bye".to_vec(), End::Closed))
+    expect_eq("what the tunnel said and did:", client.rest()?, (Bytes::from("bye"), End::Closed))
 }
 
 fn cut_at_the_deadline(case: &mut Case<'_>) -> Verdict {
     case.start(Tuning::default())?;
     let (mut client, _) = tunnel(case, "data=a&read")?;
-    expect_eq("ahead of the stop:", client.exactly(1)?, b"a")?;
+    expect_eq("ahead of the stop:", client.exactly(1)?, "a")?;
     let ended = case.own()?.stop(Duration::ZERO)?;
     ensure(matches!(ended, Ok(Ok(_))), "an orderly return", format_args!("{ended:?}"))?;
     client.closed()?;

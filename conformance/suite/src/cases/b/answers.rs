@@ -1,5 +1,7 @@
 //! B5, B6, B9 to B12, B18: the body of an answer, its frames, its trailers, its end.
 
+use bytes::Bytes;
+
 use crate::{Case, Client, End, Failure, Form, Framing, Verdict, cases::flood::PIECE, expect_eq};
 
 pub(super) fn trailers_if_asked_for(case: &mut Case<'_>) -> Verdict {
@@ -13,7 +15,7 @@ pub(super) fn trailers_if_asked_for(case: &mut Case<'_>) -> Verdict {
             .iter()
             .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
             .collect();
-        expect_eq("trailers", trailers, [("x-sum".to_owned(), b"1".to_vec())])?;
+        expect_eq("trailers", trailers, [("x-sum".to_owned(), Bytes::from("1"))])?;
     }
     Ok(())
 }
@@ -63,7 +65,7 @@ pub(super) fn each_frame_arrives(case: &mut Case<'_>) -> Verdict {
             true => client.chunk().map(Option::unwrap_or_default),
             false => client.exactly(1),
         };
-        for (expected, gate) in [(b"a", Some(first)), (b"b", Some(second)), (b"c", None)] {
+        for (expected, gate) in [("a", Some(first)), ("b", Some(second)), ("c", None)] {
             expect_eq("the frame that was flushed:", next(&mut client)?, expected)?;
             if let Some(gate) = gate {
                 case.open(gate);
@@ -80,15 +82,11 @@ pub(super) fn head_ahead_of_any_frame(case: &mut Case<'_>) -> Verdict {
     let head = client.head().map_err(|failure| failure.within("while the body is pending"))?;
     expect_eq("status", head.status, 200)?;
     case.open(&gate);
-    expect_eq("the frame behind it:", client.chunk()?, Some(b"late".to_vec()))
+    expect_eq("the frame behind it:", client.chunk()?, Some(Bytes::from("late")))
 }
 
 /// Has a body fail once its first frame has arrived; returns what came behind that.
-fn failed_behind_a_frame(
-    case: &mut Case<'_>,
-    stream: &str,
-    version: &str,
-) -> Result<(Vec<u8>, End), Failure> {
+fn failed_behind_a_frame(case: &mut Case<'_>, stream: &str, version: &str) -> Result<(Bytes, End), Failure> {
     let gate = case.gate("fail");
     let mut client = case.connect()?;
     let steps = format!("{stream}&data=hello&flush&gate={gate}&fail=failed");
@@ -98,7 +96,7 @@ fn failed_behind_a_frame(
         true => client.chunk()?.unwrap_or_default(),
         false => client.exactly(5)?,
     };
-    expect_eq("the frame ahead of the failure:", first, b"hello")?;
+    expect_eq("the frame ahead of the failure:", first, "hello")?;
     case.open(&gate);
     client.rest()
 }

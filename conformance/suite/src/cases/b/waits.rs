@@ -1,5 +1,6 @@
 //! B7, B8, B15, B16: who produces waits for who consumes, in both directions.
 
+use bytes::Bytes;
 use varvel::Caps;
 
 use super::{CHUNKED, chunk};
@@ -97,7 +98,7 @@ pub(super) fn frame_by_frame_both_ways(case: &mut Case<'_>) -> Verdict {
         if nth == 0 {
             client.head()?;
         }
-        expect_eq("the echo of a frame:", client.chunk()?, Some(frame.into_bytes()))?;
+        expect_eq("the echo of a frame:", client.chunk()?, Some(Bytes::from(frame)))?;
     }
     client.send(chunk(b""))?;
     expect_eq("the end of the echo:", client.chunk()?, None)

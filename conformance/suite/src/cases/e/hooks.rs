@@ -103,7 +103,7 @@ pub(super) fn hook_at_the_end_of_a_tunnel(case: &mut Case<'_>) -> Verdict {
     thread::sleep(SILENCE);
     expect_eq("hooks that ran while the tunnel was open:", case.settled("finish")?.len(), 0)?;
     client.send("x")?;
-    expect_eq("from the tunnel:", client.exactly(2)?, b"ok")?;
+    expect_eq("from the tunnel:", client.exactly(2)?, "ok")?;
     let finish = case.wait_for("finish", |_| true)?;
     expect_eq(
         "the end, and the status sent:",

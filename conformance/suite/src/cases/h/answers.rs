@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
+
 use super::next_is_answered;
 use crate::{
     Case, Event, Failure, Framing, Head, Verdict,
@@ -137,7 +139,7 @@ fn framed(
         format_args!("{what}: framing {framings:?}"),
         format_args!("{:?}, {:?}", response.framing, response.head.fields),
     )?;
-    expect_eq(format_args!("{what}: body"), &response.body[..], body)
+    expect_eq(format_args!("{what}: body"), response.body, Bytes::copy_from_slice(body))
 }
 
 pub(super) fn excess_is_cut(case: &mut Case<'_>) -> Verdict {
@@ -369,7 +371,7 @@ pub(super) fn fields_as_given(case: &mut Case<'_>) -> Verdict {
     for name in names {
         let expected: Vec<_> =
             given.iter().filter(|(other, _)| *other == name).map(|(_, value)| shown(value)).collect();
-        let sent: Vec<_> = response.head.all(name).into_iter().map(shown).collect();
+        let sent: Vec<_> = response.head.all(name).into_iter().map(|value| shown(value)).collect();
         expect_eq(format_args!("lines of {name}:"), sent, expected)?;
     }
     Ok(())

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
+
 use super::next_is_answered;
 use crate::{Case, Verdict, ensure, expect_eq};
 
@@ -65,7 +67,7 @@ pub(super) fn no_continue_behind_the_final_head(case: &mut Case<'_>) -> Verdict 
     client.send(case.request("POST", &format!("stream&data=a&flush&gate={gate}&read&data=b"), EXPECT))?;
     let head = client.head()?;
     expect_eq("status:", head.status, 200)?;
-    expect_eq("first chunk:", client.chunk()?, Some(b"a".to_vec()))?;
+    expect_eq("first chunk:", client.chunk()?, Some(Bytes::from("a")))?;
     case.open(&gate);
     // The pull may fail, or wait for the body; in the stream there is nothing but chunks, whichever it is.
     let _ = client.silent();
