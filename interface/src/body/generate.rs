@@ -105,8 +105,12 @@ enum Producer {
 impl PollBody for Generated {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         let Self { slot, producer } = &mut *self;
+        let mut was_there = true;
         if let Producer::Running(running) = producer {
-            slot.lock().body = None;
+            let mut state = slot.lock();
+            state.body = None;
+            was_there = state.frame.is_some();
+            drop(state);
             if let Poll::Ready(returned) = running.as_mut().poll(cx) {
                 *producer = Producer::Returned(returned);
             }
@@ -116,7 +120,8 @@ impl PollBody for Generated {
         if let Some(frame) = state.frame.take() {
             let sender = state.sender.take();
             drop(state);
-            if let Some(sender) = sender {
+            // A sender that was polled just now, by this very task, will be with the next poll of the body.
+            if let Some(sender) = sender.filter(|sender| was_there || !sender.will_wake(cx.waker())) {
                 sender.wake();
             }
             return Poll::Ready(Some(Ok(frame)));

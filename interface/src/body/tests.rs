@@ -214,6 +214,43 @@ fn a_generated_body_does_not_hang_when_its_sender_is_on_another_thread() {
 }
 
 #[test]
+fn a_sender_beside_its_body_in_the_same_task_does_not_hang() {
+    let (hand_over, sender) = mpsc::channel();
+    let mut body = AsyncBody::generate(move |frames| {
+        hand_over.send(frames).unwrap();
+        std::future::pending()
+    });
+    let mut frames = sender.recv().unwrap();
+    let mut sends = Box::pin(async move {
+        frames.data("one ").await;
+        frames.data("two").await;
+    });
+    let (waker, rings) = bell();
+    let mut cx = Context::from_waker(&waker);
+    let mut all = Vec::new();
+    while sends.as_mut().poll(&mut cx).is_pending() {
+        while let Poll::Ready(Some(Ok(Frame::Data(data)))) = body.poll_frame(&mut cx) {
+            all.extend(data);
+        }
+        rings.recv_timeout(Duration::from_secs(20)).expect("the taken frame wakes its sender");
+    }
+    assert_eq!(all, b"one two");
+}
+
+#[test]
+fn a_generated_body_does_not_wake_the_task_that_polls_it_for_nothing() {
+    let mut body = AsyncBody::generate(|mut frames| async move {
+        frames.data("one").await;
+        std::future::pending().await
+    });
+    let (waker, rings) = bell();
+    let mut cx = Context::from_waker(&waker);
+    assert!(body.poll_frame(&mut cx).is_ready());
+    assert!(body.poll_frame(&mut cx).is_pending());
+    assert!(rings.try_recv().is_err());
+}
+
+#[test]
 fn the_longest_durations_do_not_overflow_the_clock() {
     let far = Instant::now() + Duration::from_secs(20 * 365 * 24 * 60 * 60);
     assert!(crate::Scope::for_test().worker().sleep(Duration::MAX).deadline() > far);
