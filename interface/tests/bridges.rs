@@ -5,7 +5,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Condvar, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering, Ordering::SeqCst},
         mpsc,
     },
     task::{Context, Poll, Wake, Waker},
@@ -15,11 +15,11 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use varvel::{
-    Address, App, AsyncApp, AsyncBody, BodyErrorKind, Caps, ConnInfo, Driver, Exchange, FailKind, Finish,
-    FinishHook, Frame, FrameSink, Job, Outcome, ReadBody, Report, Scope, TimerId, Worker, WorkerInfo,
-    WorkerOps, WriteBody, app_fn,
+    Address, App, AsyncApp, AsyncAppFactory, AsyncBody, BodyErrorKind, Caps, ConnInfo, Driver, Exchange,
+    FailKind, Finish, FinishHook, Frame, FrameSink, Job, Outcome, Policy, ReadBody, Report, Scope, TimerId,
+    Worker, WorkerInfo, WorkerOps, WriteBody, app_fn,
     bridge::{BlockOn, Inline, Offloaded},
-    sync_fn,
+    sync_factory_fn, sync_fn,
 };
 
 struct Pool {
@@ -307,6 +307,35 @@ fn offloaded_answers_503_when_the_pool_is_full() {
     let app = Offloaded::new(sync_fn(|_, _| Ok(Response::new(WriteBody::empty()))));
     let error = block_on(app.call(Request::new(AsyncBody::empty()), scope(&conn(true)))).unwrap_err();
     assert_eq!(error.kind(), FailKind::Unavailable);
+}
+
+#[test]
+fn a_call_that_was_given_up_keeps_the_next_one_waiting_under_an_exclusive_policy() {
+    let running = Arc::new(AtomicUsize::new(0));
+    let (entered, enters) = mpsc::channel();
+    let (leave, leaves) = mpsc::channel::<()>();
+    let (app_running, leaves) = (Arc::clone(&running), Arc::new(Mutex::new(leaves)));
+    let factory = sync_factory_fn(move |_| {
+        let (running, entered, leaves) = (Arc::clone(&app_running), entered.clone(), Arc::clone(&leaves));
+        Ok(sync_fn(move |_, _| {
+            entered.send(running.fetch_add(1, SeqCst)).unwrap();
+            leaves.lock().unwrap().recv().unwrap();
+            running.fetch_sub(1, SeqCst);
+            Ok(Response::new(WriteBody::empty()))
+        }))
+    });
+    let conn = conn(false);
+    let factory = Offloaded::new(factory.with_policy(Policy::default().exclusive()));
+    let app = block_on(factory.build(&conn.worker)).unwrap();
+    let call = || app.call(Request::new(AsyncBody::empty()), scope(&conn));
+    drop(call());
+    assert_eq!(enters.recv(), Ok(0));
+    let second = call();
+    leave.send(()).unwrap();
+    // Nobody else is inside when the second comes in.
+    assert_eq!(enters.recv(), Ok(0));
+    leave.send(()).unwrap();
+    assert!(block_on(second).is_ok());
 }
 
 #[test]

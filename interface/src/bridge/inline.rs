@@ -13,7 +13,7 @@ use crate::{
 /// [`Offloaded`] without the hand-over, for applications whose author promises that a call does not block.
 ///
 /// What would have to block is offloaded all the same: calls whose request body has not arrived in full, and response
-/// bodies that are written piece by piece.
+/// bodies that are written piece by piece; and all calls under a policy of exclusive ones.
 ///
 /// ```
 /// use http::Response;
@@ -48,6 +48,10 @@ impl<A: App + Send + Sync + 'static> AsyncApp for Inline<A> {
     type Future = OffloadedCall;
 
     fn call(&self, request: Request<AsyncBody>, scope: Scope) -> OffloadedCall {
+        if self.0.is_exclusive() {
+            // A call on the loop could not wait for one on the pool.
+            return self.0.call(request, scope);
+        }
         let (head, body) = request.into_parts();
         let body = match body.into_parts() {
             BodyParts::Empty => ReadBody::empty(),

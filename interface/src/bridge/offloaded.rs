@@ -5,7 +5,7 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
@@ -38,12 +38,19 @@ use crate::{
 /// ```
 pub struct Offloaded<A> {
     inner: Arc<A>,
+    /// Held by the one call that may run, under a policy of exclusive calls. The server's own order of calls is not enough:
+    /// a call that it has given up goes on (spec E15).
+    turn: Option<Arc<Mutex<()>>>,
 }
 
 impl<A> Offloaded<A> {
     /// Wraps a sync application, or the factory of one.
     pub fn new(inner: A) -> Self {
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(inner), turn: None }
+    }
+
+    pub(super) fn is_exclusive(&self) -> bool {
+        self.turn.is_some()
     }
 
     pub(super) fn inner(&self) -> &Arc<A> {
@@ -58,7 +65,7 @@ impl<A> Offloaded<A> {
 
 impl<A> Clone for Offloaded<A> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner) }
+        Self { inner: Arc::clone(&self.inner), turn: self.turn.clone() }
     }
 }
 
@@ -87,8 +94,10 @@ impl<A: App + Send + Sync + 'static> AsyncApp for Offloaded<A> {
         };
         let side = LoopSide::new(Arc::clone(&link), stream);
         let app = Arc::clone(&self.inner);
+        let turn = self.turn.clone();
         let worker = scope.worker().clone();
         let job: Job = Box::new(move || {
+            let _turn = turn.as_ref().map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
             let request = Request::from_parts(head, body);
             let result = catch_unwind(AssertUnwindSafe(|| app.call(request, scope)));
             // Before the answer: once that is out, the worker may want the application back for its teardown.
@@ -251,7 +260,8 @@ where
     }
 
     async fn build(&self, worker: &Worker) -> Result<Self::App, StartError> {
-        Ok(Offloaded::new(self.inner.build(worker)?))
+        let turn = self.inner.policy().exclusive.then(Arc::default);
+        Ok(Offloaded { turn, ..Offloaded::new(self.inner.build(worker)?) })
     }
 
     async fn teardown(&self, app: Self::App, worker: &Worker) -> Result<(), BoxError> {
