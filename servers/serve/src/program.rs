@@ -192,8 +192,11 @@ fn obey(mut signals: Signals, control: &Control, config: &Config) {
                 }
                 Ok(StopRequest::Quick) => control.stop(Duration::ZERO),
                 Err(error) => {
-                    tell(format_args!("error: cannot wait for signals any more: {error}"));
-                    return;
+                    // Better an orderly end now than a process that only SIGKILL can stop.
+                    tell(format_args!(
+                        "error: cannot wait for signals any more, so the server stops: {error}"
+                    ));
+                    return control.stop(grace);
                 }
             }
         }
