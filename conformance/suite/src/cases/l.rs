@@ -348,12 +348,15 @@ fn stop_before_ready(case: &mut Case<'_>) -> Verdict {
 
 fn stop_again(case: &mut Case<'_>) -> Verdict {
     let never = case.gate("never");
-    for (first, second) in [(LIMIT * 6, GRACE), (GRACE, LIMIT * 6)] {
+    for (nth, (first, second)) in [(LIMIT * 6, GRACE), (GRACE, LIMIT * 6)].into_iter().enumerate() {
         case.start(Setup::default())?;
         let mut client = case.connect()?;
-        client.send(case.get(&format!("gate={never}&body=late")))?;
-        case.wait_for("held", |_| true)?;
+        let (key, request) = case.numbered(nth, "GET", &format!("stopping&gate={never}&body=late"), "");
+        client.send(request)?;
+        case.wait_for("waiting", |event| event.key() == key)?;
         case.server().control().stop(first);
+        // Not before the server has taken note of the first.
+        case.wait_for("stopping", |event| event.key() == key)?;
         case.server().control().stop(second);
         let ended = case.own()?.ended();
         let ended = ended
