@@ -413,7 +413,7 @@ where
         if self.accept_pause.is_some_and(|until| until > self.shared.now) {
             return;
         }
-        self.accept_pause = None;
+        let paused = self.accept_pause.take().is_some();
         let mut exhausted = None;
         let mut left = ACCEPTS_PER_TURN;
         self.acceptable = false;
@@ -446,8 +446,10 @@ where
         if let Some(error) = exhausted {
             self.acceptable = true;
             self.accept_pause = Some(self.shared.now + ACCEPT_PAUSE);
-            let message = format!("cannot accept connections for now: {error}");
-            self.log(Level::Warning, &message);
+            // Once, not ten times a second for as long as it lasts.
+            if !paused {
+                self.log(Level::Warning, &format!("cannot accept connections for now: {error}"));
+            }
         }
         if !self.loops.has_room() {
             // Whoever is the next to end makes room; see `remove`.
