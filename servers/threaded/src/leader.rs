@@ -225,9 +225,8 @@ impl Leader {
 
     /// Accepts who waits, as long as there is room. Who finds none stays in the kernel's queue.
     fn accept(&mut self, shared: &Arc<Shared>, ready: &mut Vec<Arc<Connection>>) {
-        if self.accept_again_at.is_some_and(|at| at <= Instant::now()) {
-            self.accept_again_at = None;
-        }
+        // Whether it was exhausted a moment ago, which was reported then.
+        let mut exhausted = self.accept_again_at.take_if(|at| *at <= Instant::now()).is_some();
         for index in 0..self.entrances.len() {
             let mut accepted = 0;
             while self.entrances[index].may_accept && self.may_accept(shared) && accepted < ACCEPTS_PER_TURN {
@@ -244,8 +243,10 @@ impl Leader {
                     Err(AcceptError::NoneWaiting) => self.entrances[index].may_accept = false,
                     Err(AcceptError::ConnectionGone(_)) => {}
                     Err(AcceptError::Exhausted(error)) => {
-                        let message = format!("no connection can be accepted for now: {error}");
-                        shared.report(None, Reported::Log { level: Level::Warning, message: &message });
+                        if !std::mem::replace(&mut exhausted, true) {
+                            let message = format!("no connection can be accepted for now: {error}");
+                            shared.report(None, Reported::Log { level: Level::Warning, message: &message });
+                        }
                         self.accept_again_at = Instant::now().checked_add(ACCEPT_PAUSE);
                     }
                     Err(AcceptError::Broken(error)) => {
