@@ -17,14 +17,30 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("varvel-evented", &["varvel", "varvel-http1", "varvel-server-kit"]),
     ("varvel-serve", &["varvel", "varvel-server-kit", "varvel-threaded", "varvel-evented"]),
     ("varvel-conformance", &["varvel", "varvel-spec"]),
-    ("varvel-examples", &["varvel", "varvel-serve", "varvel-spec"]),
+    ("varvel-test", &["varvel"]),
+    ("varvel-lint", &["varvel", "varvel-spec", "varvel-test"]),
+    (
+        "varvel-conformance-cli",
+        &[
+            "varvel",
+            "varvel-spec",
+            "varvel-conformance",
+            "varvel-server-kit",
+            "varvel-threaded",
+            "varvel-evented",
+        ],
+    ),
+    (
+        "varvel-examples",
+        &["varvel", "varvel-serve", "varvel-spec", "varvel-conformance", "varvel-test", "varvel-lint"],
+    ),
 ];
 
 /// Who alone may know these.
 const ONLY: &[(&str, &[&str])] = &[
     ("mio", &["varvel-threaded", "varvel-evented"]),
-    ("httparse", &["varvel-http1"]),
-    ("clap", &["varvel-serve"]),
+    ("httparse", &["varvel-http1", "varvel-test"]),
+    ("clap", &["varvel-serve", "varvel-conformance-cli"]),
     ("tokio", &[]),
 ];
 

@@ -1,0 +1,1 @@
+//! Calls Varvel applications in tests.

@@ -1,0 +1,1 @@
+//! Middleware that checks an application and the server above it, clause by clause.
