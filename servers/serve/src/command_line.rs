@@ -61,6 +61,34 @@ pub(crate) fn parse(
     request.map_err(|problem| command.error(ErrorKind::ValueValidation, problem))
 }
 
+/// A warning for each of these environment variables that looks like an option and is none, so that a slip of the pen
+/// does not go unnoticed. No error: whoever runs a program does not choose all of its environment.
+pub(crate) fn unknown_variables(names: impl IntoIterator<Item = OsString>) -> Vec<String> {
+    let options = || settings::describe().iter().map(|setting| setting.name).chain([SERVER, INLINE]);
+    let mut warnings = Vec::new();
+    for name in names.into_iter().filter_map(|name| name.into_string().ok()) {
+        let Some(rest) = name.strip_prefix("VARVEL_") else { continue };
+        if options().any(|option| variable(option) == name) {
+            continue;
+        }
+        let letters = |name: &str| name.replace(['-', '_'], "").to_ascii_lowercase();
+        let meant = options().find(|option| letters(option) == letters(rest));
+        warnings.push(match meant {
+            Some(option) => {
+                format!("{name} is no option of this program; did you mean {}?", variable(option))
+            }
+            None => format!("{name} is no option of this program and is ignored; --help lists them"),
+        });
+    }
+    warnings.sort();
+    warnings
+}
+
+/// The environment variable of an option.
+fn variable(option: &str) -> String {
+    format!("VARVEL_{}", option.replace('-', "_").to_ascii_uppercase())
+}
+
 /// Where values of options come from.
 struct Origins<'a> {
     matches: &'a ArgMatches,
@@ -81,7 +109,7 @@ impl Origins<'_> {
             let text = values.map(String::as_str).collect::<Vec<_>>().join(",");
             return Ok(Some(Given { text, place: format!("--{option}") }));
         }
-        let place = format!("VARVEL_{}", option.replace('-', "_").to_ascii_uppercase());
+        let place = variable(option);
         match (self.environment)(&place).map(OsString::into_string) {
             Some(Ok(text)) => Ok(Some(Given { text, place })),
             Some(Err(bytes)) => Err(format!("{place}: {bytes:?} is no text")),
@@ -110,6 +138,14 @@ impl Origins<'_> {
             if let Some(given) = self.find_setting(setting.name, config.server)? {
                 given.read(|text| set(&mut config.settings, setting, text))?;
             }
+        }
+        if config.inline && config.server != ServerKind::Evented {
+            let place = self.find(INLINE)?.map_or("inline".to_owned(), |given| given.place);
+            return Err(format!(
+                "{place}: the {} server has no event loops to call an application on; leave it out, or choose \
+                 `--server evented`",
+                config.server
+            ));
         }
         Ok(config)
     }
@@ -434,6 +470,8 @@ mod tests {
             (&[], &[("VARVEL_HEAD_TIMEOUT", "soon")], "VARVEL_HEAD_TIMEOUT: `soon` is no time"),
             (&[], &[("VARVEL_SERVER", "apache")], "VARVEL_SERVER: there is no server `apache`"),
             (&[], &[("VARVEL_SERVER", "prefork")], "VARVEL_SERVER: the prefork server is not available"),
+            (&["--server", "threaded", "--inline"], &[], "--inline: the threaded server has no event loops"),
+            (&["--server=threaded"], &[("VARVEL_INLINE", "on")], "VARVEL_INLINE: the threaded server"),
             (&[], &[("VARVEL_INLINE", "maybe")], "VARVEL_INLINE: `maybe` is neither `on` nor `off`"),
         ] {
             let (status, message) = error_of(arguments, environment);
@@ -450,6 +488,18 @@ mod tests {
         let error = parse(&presentation(), &Config::default(), ["app".into()], &environment).unwrap_err();
         assert!(error.to_string().contains("VARVEL_BIND: "), "{error}");
         assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn a_variable_that_is_no_option_is_told() {
+        let names = ["VARVEL_HEADTIMEOUT", "VARVEL_BIND", "VARVEL_INLINE", "HOME", "VARVEL_COLOUR"];
+        assert_eq!(
+            unknown_variables(names.map(OsString::from)),
+            [
+                "VARVEL_COLOUR is no option of this program and is ignored; --help lists them",
+                "VARVEL_HEADTIMEOUT is no option of this program; did you mean VARVEL_HEAD_TIMEOUT?",
+            ]
+        );
     }
 
     #[test]

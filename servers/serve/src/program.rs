@@ -114,13 +114,18 @@ impl<A> Program<A> {
         self.presentation.name = name(arguments.first());
         let environment = |variable: &str| env::var_os(variable);
         match command_line::parse(&self.presentation, &self.defaults, arguments, &environment) {
-            Ok(Request::Serve(config)) => match serve_until_signalled(self.app, &config) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    tell(format_args!("error: {error}"));
-                    ExitCode::FAILURE
+            Ok(Request::Serve(config)) => {
+                for warning in command_line::unknown_variables(env::vars_os().map(|(name, _)| name)) {
+                    tell(format_args!("warning: {warning}"));
                 }
-            },
+                match serve_until_signalled(self.app, &config) {
+                    Ok(()) => ExitCode::SUCCESS,
+                    Err(error) => {
+                        tell(format_args!("error: {error}"));
+                        ExitCode::FAILURE
+                    }
+                }
+            }
             Ok(Request::PrintConfig(text)) => {
                 // A reader that has seen enough is no failure.
                 let _ = io::stdout().write_all(text.as_bytes());
@@ -147,7 +152,10 @@ fn name(argument: Option<&OsString>) -> String {
 }
 
 fn serve_until_signalled<K>(app: impl Deploy<K>, config: &Config) -> Result<(), Error> {
-    raise_descriptor_limit();
+    let descriptors = raise_descriptor_limit();
+    if let Some(warning) = too_few(descriptors, config.settings.max_connections) {
+        tell(format_args!("warning: {warning}"));
+    }
     // Ahead of everything that takes time: a supervisor that changes its mind early gets an orderly end as well.
     let signals = Signals::install().map_err(Error::Signals)?;
     let listening = Listening::bind(config)?;
@@ -243,13 +251,25 @@ fn tell(line: fmt::Arguments<'_>) {
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
-/// Lets the process have as many descriptors as it is allowed to. The soft limit, often 1,024, only protects programs
-/// that use `select`, which we are not.
-fn raise_descriptor_limit() {
+/// Lets the process have as many descriptors as it is allowed to, and gives their number; `None` is no limit. The soft
+/// limit, often 1,024, only protects programs that use `select`, which we are not.
+fn raise_descriptor_limit() -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     // Refused at worst; then the limit is what it was.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    getrlimit(Resource::Nofile).current
+}
+
+/// What to say if so many descriptors cannot hold so many connections.
+fn too_few(descriptors: Option<u64>, connections: Option<u32>) -> Option<String> {
+    let (descriptors, connections) = (descriptors?, u64::from(connections?));
+    (connections >= descriptors).then(|| {
+        format!(
+            "this process may open {descriptors} files, fewer than --max-connections {connections}; more clients wait \
+             in the backlog. Raise the hard limit (ulimit -Hn, LimitNOFILE= of systemd), or lower --max-connections"
+        )
+    })
 }
 
 #[cfg(test)]
@@ -261,6 +281,15 @@ mod tests {
         assert_eq!(outcome(&Served::new(0)), "every exchange was finished");
         assert_eq!(outcome(&Served::new(1)), "1 exchange was cut off");
         assert_eq!(outcome(&Served::new(12)), "12 exchanges were cut off");
+    }
+
+    #[test]
+    fn connections_that_no_descriptor_is_left_for_are_told_at_the_start() {
+        assert_eq!(too_few(Some(20_000), Some(10_000)), None);
+        assert_eq!(too_few(None, Some(10_000)), None);
+        assert_eq!(too_few(Some(20_000), None), None);
+        let warning = too_few(Some(1024), Some(65_536)).unwrap();
+        assert!(warning.contains("may open 1024 files, fewer than --max-connections 65536"), "{warning}");
     }
 
     #[test]
