@@ -5,18 +5,21 @@ use std::{env, fs, path::Path, process};
 
 use self::{
     clause::RfcSection,
-    parse::{Attributes, Document, Entry, parse, references},
+    parse::{Attributes, Document, Entry, parse},
+    references::references,
 };
 
-// Both files are modules of the library as well, which uses of them what is not used here.
+// These files are modules of the library as well, which uses of them what is not used here.
 #[allow(dead_code, unreachable_pub)]
 #[path = "src/clause.rs"]
 mod clause;
 #[path = "src/parse.rs"]
 mod parse;
+#[path = "src/references.rs"]
+mod references;
 
 fn main() {
-    for path in ["varvel.md", "build.rs", "src/clause.rs", "src/parse.rs"] {
+    for path in ["varvel.md", "build.rs", "src/clause.rs", "src/parse.rs", "src/references.rs"] {
         println!("cargo::rerun-if-changed={path}");
     }
     let text = fs::read_to_string("varvel.md").expect("varvel.md stands beside build.rs");

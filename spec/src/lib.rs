@@ -23,13 +23,19 @@ mod clause;
 // The build script reads the document; the library has the reader only to test it.
 #[cfg(test)]
 mod parse;
+mod reasons;
+mod references;
 
 pub use clause::{CheckKind, Clause, Group, Level, RetiredClause, RfcSection};
+pub use reasons::Reason;
 
 include!(concat!(env!("OUT_DIR"), "/clauses.rs"));
 
 /// The whole text, as Markdown.
 pub const TEXT: &str = include_str!("../varvel.md");
+
+/// The reasons for it, as Markdown: questions and answers.
+pub const RATIONALE: &str = include_str!("../rationale.md");
 
 /// All clauses in force, in the order of the document.
 pub fn clauses() -> &'static [Clause] {
