@@ -85,13 +85,10 @@ impl Reply {
     }
 
     fn answer(mut self, answer: AppResult) -> Result<(), ReplyError> {
-        let Some(slot) = self.slot.take() else { return Err(ReplyError(())) };
-        if self.watch.is_disconnected() {
-            // The server still waits to close the exchange, but the answer would reach nobody.
-            slot.fill(Err(AppError::abort()));
-            return Err(ReplyError(()));
+        match self.slot.take() {
+            Some(slot) if slot.fill(answer) => Ok(()),
+            _ => Err(ReplyError(())),
         }
-        if slot.fill(answer) { Ok(()) } else { Err(ReplyError(())) }
     }
 }
 
@@ -125,8 +122,9 @@ impl Error for ReplyError {}
 pub struct Answer(Option<Arc<Slot>>);
 
 impl Answer {
-    /// Has `deliver` called once with the answer: at once if it is there, else on the thread that sends it.
-    pub fn on_reply(mut self, deliver: impl FnOnce(AppResult) + Send + 'static) {
+    /// Has `deliver` called once with the answer: at once if it is there, else on the thread that sends it, which is told
+    /// by what `deliver` returns whether somebody still waits for the answer (spec W5).
+    pub fn on_reply(mut self, deliver: impl FnOnce(AppResult) -> bool + Send + 'static) {
         let Some(slot) = self.0.take() else { return };
         let mut state = slot.lock();
         match std::mem::replace(&mut *state, State::Over) {
@@ -162,7 +160,7 @@ enum State {
     /// The server does not wait yet; the answer may be there already.
     Unclaimed(Option<AppResult>),
     /// The server waits.
-    Claimed(Box<dyn FnOnce(AppResult) + Send>),
+    Claimed(Box<dyn FnOnce(AppResult) -> bool + Send>),
     /// Answered, or nobody waits any more.
     Over,
 }
@@ -179,7 +177,7 @@ impl Slot {
             State::Unclaimed(_) => *state = State::Unclaimed(Some(answer)),
             State::Claimed(deliver) => {
                 drop(state);
-                deliver(answer);
+                return deliver(answer);
             }
             State::Over => return false,
         }
@@ -214,10 +212,10 @@ mod tests {
         let (answer, reply) = defer();
         reply.send(accepted()).unwrap();
         let first = sender.clone();
-        answer.on_reply(move |answer| first.send(status(answer)).unwrap());
+        answer.on_reply(move |answer| first.send(status(answer)).is_ok());
 
         let (answer, reply) = defer();
-        answer.on_reply(move |answer| sender.send(status(answer)).unwrap());
+        answer.on_reply(move |answer| sender.send(status(answer)).is_ok());
         reply.send(accepted()).unwrap();
 
         assert_eq!(receiver.iter().collect::<Vec<_>>(), [Ok(202), Ok(202)]);
@@ -227,9 +225,16 @@ mod tests {
     fn a_reply_dropped_unanswered_is_an_internal_error() {
         let (sender, receiver) = mpsc::channel();
         let (answer, reply) = defer();
-        answer.on_reply(move |answer| sender.send(status(answer)).unwrap());
+        answer.on_reply(move |answer| sender.send(status(answer)).is_ok());
         drop(reply);
         assert_eq!(receiver.recv(), Ok(Err(FailKind::Internal)));
+    }
+
+    #[test]
+    fn a_reply_that_the_server_does_not_want_any_more_is_told_so() {
+        let (answer, reply) = defer();
+        answer.on_reply(|_| false);
+        assert_eq!(reply.send(Response::new(WriteBody::empty())), Err(ReplyError(())));
     }
 
     #[test]

@@ -101,17 +101,18 @@ impl Link {
         }
     }
 
-    /// Hands the answer over, from whatever thread has it.
-    pub(super) fn answer(&self, answer: Result<Answer, Panic>) {
+    /// Hands the answer over, from whatever thread has it; `false` if nobody waits for it any more.
+    pub(super) fn answer(&self, answer: Result<Answer, Panic>) -> bool {
         let mut left = Some(answer);
         self.tell_loop(|state| {
             if !state.abandoned {
                 state.answer = left.take();
             }
         });
-        if let Some(Err(panic)) = left {
-            self.origin.report(Phase::Call, &panic);
+        if let Some(Err(panic)) = &left {
+            self.origin.report(Phase::Call, panic);
         }
+        left.is_none()
     }
 
     /// Waits until the response body is asked for; `false` if it never will be, as with HEAD (spec H1). Where the call was

@@ -105,7 +105,7 @@ impl<A: App + Send + Sync + 'static> AsyncApp for Offloaded<A> {
             match result {
                 Ok(result) => answer(&link, result, Where::Pool),
                 Err(panic) => link.answer(Err(panic)),
-            }
+            };
         });
         match worker.offload(job) {
             Ok(()) => OffloadedCall::running(side),
@@ -187,8 +187,8 @@ enum Where {
     Elsewhere,
 }
 
-/// Hands a sync response over, and sees to it that its body is written.
-fn answer(link: &Arc<Link>, result: AppResult, here: Where) {
+/// Hands a sync response over, and sees to it that its body is written; `false` if nobody waits for it any more.
+fn answer(link: &Arc<Link>, result: AppResult, here: Where) -> bool {
     let (head, body) = match result {
         Ok(response) => response.into_parts(),
         Err(error) => return link.answer(Ok(Err(error))),
@@ -200,8 +200,9 @@ fn answer(link: &Arc<Link>, result: AppResult, here: Where) {
     let exact_len = body.exact_len();
     match body.into_parts() {
         BodyParts::Stream(writer) if here == Where::Pool => {
-            link.answer(Ok(Ok((head, LinkedBody::Frames(exact_len)))));
+            let wanted = link.answer(Ok(Ok((head, LinkedBody::Frames(exact_len)))));
             write(link, writer);
+            wanted
         }
         BodyParts::Stream(writer) => {
             let job_link = Arc::clone(link);
@@ -209,11 +210,12 @@ fn answer(link: &Arc<Link>, result: AppResult, here: Where) {
             link.answer(Ok(match link.origin().worker.offload(job) {
                 Ok(()) => Ok((head, LinkedBody::Frames(exact_len))),
                 Err(_) => Err(AppError::unavailable("the blocking pool is full")),
-            }));
+            }))
         }
         BodyParts::Deferred(deferred) => {
             let link = Arc::clone(link);
             deferred.on_reply(move |result| answer(&link, result, Where::Elsewhere));
+            true
         }
         // `without_thread` has taken every other kind.
         _ => link.answer(Ok(Err(AppError::internal("the body's kind is unknown to the bridge")))),

@@ -172,11 +172,21 @@ impl Transport {
         let mut byte = [0];
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         match retry_on_intr(|| rustix::net::recv(self, &mut byte, flags)) {
+            // The system tells of a reset once; afterwards it looks like an end.
+            Ok((0, _)) if self.is_hung_up() => PeerState::Gone,
             Ok((0, _)) => PeerState::Finished,
             Ok(_) => PeerState::Talking,
             Err(Errno::AGAIN) => PeerState::Quiet,
             Err(_) => PeerState::Gone,
         }
+    }
+
+    /// Whether neither direction is left.
+    fn is_hung_up(&self) -> bool {
+        let mut polled = [PollFd::new(self, PollFlags::empty())];
+        let now = Timespec::default();
+        retry_on_intr(|| rustix::event::poll(&mut polled, Some(&now))).is_err()
+            || polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
     }
 
     /// Sends FIN after what was written; reading goes on.
@@ -396,6 +406,7 @@ mod tests {
         client.into_transport().reset();
         assert!(ours.wait(Interest::Readable, PATIENCE).unwrap());
         assert_eq!(ours.peek(), PeerState::Gone);
+        assert_eq!(ours.peek(), PeerState::Gone, "also when asked again");
     }
 
     #[test]

@@ -162,17 +162,20 @@ fn respond(connection: &Arc<Connection>, answer: AppResult, tools: &mut Tools) -
     Kept::Yes
 }
 
-/// The answer to a deferred request has come, on whatever thread.
-fn replied(connection: &Arc<Connection>, answer: AppResult) {
+/// The answer to a deferred request has come, on whatever thread; `false` if the client is gone. One that has only ended
+/// its sending side may still read (spec W5).
+fn replied(connection: &Arc<Connection>, answer: AppResult) -> bool {
+    let wanted = connection.is_intact();
     let mut io = connection.lock();
-    if matches!(io.phase, Phase::Deferred) {
-        io.phase = Phase::Replied(Box::new(answer));
-        drop(io);
-        connection.shared.pool.push_examined(Arc::clone(connection));
-    } else {
+    if !matches!(io.phase, Phase::Deferred) {
         drop(io);
         drop_contained(connection, answer);
+        return false;
     }
+    io.phase = Phase::Replied(Box::new(answer));
+    drop(io);
+    connection.shared.pool.push_examined(Arc::clone(connection));
+    wanted
 }
 
 /// A body that need not be produced.

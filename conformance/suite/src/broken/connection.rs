@@ -322,17 +322,21 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
         let loses_early = core.has(Fault::EarlyReplyIsLost);
         deferred.on_reply(move |result| {
             if loses_early && is_early.try_recv() == Err(mpsc::TryRecvError::Empty) {
-                return;
+                return true;
             }
             if result.is_err() && core.has(Fault::DroppedReplyHangs) {
-                return;
+                return true;
             }
-            let Some((connection, current)) = take(&parked) else { return };
+            let Some((connection, current)) = take(&parked) else { return false };
+            let mistaken = core.has(Fault::HalfClosedReplyIsLost) && exchange.is_half_closed();
+            let result = if mistaken { Err(AppError::abort()) } else { result };
+            let wanted = !mistaken && !exchange.is_broken();
             core.set_abandon(id, None);
             let go_on = move || connection.go_on(Some((current, Answer::from(result))));
             if thread::Builder::new().name("connection".into()).spawn(go_on).is_err() {
                 exchange.finish(Outcome::Failed);
             }
+            wanted
         });
         // Only after this line a reply is not early any more.
         drop(early);

@@ -194,6 +194,16 @@ impl Exchange {
         if self.watches() { self.wire.is_gone(self.end_counts()) } else { self.wire.was_refused() }
     }
 
+    /// Whether nothing can reach the client any more, as far as is known.
+    pub(super) fn is_broken(&self) -> bool {
+        if self.watches() { self.wire.is_gone(false) } else { self.wire.was_refused() }
+    }
+
+    /// Whether the client has ended its sending side.
+    pub(super) fn is_half_closed(&self) -> bool {
+        self.wire.is_gone(true)
+    }
+
     /// Whether a client that leaves is noticed while the application computes.
     fn watches(&self) -> bool {
         self.core.can(Caps::DISCONNECT_WATCH) && !self.has(Fault::NeverNoticesDisconnect)

@@ -496,6 +496,8 @@ pub enum Fault {
     FullPoolForgets,
     /// Counts a call whose reply is outstanding as one that runs (W4).
     DeferralHoldsPlace,
+    /// Does not send a deferred reply to a client that has ended its sending side (W5).
+    HalfClosedReplyIsLost,
     /// Leaves the client of a reply that was dropped waiting (W5).
     DroppedReplyHangs,
     /// Does not report panics in tasks and jobs (W6).

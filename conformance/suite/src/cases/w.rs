@@ -46,6 +46,8 @@ pub(crate) const CHECKS: &[Check] = &[
         .needs(Caps::DEFER),
     Check::new(ids::W5, "client-gone-before", client_gone_before, &[NeverNoticesDisconnect])
         .needs(Caps::DEFER.with(Caps::DISCONNECT_WATCH)),
+    Check::new(ids::W5, "half-closed-client", half_closed_client, &[HalfClosedReplyIsLost])
+        .needs(Caps::DEFER.with(Caps::DISCONNECT_WATCH)),
     Check::new(ids::W5, "dropped-unanswered", dropped_unanswered, &[DroppedReplyHangs]).needs(Caps::DEFER),
     Check::new(ids::W6, "panicking-task", panicking_task, &[ServicePanicIsLost]).needs(Caps::SPAWN),
     Check::new(ids::W6, "panicking-jobs", panicking_jobs, &[ServicePanicIsLost, JobPanicKillsThread])
@@ -221,6 +223,17 @@ fn client_gone_before(case: &mut Case<'_>) -> Verdict {
     expect_eq("send returns Ok:", replied.is("ok"), false)?;
     let finish = case.wait_for("finish", |_| true)?;
     expect_eq("the end of the exchange:", finish.text("outcome"), "Disconnected")
+}
+
+fn half_closed_client(case: &mut Case<'_>) -> Verdict {
+    sync_only(case)?;
+    let mut client = case.connect()?;
+    client.send(case.get("defer&disconnected&body=late"))?;
+    case.wait_for("waiting", |_| true)?;
+    client.half_close()?;
+    let replied = case.wait_for("replied", |_| true)?;
+    expect_eq("send returns Ok:", replied.is("ok"), true)?;
+    expect_eq("the answer:", client.response()?.text().as_str(), "late")
 }
 
 fn dropped_unanswered(case: &mut Case<'_>) -> Verdict {

@@ -115,6 +115,11 @@ impl Connection {
         }
     }
 
+    /// Whether what is written can still reach the client, as far as the system can tell.
+    pub(crate) fn is_intact(&self) -> bool {
+        self.with_line(|line| Ok(line.peek())).is_ok_and(|state| state != PeerState::Gone)
+    }
+
     /// Whether the answer in the outbox may wait for the next one: that one's request is here, and nobody could tell when
     /// this one was written.
     pub(super) fn may_hold(&self, io: &Io) -> bool {
