@@ -1,17 +1,15 @@
 //! The `main` of a test that runs the suite.
 
 use std::{
-    panic::{self, AssertUnwindSafe, catch_unwind},
+    panic,
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use crate::{
-    Check, Failure, Outcome, Subject, Suite, checks,
-    report::{NOT_STARTED, Report, explain},
-};
+use crate::{Entry, Finding, Mark, Subject, Suite, entries, report::Table};
 
 /// Makes the `main` of a test with `harness = false` that checks these [subjects](crate::Subject).
 ///
@@ -35,22 +33,23 @@ macro_rules! conformance {
 /// More than there are processors: checks mostly wait.
 const THREADS: usize = 8;
 
-/// What has become of the checks of one subject.
-type Results = Arc<Mutex<Vec<(&'static Check, Outcome)>>>;
+/// What was found of one subject.
+type Findings = Arc<Mutex<Vec<Finding>>>;
 
-/// Runs all checks against each of these servers, as the arguments of the program say, which are those of `cargo test`,
-/// and prints a report for each.
+/// Runs all there is against each of these servers, as the arguments of the program say, which are those of `cargo
+/// test`, and prints a report for each.
 pub fn run(subjects: Vec<Arc<dyn Subject>>) -> ExitCode {
     silence_planned_panics();
+    let began = Instant::now();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     // Several subjects in one run are told apart by the kind of their trials.
-    let runs: Vec<(Arc<Suite>, Results)> =
-        subjects.into_iter().map(|subject| (Arc::new(Suite::new(subject)), Results::default())).collect();
+    let runs: Vec<(Arc<Suite>, Findings)> =
+        subjects.into_iter().map(|subject| (Arc::new(Suite::new(subject)), Findings::default())).collect();
     let several = runs.len() > 1;
-    let trials = runs.iter().flat_map(|(suite, results)| {
-        checks().map(move |check| {
-            let trial = trial(Arc::clone(suite), check, Arc::clone(results), several);
+    let trials = runs.iter().flat_map(|(suite, findings)| {
+        entries().map(move |entry| {
+            let trial = trial(Arc::clone(suite), entry, Arc::clone(findings), several);
             if several { trial.with_kind(suite.subject().name()) } else { trial }
         })
     });
@@ -72,16 +71,16 @@ pub fn run(subjects: Vec<Arc<dyn Subject>>) -> ExitCode {
         return conclusion.exit_code();
     }
 
+    let complete = conclusion.num_filtered_out == 0;
     let mut stale = false;
-    for (suite, results) in &runs {
-        let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-        if results.is_empty() {
+    for (suite, findings) in &runs {
+        let findings = std::mem::take(&mut *findings.lock().unwrap_or_else(PoisonError::into_inner));
+        if findings.is_empty() {
             continue;
         }
-        results.sort_by_key(|(check, _)| (check.clause, checks().position(|other| other.id() == check.id())));
-        let report = Report { suite, results: &results, complete: conclusion.num_filtered_out == 0 };
-        println!("{report}");
-        for skip in report.stale_skips() {
+        let report = suite.report(findings, complete, "cargo test --test conformance --", began.elapsed());
+        println!("{}", Table(&report));
+        for skip in suite.stale_skips(&report) {
             stale = true;
             println!("error: {} passes; delete the skip of {:?} ({})", skip.id, skip.id, skip.reason);
         }
@@ -89,35 +88,34 @@ pub fn run(subjects: Vec<Arc<dyn Subject>>) -> ExitCode {
     if stale { ExitCode::FAILURE } else { conclusion.exit_code() }
 }
 
-fn trial(suite: Arc<Suite>, check: &'static Check, results: Results, several: bool) -> Trial {
+fn trial(suite: Arc<Suite>, entry: Entry, findings: Findings, several: bool) -> Trial {
     let name = match several {
         // The kind is not part of what filters look at.
-        true => format!("{}/{}", suite.subject().name(), check.id()),
-        false => check.id(),
+        true => format!("{}/{}", suite.subject().name(), entry.id()),
+        false => entry.id(),
     };
     Trial::ignorable_test(name, move || {
-        let outcome = catch_unwind(AssertUnwindSafe(|| suite.run(check)));
-        let outcome = outcome.unwrap_or_else(|_| Outcome::Failed {
-            failure: Failure::new("a check that comes to a verdict", "it panicked; the message is above"),
-            transcript: String::new(),
-        });
-        results.lock().unwrap_or_else(PoisonError::into_inner).push((check, outcome.clone()));
-        match (outcome, suite.skip(check)) {
-            (Outcome::Passed, _) => Ok(Completion::Completed),
-            (Outcome::DoesNotApply(reason), _) => Ok(Completion::ignored_with(reason)),
-            (Outcome::NotStarted { failure, transcript }, _) => {
-                Err(Failed::from(format!("{NOT_STARTED}, and no check was run\n\n{failure}\n\n{transcript}")))
-            }
-            (Outcome::NotRun, _) => Ok(Completion::ignored_with(format!("not run: {NOT_STARTED}"))),
-            (Outcome::Failed { .. }, Some(skip)) => Ok(Completion::ignored_with(skip.reason)),
-            (Outcome::Failed { failure, .. }, None) if !check.clause.level.is_required() => {
-                Ok(Completion::ignored_with(format!("{} not met: {}", check.clause.level, failure.brief())))
-            }
-            (Outcome::Failed { failure, transcript }, None) => {
-                Err(Failed::from(explain(check, &failure, &transcript)))
-            }
-        }
+        let finding = suite.find(entry);
+        let conclusion = conclusion(&finding);
+        findings.lock().unwrap_or_else(PoisonError::into_inner).push(finding);
+        conclusion
     })
+}
+
+/// What a finding is to a runner of tests, which knows no warnings.
+fn conclusion(finding: &Finding) -> Result<Completion, Failed> {
+    match (finding.mark, &finding.failure) {
+        (Mark::Failed, Some((failure, transcript))) => {
+            Err(Failed::from(format!("{}\n\n{failure}\n\n{transcript}", finding.about())))
+        }
+        (Mark::Skipped | Mark::LeftOut | Mark::NotRun, _) => {
+            Ok(Completion::ignored_with(finding.reason.clone()))
+        }
+        (Mark::Warned | Mark::Noted, Some((failure, _))) => {
+            Ok(Completion::ignored_with(format!("{} not met: {}", finding.entry.level(), failure.brief())))
+        }
+        _ => Ok(Completion::Completed),
+    }
 }
 
 /// Keeps the panics that the probe was told to make out of the output; all others are shown as before. [`run`] does.

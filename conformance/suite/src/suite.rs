@@ -2,13 +2,18 @@
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
-use crate::{About, Case, Check, Failure, Running, Setup, Skip, Subject, transcript::Transcript};
+use crate::{
+    About, Case, Check, Entry, Failure, Finding, Mark, Measure, Report, Running, Setup, Skip, Subject,
+    entries, transcript::Transcript,
+};
 
 /// The checks' common ground: the subject, and the running server that most of them share.
 pub struct Suite {
@@ -44,6 +49,9 @@ pub enum Outcome {
     /// Not run since the server did not start, as another check has told.
     NotRun,
 }
+
+/// Why nothing was run.
+const NOT_STARTED: &str = "the server did not start";
 
 /// Why the shared server is none, and what went over the wire.
 type NotStarted = (Failure, Transcript);
@@ -81,10 +89,80 @@ impl Suite {
         }
     }
 
-    /// The subject's line that names this check or its clause, if there is one.
-    pub fn skip(&self, check: &Check) -> Option<Skip> {
-        let id = check.id();
-        self.subject.skips().iter().find(|skip| skip.id == id || skip.id == check.clause.id).copied()
+    /// Runs an entry and says how it counts. A check that panics has failed.
+    pub fn find(&self, entry: Entry) -> Finding {
+        let began = Instant::now();
+        let outcome = catch_unwind(AssertUnwindSafe(|| match entry {
+            Entry::Check(check) => self.run(check),
+        }));
+        let outcome = outcome.unwrap_or_else(|_| Outcome::Failed {
+            failure: Failure::new("a check that comes to a verdict", "it panicked; the message is above"),
+            transcript: String::new(),
+        });
+        self.judge(entry, outcome, began.elapsed())
+    }
+
+    fn judge(&self, entry: Entry, outcome: Outcome, took: Duration) -> Finding {
+        let (mark, reason, failure) = match outcome {
+            Outcome::Passed => (Mark::Passed, String::new(), None),
+            Outcome::DoesNotApply(reason) => (Mark::LeftOut, reason, None),
+            Outcome::NotStarted { failure, transcript } => {
+                (Mark::Failed, NOT_STARTED.to_owned(), Some((failure, transcript)))
+            }
+            Outcome::NotRun => (Mark::NotRun, NOT_STARTED.to_owned(), None),
+            Outcome::Failed { failure, transcript } => match self.skip(entry) {
+                Some(skip) => (Mark::Skipped, skip.reason.to_owned(), Some((failure, transcript))),
+                None => (entry.blame(Measure::Contract), String::new(), Some((failure, transcript))),
+            },
+        };
+        Finding { entry, mark, reason, failure, took }
+    }
+
+    /// The report of these findings, in whatever order they were made; `alone` is the command that runs one entry, up
+    /// to its id.
+    pub fn report(
+        &self,
+        mut findings: Vec<Finding>,
+        complete: bool,
+        alone: impl Into<String>,
+        took: Duration,
+    ) -> Report {
+        let order: Vec<String> = entries().map(Entry::id).collect();
+        findings.sort_by_cached_key(|finding| order.iter().position(|id| *id == finding.entry.id()));
+        let cut_short = findings.iter().find(|finding| finding.reason == NOT_STARTED).map(|finding| {
+            let failure = finding.failure.as_ref().map_or(String::new(), |(failure, _)| failure.brief());
+            format!("{NOT_STARTED}: {failure}")
+        });
+        Report {
+            subject: self.subject.name(),
+            server: None,
+            measure: Measure::Contract,
+            findings,
+            complete,
+            remarks: Vec::new(),
+            cut_short,
+            alone: alone.into(),
+            took,
+        }
+    }
+
+    /// The subject's line that names this entry or one of its clauses, if there is one.
+    pub fn skip(&self, entry: Entry) -> Option<Skip> {
+        self.subject.skips().iter().find(|skip| entry.is_named(skip.id)).copied()
+    }
+
+    /// The subject's skips that are to be deleted: lines of which all that they name was run and passed, or that name
+    /// nothing.
+    pub fn stale_skips(&self, report: &Report) -> Vec<Skip> {
+        let stale = |skip: &&Skip| {
+            let all = entries().filter(|entry| entry.is_named(skip.id)).count();
+            let run: Vec<&Finding> =
+                report.findings.iter().filter(|finding| finding.entry.is_named(skip.id)).collect();
+            let passed = run.iter().any(|finding| finding.mark == Mark::Passed);
+            let failed = run.iter().any(|finding| finding.failure.is_some());
+            if all == 0 { report.complete } else { run.len() == all && passed && !failed }
+        };
+        self.subject.skips().iter().filter(stale).copied().collect()
     }
 
     /// What is checked.
@@ -130,9 +208,10 @@ impl fmt::Debug for Suite {
 mod tests {
     use http::Request;
     use varvel::{Launch, ReadBody, Scope, ServeError, Served, Server, Shared, WriteBody, sync_fn};
+    use varvel_spec::ids;
 
     use super::*;
-    use crate::{Probe, Tuning, broken::Reference, checks};
+    use crate::{Probe, Tuning, broken::Reference, checks, report::Table};
 
     /// A server that answers by itself.
     struct Deaf;
@@ -156,5 +235,75 @@ mod tests {
         assert_eq!(failure.seen, "the server did not call the probe for its first request");
         assert!(transcript.contains("> GET /about") && transcript.ends_with("< hi\n"), "{transcript}");
         assert!(outcomes.all(|outcome| outcome == Outcome::NotRun));
+    }
+
+    /// A server that is never started.
+    struct Skipping(&'static [Skip]);
+
+    impl Subject for Skipping {
+        fn name(&self) -> String {
+            "skipping".to_owned()
+        }
+
+        fn serve(&self, _: Probe, _: Launch, _: &Tuning) -> Result<Served, ServeError> {
+            Ok(Served::new(0))
+        }
+
+        fn skips(&self) -> &[Skip] {
+            self.0
+        }
+    }
+
+    /// The report of a run in which all checks of H1 and H7 passed but the one of this name, and the skips that are stale.
+    fn report(skips: &'static [Skip], failed: &str, complete: bool) -> (String, Vec<Skip>) {
+        let suite = Suite::new(Arc::new(Skipping(skips)));
+        let outcome = |check: &Check| match check.id() == failed {
+            true => Outcome::Failed {
+                failure: Failure::new("a head\nand more", "a body"),
+                transcript: String::new(),
+            },
+            false => Outcome::Passed,
+        };
+        let run = checks().filter(|check| [ids::H1, ids::H7].contains(&check.clause));
+        let findings = run.map(|check| suite.judge(Entry::Check(check), outcome(check), Duration::ZERO));
+        let report = suite.report(findings.collect(), complete, "check", Duration::ZERO);
+        (Table(&report).to_string(), suite.stale_skips(&report))
+    }
+
+    #[test]
+    fn a_clause_fails_with_any_of_its_checks() {
+        let (text, _) = report(&[], "H1/body-not-run", true);
+        assert!(
+            text.contains(
+                "FAILED 1 of 2\n         body-not-run: failed: expected a head and more; seen a body\n"
+            ),
+            "{text}"
+        );
+        assert!(text.contains("not checked: needs a client that speaks TLS"), "{text}");
+        assert!(text.ends_with("skipping: 3 passed, 1 failed\n"), "{text}");
+    }
+
+    #[test]
+    fn of_a_filtered_run_only_what_ran_is_shown() {
+        let (text, _) = report(&[], "", false);
+        let shown: Vec<&str> = text.lines().filter(|line| line.starts_with("  ")).collect();
+        assert!(matches!(shown[..], [h1, h7] if h1.contains("H1 ") && h7.contains("H7 ")), "{text}");
+        assert!(!text.contains("S. "), "{text}");
+    }
+
+    #[test]
+    fn a_skip_counts_while_one_of_its_checks_fails() {
+        const SKIPS: &[Skip] =
+            &[Skip::new("H1", "no time yet"), Skip::new("H7/nothing-behind-close", "none either")];
+        let (text, stale) = report(SKIPS, "H1/body-not-run", false);
+        assert!(text.contains("body-not-run: skipped: no time yet"), "{text}");
+        assert_eq!(stale, [SKIPS[1]]);
+    }
+
+    #[test]
+    fn a_skip_that_names_no_check_is_to_be_deleted() {
+        const SKIPS: &[Skip] = &[Skip::new("H99/unknown", "a slip of the pen")];
+        assert_eq!(report(SKIPS, "", true).1, SKIPS);
+        assert_eq!(report(SKIPS, "", false).1, []);
     }
 }

@@ -1,0 +1,116 @@
+//! The catalogue: everything that can be run, under one name each.
+
+use std::fmt;
+
+use varvel_spec::Clause;
+
+use crate::{Check, Mark, Measure, checks};
+
+/// Something that can be run against a server.
+#[derive(Clone, Copy)]
+pub enum Entry {
+    /// A check of one clause, which looks into a server of the contract.
+    Check(&'static Check),
+}
+
+/// Everything there is: the checks in the order of the document.
+pub fn entries() -> impl Iterator<Item = Entry> {
+    checks().map(Entry::Check)
+}
+
+impl Entry {
+    /// Its id: `H8/bad-chunks` of a check, `chunked/size-with-plus-sign` of a vector.
+    pub fn id(self) -> String {
+        match self {
+            Self::Check(check) => check.id(),
+        }
+    }
+
+    /// Its name within its clause or group.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Check(check) => check.name,
+        }
+    }
+
+    /// What it belongs to: the letter of a chapter, or a group of the corpus.
+    pub fn group(self) -> &'static str {
+        match self {
+            Self::Check(check) => &check.clause.id[..1],
+        }
+    }
+
+    /// The group in words.
+    pub fn group_title(self) -> String {
+        match self {
+            Self::Check(check) => format!("{}. {}", check.clause.group.letter(), check.clause.group.title()),
+        }
+    }
+
+    /// `check` or `vector`.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Check(_) => "check",
+        }
+    }
+
+    /// The check, if it is one.
+    pub fn check(self) -> Option<&'static Check> {
+        match self {
+            Self::Check(check) => Some(check),
+        }
+    }
+
+    /// How strongly it binds: `MUST NOT`, `STRICT` and so on.
+    pub fn level(self) -> &'static str {
+        match self {
+            Self::Check(check) => check.clause.level.key_words(),
+        }
+    }
+
+    /// The clauses it stands for.
+    pub fn clauses(self) -> Vec<&'static Clause> {
+        match self {
+            Self::Check(check) => vec![check.clause],
+        }
+    }
+
+    /// The sections of RFCs it rests on, such as `RFC 9112 §7.1`.
+    pub fn rfc(self) -> Vec<String> {
+        match self {
+            Self::Check(check) => check.clause.rfc.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// What it is about and why it matters, in some lines.
+    pub fn explanation(self) -> String {
+        match self {
+            Self::Check(check) => check.clause.to_string(),
+        }
+    }
+
+    /// Whether this id names it: its own, or that of one of its clauses.
+    pub fn is_named(self, id: &str) -> bool {
+        self.id() == id || self.clauses().iter().any(|clause| clause.id == id)
+    }
+
+    /// How it counts if it does not pass.
+    pub fn blame(self, _measure: Measure) -> Mark {
+        match self {
+            Self::Check(check) if check.clause.level.is_required() => Mark::Failed,
+            Self::Check(_) => Mark::Warned,
+        }
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id())
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.id() == other.id()
+    }
+}

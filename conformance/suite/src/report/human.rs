@@ -1,0 +1,157 @@
+//! The report for people: what went wrong, in full, and a table.
+
+use std::fmt;
+
+use varvel_spec::Clause;
+
+use super::{Finding, Mark, Measure, Report, count};
+use crate::coverage::{GROUPS, unchecked};
+
+/// What went wrong, one after the other: why it matters, what was expected and seen, what went over the wire, and how to
+/// run it alone. Warnings and notes take a line each.
+#[derive(Clone, Copy, Debug)]
+pub struct Details<'r> {
+    /// What to tell of.
+    pub report: &'r Report,
+    /// Whether warnings and notes are told in full, too.
+    pub all: bool,
+}
+
+impl fmt::Display for Details<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for mark in [Mark::Noted, Mark::Warned, Mark::Failed] {
+            for finding in self.report.findings.iter().filter(|finding| finding.mark == mark) {
+                match mark == Mark::Failed || self.all {
+                    true => self.in_full(f, finding)?,
+                    false => self.in_brief(f, finding)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Details<'_> {
+    fn in_full(&self, f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
+        let Some((failure, transcript)) = &finding.failure else { return Ok(()) };
+        let entry = finding.entry;
+        writeln!(f, "\n{} {}", finding.mark.word().to_uppercase(), entry.id())?;
+        indented(f, &finding.about())?;
+        writeln!(f)?;
+        indented(f, &failure.to_string())?;
+        indented(f, &format!("alone:    {} {}", self.report.alone, entry.id()))?;
+        if !transcript.is_empty() {
+            writeln!(f)?;
+            indented(f, transcript)?;
+        }
+        Ok(())
+    }
+
+    fn in_brief(&self, f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
+        let failure = finding.failure.as_ref().map_or(String::new(), |(failure, _)| failure.brief());
+        writeln!(f, "{} {}: {failure}", finding.mark, finding.entry.id())
+    }
+}
+
+fn indented(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    text.lines().try_for_each(|line| writeln!(f, "{}", format!("    {line}").trim_end()))
+}
+
+/// The table: clause by clause for servers of the contract, by groups of vectors for all, and the totals.
+#[derive(Clone, Copy, Debug)]
+pub struct Table<'r>(pub &'r Report);
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(report) = self;
+        writeln!(f, "\n{}, specification {}", report.title(), super::specification_version())?;
+        for remark in report.remarks.iter().chain(&report.cut_short) {
+            writeln!(f, "  {remark}")?;
+        }
+        if report.cut_short.is_none() || report.count(Mark::Passed) > 0 {
+            if report.measure == Measure::Contract {
+                self.clauses(f)?;
+            }
+            self.groups(f)?;
+        }
+        writeln!(f, "\n{}: {}", report.subject, Totals(&report.findings))
+    }
+}
+
+impl Table<'_> {
+    fn clauses(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(report) = self;
+        for group in GROUPS {
+            let shown = |clause: &&Clause| report.complete || !report.of_clause(clause).is_empty();
+            let mut clauses = group.clauses().filter(shown).peekable();
+            if clauses.peek().is_some() {
+                writeln!(f, "\n{}. {}", group.letter(), group.title())?;
+            }
+            clauses.try_for_each(|clause| self.clause(f, clause))?;
+        }
+        Ok(())
+    }
+
+    fn clause(&self, f: &mut fmt::Formatter<'_>, clause: &Clause) -> fmt::Result {
+        let findings = self.0.of_clause(clause);
+        let count = |mark| count(findings.iter().copied(), mark);
+        let ran = findings.len() - count(Mark::LeftOut) - count(Mark::NotRun);
+        let verdict = match unchecked(clause) {
+            Some(reason) if findings.is_empty() => format!("not checked: {reason}"),
+            _ if count(Mark::Failed) > 0 => format!("FAILED {} of {ran}", count(Mark::Failed)),
+            _ if count(Mark::Skipped) > 0 => format!("skipped {} of {ran}", count(Mark::Skipped)),
+            _ if count(Mark::Warned) > 0 => format!("warned {} of {ran}", count(Mark::Warned)),
+            _ if count(Mark::Passed) > 0 => format!("passed {}", count(Mark::Passed)),
+            _ if count(Mark::LeftOut) > 0 => "does not apply".to_owned(),
+            _ => "not run".to_owned(),
+        };
+        writeln!(f, "  {:<4} {:<48} {verdict}", clause.id, clause.title)?;
+        // Vectors stand for several clauses; they are told of in their groups.
+        findings
+            .into_iter()
+            .filter(|finding| finding.entry.check().is_some())
+            .try_for_each(|finding| note(f, finding))
+    }
+
+    fn groups(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(report) = self;
+        let groups: Vec<_> =
+            report.groups().into_iter().filter(|(_, findings)| findings[0].entry.check().is_none()).collect();
+        if groups.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\nOn the wire")?;
+        for (group, findings) in groups {
+            writeln!(f, "  {group:<20} {}", Totals(findings))?;
+            // For foreign servers they are told once, above the table.
+            if report.measure == Measure::Contract {
+                findings.iter().try_for_each(|finding| note(f, finding))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A line about a finding that did not simply pass.
+fn note(f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
+    let failure = || finding.failure.as_ref().map_or(String::new(), |(failure, _)| failure.brief());
+    let why = match finding.mark {
+        Mark::Passed | Mark::NotRun => return Ok(()),
+        Mark::LeftOut => format!("does not apply: {}", finding.reason),
+        Mark::Skipped => format!("skipped: {}", finding.reason),
+        Mark::Failed | Mark::Warned | Mark::Noted => format!("{}: {}", finding.mark, failure()),
+    };
+    writeln!(f, "         {}: {why}", finding.entry.name())
+}
+
+/// `12 passed, 1 failed`: the marks that occur; passed and failed always.
+pub(super) struct Totals<'r>(pub(super) &'r [Finding]);
+
+impl fmt::Display for Totals<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = Mark::ALL.map(|mark| (mark, count(self.0, mark)));
+        let told = counts.iter().filter(|(mark, count)| *count > 0 || *mark <= Mark::Failed);
+        let words: Vec<String> = told.map(|(mark, count)| format!("{count} {mark}")).collect();
+        f.write_str(&words.join(", "))
+    }
+}

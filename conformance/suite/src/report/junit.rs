@@ -1,0 +1,94 @@
+//! The report for continuous integration: JUnit's XML, with a suite of tests for each group.
+//!
+//! JUnit knows passed, failed and skipped. A warning or a note is a test that passed and has something to say in its
+//! `system-out`.
+
+use std::fmt::Write;
+
+use super::{Finding, Mark, Report};
+
+/// These reports as one document of JUnit.
+pub fn junit(reports: &[Report]) -> String {
+    let mut xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned();
+    let all = || reports.iter().flat_map(|report| &report.findings);
+    let _ = writeln!(xml, "<testsuites name=\"varvel-conformance\" {}>", counts(all()));
+    for report in reports {
+        for (group, findings) in report.groups() {
+            let name = escape(&format!("{} / {group}", report.subject));
+            let _ = writeln!(xml, "  <testsuite name=\"{name}\" {}>", counts(findings));
+            findings.iter().for_each(|finding| case(&mut xml, &name, finding));
+            xml.push_str("  </testsuite>\n");
+        }
+    }
+    xml.push_str("</testsuites>\n");
+    xml
+}
+
+fn counts<'f>(findings: impl IntoIterator<Item = &'f Finding>) -> String {
+    let (mut tests, mut failures, mut skipped, mut seconds) = (0, 0, 0, 0.0);
+    for finding in findings {
+        tests += 1;
+        failures += usize::from(finding.mark == Mark::Failed);
+        skipped += usize::from(is_skipped(finding.mark));
+        seconds += finding.took.as_secs_f64();
+    }
+    format!(
+        "tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" skipped=\"{skipped}\" time=\"{seconds:.3}\""
+    )
+}
+
+fn is_skipped(mark: Mark) -> bool {
+    matches!(mark, Mark::Skipped | Mark::LeftOut | Mark::NotRun)
+}
+
+fn case(xml: &mut String, suite: &str, finding: &Finding) {
+    let (id, seconds) = (escape(&finding.entry.id()), finding.took.as_secs_f64());
+    let _ = write!(xml, "    <testcase classname=\"{suite}\" name=\"{id}\" time=\"{seconds:.3}\"");
+    let text = finding.failure.as_ref().map(|(failure, transcript)| {
+        (escape(&failure.brief()), escape(&format!("{}\n\n{failure}\n\n{transcript}", finding.about())))
+    });
+    let _ = match (finding.mark, text) {
+        (mark, _) if is_skipped(mark) => {
+            let reason = escape(&format!("{mark}: {}", finding.reason));
+            writeln!(xml, "><skipped message=\"{reason}\"/></testcase>")
+        }
+        (Mark::Failed, Some((brief, text))) => {
+            let level = finding.entry.level();
+            writeln!(xml, "><failure type=\"{level}\" message=\"{brief}\">{text}</failure></testcase>")
+        }
+        (mark, Some((_, text))) => writeln!(xml, "><system-out>{mark}\n{text}</system-out></testcase>"),
+        (_, None) => writeln!(xml, "/>"),
+    };
+}
+
+/// Text as XML takes it. Control characters cannot be written in XML at all and become visible escapes.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '&' => escaped.push_str("&amp;"),
+            '"' => escaped.push_str("&quot;"),
+            '\n' | '\t' => escaped.push(char),
+            char if char.is_control() || matches!(char, '\u{fffe}' | '\u{ffff}') => {
+                escaped.extend(char.escape_default());
+            }
+            char => escaped.push(char),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_breaks_the_xml() {
+        assert_eq!(
+            escape("<a href=\"x\">&\r\n\0\u{1b}"),
+            "&lt;a href=&quot;x&quot;&gt;&amp;\\r\n\\u{0}\\u{1b}"
+        );
+    }
+}
