@@ -152,7 +152,7 @@ impl Control {
     /// Asks the server to stop: it refuses new connections, lets running calls finish, and drops those that have not
     /// within `grace` (spec S17, L8); [`Duration::MAX`] waits for all of them. Asking again can only make the deadline earlier.
     pub fn stop(&self, grace: Duration) {
-        let deadline = after(grace);
+        let deadline = after(Instant::now(), grace);
         let mut phase = self.lock();
         phase.stop = Some(phase.stop.map_or(deadline, |before| before.min(deadline)));
         // Wakers stay registered: a second, earlier stop wakes them again.

@@ -348,7 +348,7 @@ impl BlockingIo {
     }
 
     fn wait_until(&mut self, readable: bool, deadline: Option<Instant>) -> io::Result<()> {
-        let left = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+        let left = match deadline.map(|deadline| deadline.saturating_duration_since(self.worker.now())) {
             Some(Duration::ZERO) => return Err(io::ErrorKind::TimedOut.into()),
             left => left,
         };
@@ -358,7 +358,7 @@ impl BlockingIo {
 
 impl Read for BlockingIo {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let deadline = self.read_timeout.map(after);
+        let deadline = self.read_timeout.map(|timeout| after(self.worker.now(), timeout));
         loop {
             match self.io.try_read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_until(true, deadline)?,
@@ -370,7 +370,7 @@ impl Read for BlockingIo {
 
 impl Write for BlockingIo {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let deadline = self.write_timeout.map(after);
+        let deadline = self.write_timeout.map(|timeout| after(self.worker.now(), timeout));
         loop {
             match self.io.try_write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -32,6 +32,11 @@ pub trait WorkerOps: Send + Sync {
     /// Passes a report on to the server's [`Reporter`](crate::Reporter).
     fn report(&self, report: &Report<'_>);
 
+    /// The moment it is on the clock that timers go by: the system's, but for a test that moves the time itself.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
     /// Has `waker` woken at or after `deadline` (spec W1).
     fn set_timer(&self, deadline: Instant, waker: &Waker) -> TimerId;
 
@@ -104,12 +109,18 @@ impl Worker {
         self.0.spawn(task)
     }
 
+    /// The moment it is on the worker's clock. Whoever sets timers should ask it rather than [`Instant::now`]: a test may
+    /// move it by hand.
+    pub fn now(&self) -> Instant {
+        self.0.now()
+    }
+
     /// A future that completes at or soon after `deadline`, on every server (spec W1).
     ///
     /// ```
-    /// # use std::time::{Duration, Instant};
+    /// # use std::time::Duration;
     /// # async fn wait(worker: varvel::Worker) {
-    /// worker.timer(Instant::now() + Duration::from_millis(100)).await;
+    /// worker.timer(worker.now() + Duration::from_millis(100)).await;
     /// # }
     /// ```
     pub fn timer(&self, deadline: Instant) -> Timer {
@@ -118,7 +129,7 @@ impl Worker {
 
     /// A [`timer`](Self::timer) that completes after `duration` from now; [`Duration::MAX`] is as good as never.
     pub fn sleep(&self, duration: Duration) -> Timer {
-        self.timer(after(duration))
+        self.timer(after(self.now(), duration))
     }
 
     /// Whether a stop was asked for: a good moment for endless streams to end.
@@ -144,9 +155,8 @@ impl fmt::Debug for Worker {
 }
 
 /// The moment `duration` from now, or thirty years from now if the clock does not reach that far.
-pub(crate) fn after(duration: Duration) -> Instant {
+pub(crate) fn after(now: Instant, duration: Duration) -> Instant {
     const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-    let now = Instant::now();
     now.checked_add(duration).unwrap_or_else(|| now + FOR_EVER)
 }
 
@@ -169,7 +179,7 @@ impl Future for Timer {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if Instant::now() >= self.deadline {
+        if self.ops.now() >= self.deadline {
             return Poll::Ready(());
         }
         let id = match &self.armed {
@@ -406,7 +416,50 @@ impl Default for Limits {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+
+    /// A worker whose clock stands still until it is moved.
+    struct ByHand(WorkerInfo, Mutex<Instant>);
+
+    impl WorkerOps for ByHand {
+        fn info(&self) -> &WorkerInfo {
+            &self.0
+        }
+        fn report(&self, _report: &Report<'_>) {}
+        fn now(&self) -> Instant {
+            *self.1.lock().unwrap()
+        }
+        fn set_timer(&self, _deadline: Instant, _waker: &Waker) -> TimerId {
+            TimerId(0)
+        }
+        fn move_timer(&self, _id: TimerId, _waker: &Waker) -> bool {
+            true
+        }
+        fn cancel_timer(&self, _id: TimerId) {}
+        fn is_stopping(&self) -> bool {
+            false
+        }
+        fn poll_stopping(&self, _cx: &mut Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+    }
+
+    #[test]
+    fn timers_go_by_the_workers_clock_alone() {
+        let hour = Duration::from_secs(3600);
+        // Long ago, so that a look at the system's clock would find every timer due.
+        let start = Instant::now().checked_sub(hour * 2).unwrap_or_else(Instant::now);
+        let ops = Arc::new(ByHand(WorkerInfo::new("test", Driver::Evented), Mutex::new(start)));
+        let worker = Worker::new(Arc::clone(&ops) as Arc<dyn WorkerOps>);
+        let mut timer = worker.sleep(hour);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert_eq!(timer.deadline(), start + hour);
+        assert!(Pin::new(&mut timer).poll(&mut cx).is_pending());
+        *ops.1.lock().unwrap() += hour;
+        assert!(Pin::new(&mut timer).poll(&mut cx).is_ready());
+    }
 
     #[test]
     fn masked_capabilities_are_gone_and_the_others_stay() {
