@@ -253,6 +253,7 @@ impl Connection {
             DeadlineKind::Linger => CloseReason::LingerTimeout,
         };
         self.abort(reason);
+        self.clocks.stop();
         Some(Expired::Close(reason))
     }
 }

@@ -112,6 +112,12 @@ impl Clocks {
         self.awaited = None;
     }
 
+    /// Waits for nothing, not even for output to be taken.
+    pub(crate) fn stop(&mut self) {
+        self.awaited = None;
+        self.pending_since = None;
+    }
+
     /// A request begins, whose body was not waited for yet.
     pub(crate) fn start_exchange(&mut self) {
         self.awaited = None;

@@ -325,7 +325,8 @@ impl Connection {
     }
 
     /// Gives the connection up at once: nothing more is received or sent. For a response that cannot be
-    /// completed, and for a failed transport.
+    /// completed, and for a failed transport. Output that is pending keeps its clock, for the caller who still
+    /// writes it out.
     pub fn abort(&mut self, reason: CloseReason) {
         self.close.get_or_insert(reason);
         self.apply(Event::Abort);

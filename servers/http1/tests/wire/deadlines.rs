@@ -136,6 +136,27 @@ fn output_is_due_only_while_it_waits() {
     assert_eq!(peer.connection.expire(peer.now), Some(Expired::Close(CloseReason::WriteTimeout)));
 }
 
+/// A server that asks for the next deadline before it has closed would find this one in the past, for ever.
+#[test]
+fn write_timeout_passes_once() {
+    let mut peer = Peer::after(GET);
+    peer.respond();
+    peer.connection.output_progress(0, true, peer.now);
+    peer.wait(30);
+    assert_eq!(peer.connection.expire(peer.now), Some(Expired::Close(CloseReason::WriteTimeout)));
+    assert_eq!(due(&peer), None);
+    assert_eq!(peer.connection.expire(peer.now), None);
+}
+
+/// What an application wrote before it failed is still sent, to a peer that may not take it.
+#[test]
+fn output_of_a_given_up_connection_is_due() {
+    let mut peer = Peer::after(GET);
+    peer.connection.output_progress(0, true, peer.now);
+    peer.connection.abort(CloseReason::Application);
+    assert_eq!(due(&peer), Some((30.0, DeadlineKind::Write)));
+}
+
 #[test]
 fn output_must_be_taken_at_a_pace() {
     let mut peer = Peer::after(GET);
