@@ -31,6 +31,6 @@ pub const UNCHECKED: &[(&Clause, &str)] = &[
 ];
 
 /// Why there is no check for this clause, if there is none on purpose.
-pub(crate) fn unchecked(clause: &Clause) -> Option<&'static str> {
+pub fn unchecked(clause: &Clause) -> Option<&'static str> {
     UNCHECKED.iter().find(|(other, _)| *other == clause).map(|(_, reason)| *reason)
 }
