@@ -151,31 +151,35 @@ impl Client {
             }
         };
         let framing = framing(&head, method)?;
-        let mut response = Response { interim, head, framing, body: Bytes::new(), trailers: Vec::new() };
-        match framing {
-            Framing::None => {}
+        let (body, trailers) = self.body(framing)?;
+        Ok(Response { interim, head, framing, body, trailers })
+    }
+
+    /// Reads a body that is delimited so, and its trailers.
+    pub(crate) fn body(&mut self, framing: Framing) -> Result<(Bytes, Vec<(String, Bytes)>), Failure> {
+        let body = match framing {
+            Framing::None => Bytes::new(),
             Framing::Length(length) => {
                 let length =
                     usize::try_from(length).map_err(|_| Failure::new("a sane length", length.to_string()))?;
-                response.body = self.exactly(length)?;
+                self.exactly(length)?
             }
             Framing::Chunked => {
                 let mut body = Vec::new();
                 while let Some(chunk) = self.chunk()? {
                     body.extend(chunk);
                 }
-                response.body = body.into();
-                response.trailers = self.trailers()?;
+                return Ok((body.into(), self.trailers()?));
             }
             Framing::Close => {
                 let (body, end) = self.rest()?;
                 if end == End::Reset {
                     return Err(Failure::new("a body that ends with an orderly close", "a reset"));
                 }
-                response.body = body;
+                body
             }
-        }
-        Ok(response)
+        };
+        Ok((body, Vec::new()))
     }
 
     /// Reads one head, interim or final.
@@ -276,6 +280,17 @@ impl Client {
             return Ok(end);
         }
         Err(Failure::new("the end of the connection, without another byte", rest.escape_ascii().to_string()))
+    }
+
+    /// Waits for a byte, which is not read yet, or for the end of the connection; whether it is the latter.
+    ///
+    /// # Errors
+    /// If neither comes.
+    pub(crate) fn is_over(&mut self) -> Result<bool, Failure> {
+        if self.buffer.is_empty() && !self.fill(Instant::now() + LIMIT)? && self.end.is_none() {
+            return Err(Failure::new("an answer, or the end of the connection", "neither"));
+        }
+        Ok(self.buffer.is_empty())
     }
 
     /// Expects that for a [while](SILENCE) the server neither sends a byte nor ends the connection.

@@ -4,18 +4,23 @@ use std::fmt;
 
 use varvel_spec::Clause;
 
-use crate::{Check, Mark, Measure, checks};
+use crate::{
+    Check, Mark, Measure, checks,
+    corpus::{self, Level, Vector},
+};
 
 /// Something that can be run against a server.
 #[derive(Clone, Copy)]
 pub enum Entry {
     /// A check of one clause, which looks into a server of the contract.
     Check(&'static Check),
+    /// A vector of the wire corpus, which needs no more than a connection.
+    Vector(&'static Vector),
 }
 
-/// Everything there is: the checks in the order of the document.
+/// Everything there is: the checks in the order of the document, then the corpus by groups.
 pub fn entries() -> impl Iterator<Item = Entry> {
-    checks().map(Entry::Check)
+    checks().map(Entry::Check).chain(corpus::vectors().iter().map(Entry::Vector))
 }
 
 impl Entry {
@@ -23,6 +28,7 @@ impl Entry {
     pub fn id(self) -> String {
         match self {
             Self::Check(check) => check.id(),
+            Self::Vector(vector) => vector.id(),
         }
     }
 
@@ -30,6 +36,7 @@ impl Entry {
     pub fn name(self) -> &'static str {
         match self {
             Self::Check(check) => check.name,
+            Self::Vector(vector) => vector.name,
         }
     }
 
@@ -37,6 +44,7 @@ impl Entry {
     pub fn group(self) -> &'static str {
         match self {
             Self::Check(check) => &check.clause.id[..1],
+            Self::Vector(vector) => vector.group,
         }
     }
 
@@ -44,6 +52,7 @@ impl Entry {
     pub fn group_title(self) -> String {
         match self {
             Self::Check(check) => format!("{}. {}", check.clause.group.letter(), check.clause.group.title()),
+            Self::Vector(vector) => format!("corpus/{}", vector.group),
         }
     }
 
@@ -51,6 +60,7 @@ impl Entry {
     pub fn kind(self) -> &'static str {
         match self {
             Self::Check(_) => "check",
+            Self::Vector(_) => "vector",
         }
     }
 
@@ -58,6 +68,7 @@ impl Entry {
     pub fn check(self) -> Option<&'static Check> {
         match self {
             Self::Check(check) => Some(check),
+            Self::Vector(_) => None,
         }
     }
 
@@ -65,6 +76,7 @@ impl Entry {
     pub fn level(self) -> &'static str {
         match self {
             Self::Check(check) => check.clause.level.key_words(),
+            Self::Vector(vector) => vector.level.word(),
         }
     }
 
@@ -72,6 +84,7 @@ impl Entry {
     pub fn clauses(self) -> Vec<&'static Clause> {
         match self {
             Self::Check(check) => vec![check.clause],
+            Self::Vector(vector) => vector.clauses.clone(),
         }
     }
 
@@ -79,6 +92,7 @@ impl Entry {
     pub fn rfc(self) -> Vec<String> {
         match self {
             Self::Check(check) => check.clause.rfc.iter().map(ToString::to_string).collect(),
+            Self::Vector(vector) => vector.sections.iter().map(ToString::to_string).collect(),
         }
     }
 
@@ -86,6 +100,7 @@ impl Entry {
     pub fn explanation(self) -> String {
         match self {
             Self::Check(check) => check.clause.to_string(),
+            Self::Vector(vector) => vector.to_string(),
         }
     }
 
@@ -95,10 +110,16 @@ impl Entry {
     }
 
     /// How it counts if it does not pass.
-    pub fn blame(self, _measure: Measure) -> Mark {
+    pub fn blame(self, measure: Measure) -> Mark {
         match self {
             Self::Check(check) if check.clause.level.is_required() => Mark::Failed,
             Self::Check(_) => Mark::Warned,
+            Self::Vector(vector) => match vector.level {
+                Level::Must => Mark::Failed,
+                Level::Should | Level::Strict if measure == Measure::Contract => Mark::Failed,
+                Level::Should | Level::Strict => Mark::Warned,
+                Level::May => Mark::Noted,
+            },
         }
     }
 }

@@ -65,6 +65,7 @@ mod client;
 mod coverage;
 mod entry;
 mod message;
+mod mostly_inline;
 mod recorder;
 mod run;
 mod running;
@@ -73,6 +74,7 @@ mod suite;
 mod transcript;
 
 pub mod broken;
+pub mod corpus;
 pub mod probe;
 pub mod report;
 
@@ -81,9 +83,10 @@ pub use case::Case;
 pub use cases::checks;
 pub use check::{Check, Failure, Verdict, ensure, expect_eq};
 pub use client::{Client, End, LIMIT, SILENCE};
-pub use coverage::{GROUPS, UNCHECKED};
+pub use coverage::{GROUPS, UNCHECKED, unchecked};
 pub use entry::{Entry, entries};
 pub use message::{Framing, Head, Response};
+pub use mostly_inline::{MostlyInline, MostlyInlineApp};
 pub use probe::{Plan, Probe};
 pub use recorder::{Event, Recorder};
 pub use report::{Finding, Mark, Measure, Report};

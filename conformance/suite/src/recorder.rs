@@ -131,9 +131,22 @@ impl Recorder {
     ///
     /// # Errors
     /// If it does not come in time.
-    pub fn wait_for(&self, what: &str, mut found: impl FnMut(&Event) -> bool) -> Result<Event, Failure> {
+    pub fn wait_for(&self, what: &str, found: impl FnMut(&Event) -> bool) -> Result<Event, Failure> {
+        self.wait_since(0, what, found)
+    }
+
+    /// The same among those from a [position](Self::position) on.
+    ///
+    /// # Errors
+    /// If it does not come in time.
+    pub(crate) fn wait_since(
+        &self,
+        position: usize,
+        what: &str,
+        mut found: impl FnMut(&Event) -> bool,
+    ) -> Result<Event, Failure> {
         let deadline = Instant::now() + LIMIT;
-        let mut looked_at = 0;
+        let mut looked_at = position;
         let mut state = self.shared.lock();
         loop {
             if let Some(event) = state.events[looked_at..].iter().find(|event| found(event)) {
@@ -151,7 +164,17 @@ impl Recorder {
 
     /// The events so far for which `wanted` holds, in their order.
     pub fn events(&self, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
-        self.shared.lock().events.iter().filter(|event| wanted(event)).cloned().collect()
+        self.events_since(0, wanted)
+    }
+
+    /// The same among those from a [position](Self::position) on.
+    pub(crate) fn events_since(&self, position: usize, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
+        self.shared.lock().events[position..].iter().filter(|event| wanted(event)).cloned().collect()
+    }
+
+    /// How many events there have been: what happens from now on comes behind them.
+    pub(crate) fn position(&self) -> usize {
+        self.shared.lock().events.len()
     }
 
     /// Lets go whatever waits at this gate, now or later.

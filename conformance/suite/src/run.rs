@@ -89,10 +89,14 @@ pub fn run(subjects: Vec<Arc<dyn Subject>>) -> ExitCode {
 }
 
 fn trial(suite: Arc<Suite>, entry: Entry, findings: Findings, several: bool) -> Trial {
+    let id = match entry {
+        Entry::Check(check) => check.id(),
+        Entry::Vector(vector) => format!("corpus/{}", vector.id()),
+    };
     let name = match several {
         // The kind is not part of what filters look at.
-        true => format!("{}/{}", suite.subject().name(), entry.id()),
-        false => entry.id(),
+        true => format!("{}/{id}", suite.subject().name()),
+        false => id,
     };
     Trial::ignorable_test(name, move || {
         let finding = suite.find(entry);

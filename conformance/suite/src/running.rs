@@ -186,8 +186,9 @@ impl Running {
         // Checks that share a server wait at the same time, each for a mark of its own.
         static MARKS: AtomicU64 = AtomicU64::new(0);
         let nth = MARKS.fetch_add(1, Ordering::Relaxed);
+        let position = self.recorder.position();
         self.link.emit(json!({ "event": "settled", "nth": nth }));
-        self.recorder.wait_for("the harness's own mark", |event| {
+        self.recorder.wait_since(position, "the harness's own mark", |event| {
             event.kind() == "settled" && event.number("nth") == Some(nth)
         })?;
         Ok(())

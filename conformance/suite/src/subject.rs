@@ -100,6 +100,51 @@ impl Default for Tuning {
 }
 
 impl Tuning {
+    /// Sets a field by the name and value that [`settings`](Self::settings) gives it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use varvel_conformance::Tuning;
+    ///
+    /// let mut tuning = Tuning::default();
+    /// tuning.set("head-timeout", "300ms").unwrap();
+    /// assert_eq!(tuning.head_timeout, Duration::from_millis(300));
+    /// ```
+    ///
+    /// # Errors
+    /// If there is no such setting, or no such value of it.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let wrong = || format!("{name} cannot be {value:?}");
+        let number = || value.parse::<u32>().map_err(|_| wrong());
+        let bytes = || value.parse::<u64>().map_err(|_| wrong());
+        let time = || {
+            let (digits, unit) = match value.strip_suffix("ms") {
+                Some(digits) => (digits, 1),
+                None => (value.strip_suffix('s').ok_or_else(wrong)?, 1000),
+            };
+            let count = digits.parse::<u32>().map_err(|_| wrong())?;
+            Ok::<_, String>(Duration::from_millis(u64::from(count) * unit))
+        };
+        match name {
+            "head-timeout" => self.head_timeout = time()?,
+            "body-timeout" => self.body_timeout = time()?,
+            "write-timeout" => self.write_timeout = time()?,
+            "keep-alive-timeout" => self.keep_alive_timeout = time()?,
+            "linger-timeout" => self.linger_timeout = time()?,
+            "request-line-bytes-max" => self.request_line_bytes_max = number()?,
+            "head-bytes-max" => self.head_bytes_max = number()?,
+            "header-count-max" => self.header_count_max = number()?,
+            "body-bytes-max" => self.body_bytes_max = Some(bytes()?),
+            "read-ahead" => self.read_ahead = bytes()?,
+            "write-high-water" => self.write_high_water = bytes()?,
+            "max-connections" => self.connections_max = number()?,
+            "threads" => self.threads = number()?,
+            "loops" => self.workers = number()?,
+            _ => return Err(format!("there is no setting {name}")),
+        }
+        Ok(())
+    }
+
     /// The same as names and values in the way of a configuration file, for servers whose settings are called so.
     pub fn settings(&self) -> Vec<(&'static str, String)> {
         let time = |time: Duration| format!("{}ms", time.as_millis());

@@ -1,18 +1,21 @@
 //! A run of checks against one server.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use crate::{
-    About, Case, Check, Entry, Failure, Finding, Mark, Measure, Report, Running, Setup, Skip, Subject,
-    entries, transcript::Transcript,
+    About, Case, Check, Entry, Failure, Finding, Mark, Measure, Plan, Report, Running, Setup, Skip, Subject,
+    corpus::{Examined, Vector},
+    entries,
+    transcript::Transcript,
 };
 
 /// The checks' common ground: the subject, and the running server that most of them share.
@@ -22,6 +25,8 @@ pub struct Suite {
     /// Whether a check has told that the shared server did not start.
     told: AtomicBool,
     cases: AtomicU64,
+    /// Servers of the routes, by their settings.
+    routes: Mutex<BTreeMap<Vec<(&'static str, &'static str)>, Arc<Running>>>,
 }
 
 /// What became of a check.
@@ -59,7 +64,13 @@ type NotStarted = (Failure, Transcript);
 impl Suite {
     /// A run against this server, which is started when the first check needs it.
     pub fn new(subject: Arc<dyn Subject>) -> Self {
-        Self { subject, shared: OnceLock::new(), told: AtomicBool::new(false), cases: AtomicU64::new(0) }
+        Self {
+            subject,
+            shared: OnceLock::new(),
+            told: AtomicBool::new(false),
+            cases: AtomicU64::new(0),
+            routes: Mutex::default(),
+        }
     }
 
     /// Runs a check.
@@ -69,10 +80,7 @@ impl Suite {
     pub fn run(&self, check: &Check) -> Outcome {
         let about = match self.start() {
             Ok((_, about)) => about,
-            Err(_) if self.told.swap(true, Ordering::Relaxed) => return Outcome::NotRun,
-            Err((failure, transcript)) => {
-                return Outcome::NotStarted { failure: failure.clone(), transcript: transcript.to_string() };
-            }
+            Err(not_started) => return self.tell(not_started),
         };
         if !about.caps.contains(check.needs) {
             let missing = check.needs.without(about.caps);
@@ -94,6 +102,7 @@ impl Suite {
         let began = Instant::now();
         let outcome = catch_unwind(AssertUnwindSafe(|| match entry {
             Entry::Check(check) => self.run(check),
+            Entry::Vector(vector) => self.examine(vector),
         }));
         let outcome = outcome.unwrap_or_else(|_| Outcome::Failed {
             failure: Failure::new("a check that comes to a verdict", "it panicked; the message is above"),
@@ -144,6 +153,41 @@ impl Suite {
             alone: alone.into(),
             took,
         }
+    }
+
+    /// Runs a vector of the corpus in all its deliveries.
+    pub fn examine(&self, vector: &Vector) -> Outcome {
+        if let Err(not_started) = self.start() {
+            return self.tell(not_started);
+        }
+        match self.routes(vector) {
+            Ok(running) => {
+                let examined =
+                    Examined { address: running.address(), running: Some(&running), routes: true };
+                examined.examine(vector)
+            }
+            Err(failure) => Outcome::Failed { failure, transcript: String::new() },
+        }
+    }
+
+    /// The server of the routes that is set as the vector wants it.
+    fn routes(&self, vector: &Vector) -> Result<Arc<Running>, Failure> {
+        let mut servers = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = servers.get(&vector.settings) {
+            return Ok(Arc::clone(running));
+        }
+        let plan = Plan { routes: true, ..Plan::default() };
+        let setup = Setup { tuning: vector.tuning(), plan, ..Setup::default() };
+        let running = Arc::new(Running::start(&self.subject, setup)?);
+        servers.insert(vector.settings.clone(), Arc::clone(&running));
+        Ok(running)
+    }
+
+    fn tell(&self, (failure, transcript): &NotStarted) -> Outcome {
+        if self.told.swap(true, Ordering::Relaxed) {
+            return Outcome::NotRun;
+        }
+        Outcome::NotStarted { failure: failure.clone(), transcript: transcript.to_string() }
     }
 
     /// The subject's line that names this entry or one of its clauses, if there is one.

@@ -41,16 +41,21 @@ impl Answer {
             _ => None,
         });
         if steps.is_empty() || steps.contains(&Step::Describe) {
-            // 2xx to CONNECT would be a tunnel, which nobody asked for here.
-            if head.method == Method::CONNECT {
-                answer.status = StatusCode::METHOD_NOT_ALLOWED;
-            }
-            answer.body = Choice::Full(description.to_string().into());
+            answer.tell(head, description);
         } else if let Some(step) = unknown {
             answer.status = StatusCode::from_u16(599).unwrap_or_default();
             answer.body = Choice::Full(format!("the probe knows no step {step:?}").into());
         }
         answer
+    }
+
+    /// Answers with a description of the request.
+    pub(super) fn tell(&mut self, head: &Parts, description: &Value) {
+        // 2xx to CONNECT would be a tunnel, which nobody asked for here.
+        if head.method == Method::CONNECT {
+            self.status = StatusCode::METHOD_NOT_ALLOWED;
+        }
+        self.body = Choice::Full(description.to_string().into());
     }
 
     /// Does a step if it is about the answer.

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, request::Parts};
 use serde_json::json;
 use varvel::{
     AppFuture, AsyncAppResult, AsyncBody, BodyError, BodyParts, Frame, FrameSender, PollBody, Scope,
@@ -21,21 +21,21 @@ use super::{
     answer::{Answer, Choice, app_error, body_error, timer_fields},
     context::{Bomb, Context, KeptBody, Reading, piece, polled_elsewhere, pulled_text},
     describe,
-    program::{Step, steps_of},
-    tunnel,
+    program::Step,
+    routes, tunnel,
 };
 
 pub(super) fn call(app: &ProbeApp, request: Request<AsyncBody>, scope: Scope) -> ProbeCall {
     let (head, body) = request.into_parts();
     let description = describe::request(app, "async", &head, body.exact_len(), &scope);
     let context = Context::begin(app, &scope, description.clone());
-    let steps = steps_of(&head);
+    let steps = app.steps(&head);
     if steps.first() == Some(&Step::PanicEarly) {
         context.instant(&Step::PanicEarly);
     }
     let answer = Answer::new(&head, &steps, &description);
     let incoming = Incoming { body: Some(body), reading: Reading::default(), context: Arc::clone(&context) };
-    let inner: AppFuture = Box::pin(Call { incoming, scope, answer }.run(steps.into()));
+    let inner: AppFuture = Box::pin(Call { head, incoming, scope, answer }.run(steps.into()));
     ProbeCall { inner, completed: false, context }
 }
 
@@ -74,6 +74,7 @@ impl fmt::Debug for ProbeCall {
 
 /// A call between two steps.
 struct Call {
+    head: Parts,
     incoming: Incoming,
     scope: Scope,
     answer: Answer,
@@ -95,6 +96,10 @@ impl Call {
                     if let Some(error) = self.incoming.reading.error.take() {
                         return Err(error.into());
                     }
+                }
+                Step::Tell => {
+                    let description = routes::description(&self.head, &self.scope, &self.incoming.reading);
+                    self.answer.tell(&self.head, &description);
                 }
                 Step::DropRequest => self.incoming.body = None,
                 Step::Fail(failing) => return Err(app_error(failing)),

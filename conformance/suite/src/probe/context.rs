@@ -16,6 +16,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use varvel::{AsyncBody, BodyError, FileRegion, Finish, Frame, ReadBody, Scope, Timer, Watch, Worker};
 
 use super::{
@@ -31,6 +32,9 @@ pub(super) struct Context {
     pub(super) key: String,
     pub(super) worker: Worker,
     watch: Watch,
+    /// The client's address, and the number of the exchange on its connection.
+    peer: String,
+    number: u64,
     running: Arc<AtomicU64>,
     kept: Arc<Mutex<HashMap<String, Kept>>>,
 }
@@ -57,6 +61,8 @@ impl Context {
             key: key_of(&String::from_utf8_lossy(scope.raw_target())).to_owned(),
             worker: scope.worker().clone(),
             watch: scope.watch(),
+            peer: scope.conn().peer.to_string(),
+            number: scope.number(),
             running: Arc::clone(&app.running),
             kept: Arc::clone(&app.kept),
         };
@@ -69,6 +75,8 @@ impl Context {
     pub(super) fn emit(&self, event: &str, mut fields: Value) {
         fields["event"] = event.into();
         fields["key"] = self.key.as_str().into();
+        fields["peer"] = self.peer.as_str().into();
+        fields["number"] = self.number.into();
         fields["pid"] = std::process::id().into();
         self.link.emit(fields);
     }
@@ -210,11 +218,16 @@ impl Drop for Context {
     }
 }
 
+/// How much of a body's data is kept to be shown, in bytes.
+const START: usize = 1024;
+
 /// What pulling a request body has come to.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    data: Vec<u8>,
-    /// Data that came beyond what was asked for.
+    len: u64,
+    digest: Sha256,
+    /// The first of the data.
+    start: Vec<u8>,
     trailers: Option<HeaderMap>,
     frames: u64,
     ended: bool,
@@ -224,14 +237,16 @@ pub(super) struct Reading {
 impl Reading {
     /// Whether so much was read, or there is no more.
     pub(super) fn has(&self, wanted: Option<u64>) -> bool {
-        self.ended || self.error.is_some() || wanted.is_some_and(|wanted| self.data.len() as u64 >= wanted)
+        self.ended || self.error.is_some() || wanted.is_some_and(|wanted| self.len >= wanted)
     }
 
     pub(super) fn add(&mut self, frame: Result<Option<Frame>, BodyError>) {
         match frame {
             Ok(Some(Frame::Data(data))) => {
                 self.frames += 1;
-                self.data.extend(data);
+                self.len += data.len() as u64;
+                self.digest.update(&data);
+                self.start.extend(data.iter().take(START.saturating_sub(self.start.len())));
             }
             Ok(Some(Frame::Trailers(trailers))) => self.trailers = Some(trailers),
             Ok(Some(_)) => {}
@@ -249,13 +264,28 @@ impl Reading {
             None => "more".to_owned(),
         };
         json!({
-            "bytes": self.data.len(),
+            "bytes": self.len,
             "frames": self.frames,
-            "digest": digest(&self.data),
-            "hex": hex(&self.data[..self.data.len().min(1024)]),
+            "digest": self.digest(),
+            "hex": hex(&self.start),
             "trailers": self.trailers.as_ref().map(fields_text),
             "end": end,
         })
+    }
+
+    /// How many bytes of data there were so far.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Their SHA-256 in hex.
+    pub(super) fn digest(&self) -> String {
+        hex(self.digest.clone().finalize())
+    }
+
+    /// The trailer fields, if they have come.
+    pub(super) fn trailers(&self) -> Option<&HeaderMap> {
+        self.trailers.as_ref()
     }
 }
 
@@ -272,7 +302,6 @@ pub(super) fn pulled_text(frame: &Result<Option<Frame>, BodyError>) -> String {
 
 /// SHA-256 in hex.
 pub fn digest(bytes: &[u8]) -> String {
-    use sha2::{Digest, Sha256};
     hex(Sha256::digest(bytes))
 }
 

@@ -40,6 +40,7 @@ mod describe;
 mod link;
 mod program;
 mod recording;
+mod routes;
 mod synchronous;
 mod tunnel;
 
@@ -66,6 +67,7 @@ pub(crate) use link::Link;
 pub(crate) use recording::Recording;
 
 use context::{Kept, thread_name};
+use program::Step;
 
 /// The factory of the probe, of both kinds.
 #[derive(Clone, Debug)]
@@ -80,6 +82,8 @@ pub struct Probe {
 pub struct Plan {
     /// What it asks for.
     pub policy: Policy,
+    /// Whether requests ask for [routes](self::routes) rather than for steps.
+    pub routes: bool,
     /// Which build fails or panics, counted from 1, and how.
     pub build_fails: Option<(u32, Failing)>,
     /// A gate at which each build waits after its event `build`.
@@ -103,6 +107,7 @@ pub enum Failing {
 #[derive(Debug)]
 pub struct ProbeApp {
     link: Arc<Link>,
+    routes: bool,
     /// Numbers the applications of a process.
     serial: u64,
     /// Where it was built.
@@ -123,6 +128,7 @@ impl Probe {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
         let app = ProbeApp {
             link: Arc::clone(&self.link),
+            routes: self.plan.routes,
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
             thread: thread_name(),
             running: Arc::default(),
@@ -157,6 +163,11 @@ impl Probe {
 }
 
 impl ProbeApp {
+    /// What a request tells it to do.
+    fn steps(&self, head: &http::request::Parts) -> Vec<Step> {
+        if self.routes { routes::steps(head) } else { program::steps_of(head) }
+    }
+
     fn emit(&self, event: &str, worker: &Worker) {
         self.link.emit(json!({
             "event": event, "serial": self.serial, "pid": std::process::id(), "thread": thread_name(),

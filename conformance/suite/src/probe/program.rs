@@ -105,6 +105,9 @@ pub(crate) enum Step {
 
     /// `describe`: the answer is a description of the request, as without any steps; only in the call.
     Describe,
+    /// The answer is a description of the request and of what was read of its body; only in the call, of the
+    /// [routes](super::routes) alone.
+    Tell,
     /// Not a step. A typing error in a check shall be seen, so it is answered with 599, but beside `describe`.
     Unknown(String),
 }

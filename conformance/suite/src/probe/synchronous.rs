@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, request::Parts};
 use serde_json::json;
 use varvel::{AppResult, BodyError, Frame, FrameSink, ReadBody, Scope, WriteBody};
 
@@ -16,22 +16,23 @@ use super::{
     answer::{Answer, Choice, app_error, body_error, timer_fields},
     context::{Bomb, Context, KeptBody, Reading, block_on, piece, polled_elsewhere, pulled_text},
     describe,
-    program::{Step, steps_of},
-    tunnel,
+    program::Step,
+    routes, tunnel,
 };
 
 pub(super) fn call(app: &ProbeApp, request: Request<ReadBody>, scope: Scope) -> AppResult {
     let (head, body) = request.into_parts();
     let description = describe::request(app, "sync", &head, body.exact_len(), &scope);
     let context = Context::begin(app, &scope, description.clone());
-    let steps = steps_of(&head);
+    let steps = app.steps(&head);
     let answer = Answer::new(&head, &steps, &description);
     let incoming = Incoming { body: Some(body), reading: Reading::default(), context };
-    Call { incoming, scope, answer }.run(steps.into())
+    Call { head, incoming, scope, answer }.run(steps.into())
 }
 
 /// A call between two steps.
 struct Call {
+    head: Parts,
     incoming: Incoming,
     scope: Scope,
     answer: Answer,
@@ -53,6 +54,10 @@ impl Call {
                     if let Some(error) = self.incoming.reading.error.take() {
                         return Err(error.into());
                     }
+                }
+                Step::Tell => {
+                    let description = routes::description(&self.head, &self.scope, &self.incoming.reading);
+                    self.answer.tell(&self.head, &description);
                 }
                 Step::DropRequest => self.incoming.body = None,
                 Step::Fail(failing) => return Err(app_error(failing)),

@@ -1,0 +1,46 @@
+//! The wire corpus: raw HTTP/1.x requests as data, with what must come back and what the application must have seen.
+//!
+//! The data is in `corpus/`, a file for each [`Group`], in the format that its README tells. Everything here either
+//! reads it or runs it:
+//!
+//! ```text
+//!   corpus/*.txt --parse--> Vector --Delivery--> Client ==== raw socket ====> any server
+//!                             |                    | answers                      |
+//!                             |                    v                              v
+//!                             +---- expected --> Conversation <-- Sighting -- the routes
+//! ```
+//!
+//! A vector is run in every [`Delivery`] that suits it; the outcome must be the same in each. What the application saw
+//! is told by the recorder for a [`Subject`](crate::Subject) ([`Suite::examine`](crate::Suite::examine)), and by the
+//! answers of the [routes](crate::probe) for a server that is only known by its address ([`Target`]).
+
+mod conversation;
+mod delivery;
+mod escape;
+mod expected;
+mod groups;
+mod parse;
+mod sighting;
+mod target;
+mod vector;
+
+use std::sync::OnceLock;
+
+pub use delivery::Delivery;
+pub use groups::{Group, groups};
+pub use target::Target;
+pub use vector::{Level, Vector};
+
+pub(crate) use conversation::Examined;
+
+/// All vectors, group by group, in the order of their files.
+///
+/// # Panics
+/// If a file breaks the format; the message names it and the line.
+pub fn vectors() -> &'static [Vector] {
+    static VECTORS: OnceLock<Vec<Vector>> = OnceLock::new();
+    VECTORS.get_or_init(|| {
+        let groups = groups().map(|group| parse::file(&group).unwrap_or_else(|error| panic!("{error}")));
+        groups.flatten().collect()
+    })
+}

@@ -1,0 +1,319 @@
+//! Runs a vector in one delivery, and looks at what comes of it.
+
+use std::{fmt, net::SocketAddr};
+
+use bytes::Bytes;
+
+use super::{
+    Delivery, Vector,
+    expected::{After, Answer, Call, Expected, Seen},
+    sighting::{Sighting, Sightings},
+    vector::Step,
+};
+use crate::{
+    Client, End, Failure, Framing, Head, Outcome, Running,
+    check::{Verdict, ensure, expect_eq},
+    message::chunk_size,
+    transcript::Transcript,
+};
+
+/// The server that vectors are run against.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Examined<'s> {
+    pub(crate) address: SocketAddr,
+    /// Which calls were made is known of a server that the suite runs.
+    pub(crate) running: Option<&'s Running>,
+    /// Whether it serves the routes. Of others only framing and refusals are judged.
+    pub(crate) routes: bool,
+}
+
+/// Around a vector: its path says which it is.
+const GOOD_AHEAD: &str = "GET /good-ahead HTTP/1.1\r\nHost: varvel.test\r\n\r\n";
+const GOOD_BEHIND: &str = "GET /good-behind HTTP/1.1\r\nHost: varvel.test\r\n\r\n";
+
+impl Examined<'_> {
+    /// Runs a vector in all deliveries, and sees that the server still answers then.
+    pub(crate) fn examine(&self, vector: &Vector) -> Outcome {
+        for delivery in vector.deliveries() {
+            let transcript = Transcript::new(1);
+            if let Err(failure) = self.converse(vector, delivery, &transcript) {
+                let failure = failure.within(format_args!("delivered {delivery}"));
+                return Outcome::Failed { failure, transcript: transcript.to_string() };
+            }
+        }
+        let transcript = Transcript::new(1);
+        match self.still_serves(&transcript) {
+            Ok(()) => Outcome::Passed,
+            Err(failure) => Outcome::Failed {
+                failure: failure.within("a plain request afterwards"),
+                transcript: transcript.to_string(),
+            },
+        }
+    }
+
+    fn converse(&self, vector: &Vector, delivery: Delivery, transcript: &Transcript) -> Verdict {
+        let sightings = self.running.map(Sightings::begin);
+        let mut conversation = Conversation {
+            examined: *self,
+            client: Client::connect(self.address, transcript.clone())?,
+            delivery,
+            head: None,
+            sent: Vec::new(),
+            told: Vec::new(),
+        };
+        conversation.run(vector)?;
+        if let Some(sightings) = sightings {
+            sightings.compare(conversation.client.local_address()?, &conversation.told)?;
+        }
+        Ok(())
+    }
+
+    fn still_serves(&self, transcript: &Transcript) -> Verdict {
+        let mut client = Client::connect(self.address, transcript.clone())?;
+        client.send("GET /after HTTP/1.1\r\nHost: varvel.test\r\nConnection: close\r\n\r\n")?;
+        let response = client.response()?;
+        ensure(self.is_good(response.status()), "status 200", response.status())
+    }
+
+    /// Whether the answer to a request that is in order has such a status.
+    fn is_good(&self, status: u16) -> bool {
+        status == 200 || !self.routes && is_understood(status)
+    }
+}
+
+/// Whether a server that does not serve the routes has understood a request that it answers so.
+fn is_understood(status: u16) -> bool {
+    matches!(status, 200..=399 | 401 | 403..=407 | 409 | 410 | 415 | 422 | 429)
+}
+
+/// What is said of a call, in the order of the answers on a connection.
+#[derive(Debug)]
+pub(super) enum Told<'v> {
+    /// By a vector.
+    Seen(&'v Seen),
+    /// Nothing: there may have been one.
+    Unsaid,
+    /// It was a good request of the delivery's own.
+    Good,
+}
+
+struct Conversation<'v> {
+    examined: Examined<'v>,
+    client: Client,
+    delivery: Delivery,
+    /// A final head that came where an interim one might have.
+    head: Option<Head>,
+    /// What was sent since the last final answer.
+    sent: Vec<u8>,
+    told: Vec<Told<'v>>,
+}
+
+impl<'v> Conversation<'v> {
+    fn run(&mut self, vector: &'v Vector) -> Verdict {
+        let last_sent = vector.script.iter().rposition(|step| matches!(step, Step::Send(_)));
+        let mut last = None;
+        for (at, step) in vector.script.iter().enumerate() {
+            match step {
+                Step::Send(segment) => self.send(segment, at == 0, Some(at) == last_sent)?,
+                // Fails where the server has reset the connection, which the next answer tells.
+                Step::End => drop(self.client.half_close()),
+                // The next answer is waited for, and is the server's to begin.
+                Step::Stall => {}
+                Step::Expect(expected) => last = Some(self.expect(expected)?),
+            }
+        }
+        match last {
+            Some(Answer::Final(_, After::Keep)) => self.goes_on(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends a segment as the delivery has it. A server that has answered and closed need not take all of it.
+    fn send(&mut self, segment: &[u8], is_first: bool, is_last: bool) -> Verdict {
+        self.sent.extend(segment);
+        match self.delivery {
+            Delivery::Behind if is_first => {
+                self.client.try_send([GOOD_AHEAD.as_bytes(), segment].concat());
+                self.good_answer().map_err(|failure| failure.within("the good request ahead of it"))?;
+            }
+            Delivery::Ahead if is_last => {
+                self.client.try_send([segment, GOOD_BEHIND.as_bytes()].concat());
+            }
+            delivery => {
+                // What is left when the server has closed would not be taken either.
+                let _ = delivery.cut(segment).into_iter().all(|piece| self.client.try_send(piece));
+            }
+        }
+        Ok(())
+    }
+
+    /// The connection stays, so another request on it is answered.
+    fn goes_on(&mut self) -> Verdict {
+        if self.delivery == Delivery::Ahead {
+            return self.good_answer().map_err(|failure| failure.within("the good request behind it"));
+        }
+        let answered = self.client.send(GOOD_BEHIND).and_then(|()| self.good_answer());
+        answered.map_err(|failure| failure.within("another request on the connection"))
+    }
+
+    fn good_answer(&mut self) -> Verdict {
+        self.told.push(Told::Good);
+        let status = self.client.response()?.status();
+        ensure(self.examined.is_good(status), "status 200", format_args!("status {status}"))
+    }
+
+    /// Reads what comes, and which of the alternatives it is.
+    fn expect(&mut self, expected: &'v Expected) -> Result<Answer, Failure> {
+        if expected.is_open() {
+            self.client.silent()?;
+            return Ok(Answer::Open);
+        }
+        let head = match self.head.take() {
+            Some(head) => head,
+            None if self.client.is_over()? => {
+                self.choose(expected, "the end of the connection", |answer| answer == Answer::Closed)?;
+                self.tell(expected, Answer::Closed);
+                return Ok(Answer::Closed);
+            }
+            None => self.client.head().map_err(|failure| failure.within(expected.in_words()))?,
+        };
+        let status = head.status;
+        if matches!(status, 100 | 102..=199) {
+            let interim = Answer::Interim(status);
+            self.choose(expected, format_args!("an interim {status}"), |answer| answer == interim)?;
+            head.framing("GET").map_err(|rule| Failure::new(rule, format!("{head:?}")))?;
+            self.compare_head(expected, interim, &head)?;
+            return Ok(interim);
+        }
+        if expected.any_of.contains(&Answer::Nothing) {
+            self.head = Some(head);
+            return Ok(Answer::Nothing);
+        }
+        let closes = head.connection_has("close");
+        let has_status = |answer| match answer {
+            Answer::Final(wanted, _) => {
+                wanted == status || !self.examined.routes && wanted < 300 && is_understood(status)
+            }
+            _ => false,
+        };
+        // Of alternatives that differ in the connection alone, the one that the head announces.
+        let is_announced =
+            |answer| has_status(answer) && matches!(answer, Answer::Final(_, After::Keep)) != closes;
+        let announced = expected.any_of.iter().copied().find(|answer| is_announced(*answer));
+        let answer = match announced {
+            Some(answer) => answer,
+            None => self.choose(expected, format_args!("status {status}"), has_status)?,
+        };
+        let Answer::Final(_, after) = answer else { return Ok(answer) };
+        self.final_answer(expected, answer, after, &head).map_err(|failure| failure.within(answer))?;
+        Ok(answer)
+    }
+
+    /// The first of the alternatives that is so.
+    fn choose(
+        &self,
+        expected: &Expected,
+        seen: impl fmt::Display,
+        mut is_so: impl FnMut(Answer) -> bool,
+    ) -> Result<Answer, Failure> {
+        let answer = expected.any_of.iter().copied().find(|answer| is_so(*answer));
+        answer.ok_or_else(|| Failure::new(expected.in_words(), seen.to_string()))
+    }
+
+    /// Reads what is behind a final head, and compares.
+    fn final_answer(&mut self, expected: &'v Expected, answer: Answer, after: After, head: &Head) -> Verdict {
+        let method = self.method(expected);
+        let framing = head.framing(&method).map_err(|rule| Failure::new(rule, format!("{head:?}")))?;
+        self.compare_head(expected, answer, head)?;
+        if after == After::Broken {
+            self.breaks_off(framing)?;
+            self.tell(expected, answer);
+            return Ok(());
+        }
+        if after == After::Keep && framing == Framing::Close {
+            return Err(Failure::new("an answer with a length or in chunks", format!("{head:?}")));
+        }
+        let (body, trailers) = self.client.body(framing)?;
+        if after == After::Close {
+            self.client.closed()?;
+        }
+        self.sent.clear();
+        if self.examined.routes && is_first(expected, answer) {
+            if let Some(wanted) = &expected.body {
+                expect_eq("the body", Bytes::from(wanted.clone()), body.clone())?;
+            }
+            if let Some(wanted) = &expected.trailers {
+                let name = |(name, value): &(String, Bytes)| (name.to_ascii_lowercase(), value.to_vec());
+                expect_eq("trailers", &trailers.iter().map(name).collect::<Vec<_>>(), wanted)?;
+            }
+            // Otherwise the recorder tells.
+            if let (None, Some(Seen::Called(call))) = (self.examined.running, &expected.seen) {
+                if let Some(sighting) = Sighting::from_description(&body) {
+                    sighting.compare(call)?;
+                }
+            }
+        }
+        self.tell(expected, answer);
+        Ok(())
+    }
+
+    fn compare_head(&self, expected: &Expected, answer: Answer, head: &Head) -> Verdict {
+        let judged = self.examined.routes || !is_understood(head.status);
+        match expected.wrong_fields(head).filter(|_| judged && is_first(expected, answer)) {
+            Some((wanted, seen)) => Err(Failure::new(wanted, seen)),
+            None => Ok(()),
+        }
+    }
+
+    /// The answer ends short of its end.
+    fn breaks_off(&mut self, framing: Framing) -> Verdict {
+        let (rest, end) = self.client.rest()?;
+        let is_short = match framing {
+            Framing::None => false,
+            Framing::Length(length) => (rest.len() as u64) < length,
+            Framing::Chunked => is_cut_short(&rest)?,
+            Framing::Close => end == End::Reset,
+        };
+        let seen = || format!("{framing:?}, {:?} and {end:?}", rest.escape_ascii().to_string());
+        if is_short { Ok(()) } else { Err(Failure::new("a body that breaks off", seen())) }
+    }
+
+    /// What the vector says of the call behind this answer.
+    fn tell(&mut self, expected: &'v Expected, answer: Answer) {
+        let seen = expected.seen.as_ref().filter(|_| is_first(expected, answer));
+        self.told.push(seen.map_or(Told::Unsaid, Told::Seen));
+    }
+
+    /// The method of the request that the next final answer belongs to.
+    fn method(&self, expected: &Expected) -> String {
+        if let Some(Seen::Called(Call { method, .. })) = &expected.seen {
+            return method.clone();
+        }
+        let word = self.sent.trim_ascii_start().split(|byte| *byte == b' ').next().unwrap_or_default();
+        String::from_utf8_lossy(word).into_owned()
+    }
+}
+
+/// Whether this is the alternative that the details are about.
+fn is_first(expected: &Expected, answer: Answer) -> bool {
+    expected.any_of.first() == Some(&answer)
+}
+
+/// Whether these chunks lack their end. Anything but chunks is an error.
+fn is_cut_short(mut chunks: &[u8]) -> Result<bool, Failure> {
+    let wrong = |rule: String| Failure::new(rule, chunks.escape_ascii().to_string());
+    loop {
+        let Some(end) = chunks.windows(2).position(|bytes| bytes == b"\r\n") else { return Ok(true) };
+        let size = chunk_size(&chunks[..end]).map_err(wrong)?;
+        chunks = &chunks[end + 2..];
+        if size == 0 {
+            // Trailers, if any, and an empty line.
+            return Ok(!(chunks.starts_with(b"\r\n") || chunks.ends_with(b"\r\n\r\n")));
+        }
+        let whole = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(2);
+        if chunks.len() < whole {
+            return Ok(true);
+        }
+        chunks = &chunks[whole..];
+    }
+}

@@ -1,0 +1,146 @@
+//! One case of the corpus.
+
+use std::fmt;
+
+use varvel_spec::Clause;
+
+use super::{Delivery, expected::Expected};
+use crate::Tuning;
+
+/// Bytes to send and what must come of them.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Vector {
+    /// The group it belongs to, such as `chunked`.
+    pub group: &'static str,
+    /// What it is about, in words joined by hyphens; unique within the group.
+    pub name: &'static str,
+    /// How much it weighs that a server does otherwise.
+    pub level: Level,
+    /// The sections of RFCs that it rests on, such as `RFC 9112 §7.1`.
+    pub sections: Vec<&'static str>,
+    /// The clauses of the specification that it checks.
+    pub clauses: Vec<&'static Clause>,
+    /// The rules of the grammar of RFC 9112 that it exercises.
+    pub rules: Vec<&'static str>,
+    /// The historic faults that it stands for, such as `CVE-2022-24761`.
+    pub history: Vec<&'static str>,
+    /// Who would disagree with whom, or what would break.
+    pub why: String,
+    /// Where it stands in its file, from 1.
+    pub line: usize,
+    /// How the server is to be set, as names and values of [settings](Tuning::set).
+    pub settings: Vec<(&'static str, &'static str)>,
+    /// Whether it makes sense only delivered whole.
+    pub(super) only_whole: bool,
+    pub(super) script: Vec<Step>,
+}
+
+/// What is lost if a server does otherwise than a vector expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// It breaks the RFC: failed.
+    Must,
+    /// It does what the RFC advises against: a warning.
+    Should,
+    /// It has used a liberty: a note.
+    May,
+    /// It does what the RFC permits and what makes an attack or a misunderstanding easier: a warning. A server of the
+    /// contract must be strict, since a clause says so.
+    Strict,
+}
+
+/// An event of a vector's script.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// The client sends this, in one segment if delivered whole.
+    Send(Vec<u8>),
+    /// It ends its sending side.
+    End,
+    /// It waits for longer than the server's deadline, and sends nothing meanwhile.
+    Stall,
+    /// This must come.
+    Expect(Expected),
+}
+
+impl Vector {
+    /// Its name in reports and filters, such as `chunked/size-with-plus-sign`.
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.group, self.name)
+    }
+
+    /// The deliveries that suit it.
+    pub fn deliveries(&self) -> impl Iterator<Item = Delivery> + '_ {
+        let whole = self.only_whole;
+        let begins_with_bytes = matches!(self.script.first(), Some(Step::Send(_)));
+        let ends_early = self.script.iter().any(|step| matches!(step, Step::End | Step::Stall));
+        let ends_open = matches!(self.script.last(), Some(Step::Expect(last)) if last.is_open());
+        Delivery::ALL.into_iter().filter(move |delivery| match delivery {
+            Delivery::Whole => true,
+            Delivery::ByteByByte | Delivery::LineByLine => !whole,
+            Delivery::Behind => !whole && begins_with_bytes,
+            Delivery::Ahead => !whole && !ends_early && !ends_open,
+        })
+    }
+
+    /// How the server is to be set.
+    pub(crate) fn tuning(&self) -> Tuning {
+        let mut tuning = Tuning::default();
+        for (name, value) in &self.settings {
+            tuning.set(name, value).expect("the parser has tried it");
+        }
+        tuning
+    }
+
+    /// Whether it asks for one of the routes that do something particular.
+    pub(super) fn needs_routes(&self) -> bool {
+        self.script.iter().any(|step| match step {
+            Step::Send(bytes) => ["/echo", "/status/", "/steps", "/stream/", "/noread", "/nobody/", "/slow/"]
+                .iter()
+                .any(|route| {
+                    bytes.windows(route.len() + 1).any(|at| at[0] == b' ' && &at[1..] == route.as_bytes())
+                }),
+            _ => false,
+        })
+    }
+}
+
+/// What it is and why, for the message of a failure.
+impl fmt::Display for Vector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}, {}", self.id(), self.level, self.sections.join(", "))?;
+        for clause in &self.clauses {
+            write!(f, ", {}", clause.id)?;
+        }
+        for fault in &self.history {
+            write!(f, ", {fault}")?;
+        }
+        write!(f, ")\n    {}\n    corpus/{}.txt, line {}", self.why, self.group, self.line)
+    }
+}
+
+impl Level {
+    /// All levels.
+    pub const ALL: [Self; 4] = [Self::Must, Self::Should, Self::May, Self::Strict];
+
+    /// The word for it in the corpus.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Must => "MUST",
+            Self::Should => "SHOULD",
+            Self::May => "MAY",
+            Self::Strict => "STRICT",
+        }
+    }
+
+    /// Whether a server of the contract that does otherwise fails.
+    pub const fn is_required(self) -> bool {
+        !matches!(self, Self::May)
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
