@@ -30,6 +30,8 @@ pub struct Client {
     /// What was received and not read yet.
     buffer: Vec<u8>,
     end: Option<End>,
+    /// How long anything that must happen may take.
+    limit: Duration,
     transcript: Transcript,
 }
 
@@ -44,12 +46,21 @@ pub enum End {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr, transcript: Transcript) -> Result<Self, Failure> {
+        Self::connect_within(LIMIT, address, transcript)
+    }
+
+    /// The same for a server that is given another time than [`LIMIT`].
+    pub(crate) fn connect_within(
+        limit: Duration,
+        address: SocketAddr,
+        transcript: Transcript,
+    ) -> Result<Self, Failure> {
         let refused = |error: io::Error| Failure::new("the connection is accepted", error.to_string());
-        let stream = TcpStream::connect_timeout(&address, LIMIT).map_err(refused)?;
+        let stream = TcpStream::connect_timeout(&address, limit).map_err(refused)?;
         // Each piece that is sent on its own shall travel on its own.
         stream.set_nodelay(true).map_err(refused)?;
-        stream.set_write_timeout(Some(LIMIT)).map_err(refused)?;
-        Ok(Self { stream, buffer: Vec::new(), end: None, transcript })
+        stream.set_write_timeout(Some(limit)).map_err(refused)?;
+        Ok(Self { stream, buffer: Vec::new(), end: None, limit, transcript })
     }
 
     /// This end's address, as the server must see it.
@@ -108,7 +119,7 @@ impl Client {
                 Err(error) => return Err(broken(error)),
             }
         }
-        self.stream.set_write_timeout(Some(LIMIT)).map_err(broken)?;
+        self.stream.set_write_timeout(Some(self.limit)).map_err(broken)?;
         self.transcript.remark(&format!("sent {sent} bytes in pieces of {}", piece.len()));
         Ok(sent)
     }
@@ -244,7 +255,7 @@ impl Client {
     /// # Errors
     /// If they do not arrive.
     pub fn exactly(&mut self, count: usize) -> Result<Bytes, Failure> {
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + self.limit;
         while self.buffer.len() < count {
             if !self.fill(deadline)? {
                 let seen = self.describe_end(format!("{} of them", self.buffer.len()));
@@ -259,12 +270,12 @@ impl Client {
     /// # Errors
     /// If it does not.
     pub fn rest(&mut self) -> Result<(Bytes, End), Failure> {
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + self.limit;
         while self.fill(deadline)? {}
         match self.end {
             Some(end) => Ok((std::mem::take(&mut self.buffer).into(), end)),
             None => {
-                let seen = format!("it is open after {} more bytes and {LIMIT:?}", self.buffer.len());
+                let seen = format!("it is open after {} more bytes and {:?}", self.buffer.len(), self.limit);
                 Err(Failure::new("the server ends the connection", seen))
             }
         }
@@ -287,7 +298,7 @@ impl Client {
     /// # Errors
     /// If neither comes.
     pub(crate) fn is_over(&mut self) -> Result<bool, Failure> {
-        if self.buffer.is_empty() && !self.fill(Instant::now() + LIMIT)? && self.end.is_none() {
+        if self.buffer.is_empty() && !self.fill(Instant::now() + self.limit)? && self.end.is_none() {
             return Err(Failure::new("an answer, or the end of the connection", "neither"));
         }
         Ok(self.buffer.is_empty())
@@ -332,7 +343,7 @@ impl Client {
     fn line(&mut self, of: &str) -> Result<Vec<u8>, Failure> {
         /// Longer than any line that a server under test has reason to send.
         const LINE_MAX: usize = 256 * 1024;
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + self.limit;
         let mut searched = 0;
         loop {
             if let Some(at) = self.buffer[searched..].iter().position(|byte| *byte == b'\n') {

@@ -72,6 +72,14 @@ impl Entry {
         }
     }
 
+    /// The vector, if it is one.
+    pub fn vector(self) -> Option<&'static Vector> {
+        match self {
+            Self::Check(_) => None,
+            Self::Vector(vector) => Some(vector),
+        }
+    }
+
     /// How strongly it binds: `MUST NOT`, `STRICT` and so on.
     pub fn level(self) -> &'static str {
         match self {

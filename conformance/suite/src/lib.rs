@@ -58,6 +58,7 @@
 #![forbid(unsafe_code)]
 
 mod about;
+mod acquaintance;
 mod case;
 mod cases;
 mod check;
@@ -79,6 +80,7 @@ pub mod probe;
 pub mod report;
 
 pub use about::{About, Form};
+pub use acquaintance::Acquaintance;
 pub use case::Case;
 pub use cases::checks;
 pub use check::{Check, Failure, Verdict, ensure, expect_eq};

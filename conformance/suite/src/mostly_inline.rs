@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use http::Request;
 use varvel::{
-    AppFactory, AsyncApp, AsyncAppFactory, AsyncBody, BoxError, OnDisconnect, Policy, Scope, StartError, Worker,
+    AppFactory, AsyncApp, AsyncAppFactory, AsyncBody, BoxError, OnDisconnect, Policy, Scope, StartError,
+    Worker,
     bridge::{Inline, Offloaded, OffloadedCall},
 };
 

@@ -118,6 +118,21 @@ impl fmt::Display for Mark {
 }
 
 impl Report {
+    /// A report with these findings, of which nothing else is said.
+    pub fn of(subject: impl Into<String>, measure: Measure, findings: Vec<Finding>) -> Self {
+        Self {
+            subject: subject.into(),
+            server: None,
+            measure,
+            findings,
+            complete: false,
+            remarks: Vec::new(),
+            cut_short: None,
+            alone: String::new(),
+            took: Duration::ZERO,
+        }
+    }
+
     /// How many findings count so.
     pub fn count(&self, mark: Mark) -> usize {
         count(&self.findings, mark)

@@ -76,7 +76,11 @@ pub struct Running {
 pub type Ended = Result<Result<Served, ServeError>, String>;
 
 impl Running {
-    pub(crate) fn start(subject: &Arc<dyn Subject>, setup: Setup) -> Result<Self, Failure> {
+    /// Starts it on loopback.
+    ///
+    /// # Errors
+    /// If it does not become ready.
+    pub fn start(subject: &Arc<dyn Subject>, setup: Setup) -> Result<Self, Failure> {
         Self::try_start(subject, &setup)
             .map_err(|error| Failure::new("loopback sockets for a test", error.to_string()))?
             .ready(setup.wait_ready)

@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     About, Case, Check, Entry, Failure, Finding, Mark, Measure, Plan, Report, Running, Setup, Skip, Subject,
-    corpus::{Examined, Vector},
+    corpus::{Examined, Target, Vector},
     entries,
     transcript::Transcript,
 };
@@ -162,8 +162,7 @@ impl Suite {
         }
         match self.routes(vector) {
             Ok(running) => {
-                let examined =
-                    Examined { address: running.address(), running: Some(&running), routes: true };
+                let examined = Examined { target: Target::new(running.address()), running: Some(&running) };
                 examined.examine(vector)
             }
             Err(failure) => Outcome::Failed { failure, transcript: String::new() },

@@ -1,11 +1,11 @@
 //! Runs a vector in one delivery, and looks at what comes of it.
 
-use std::{fmt, net::SocketAddr};
+use std::fmt;
 
 use bytes::Bytes;
 
 use super::{
-    Delivery, Vector,
+    Delivery, Target, Vector,
     expected::{After, Answer, Call, Expected, Seen},
     sighting::{Sighting, Sightings},
     vector::Step,
@@ -20,11 +20,9 @@ use crate::{
 /// The server that vectors are run against.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Examined<'s> {
-    pub(crate) address: SocketAddr,
+    pub(crate) target: Target,
     /// Which calls were made is known of a server that the suite runs.
     pub(crate) running: Option<&'s Running>,
-    /// Whether it serves the routes. Of others only framing and refusals are judged.
-    pub(crate) routes: bool,
 }
 
 /// Around a vector: its path says which it is.
@@ -34,7 +32,7 @@ const GOOD_BEHIND: &str = "GET /good-behind HTTP/1.1\r\nHost: varvel.test\r\n\r\
 impl Examined<'_> {
     /// Runs a vector in all deliveries, and sees that the server still answers then.
     pub(crate) fn examine(&self, vector: &Vector) -> Outcome {
-        for delivery in vector.deliveries() {
+        for delivery in vector.deliveries().filter(|delivery| self.target.deliveries.contains(delivery)) {
             let transcript = Transcript::new(1);
             if let Err(failure) = self.converse(vector, delivery, &transcript) {
                 let failure = failure.within(format_args!("delivered {delivery}"));
@@ -55,7 +53,7 @@ impl Examined<'_> {
         let sightings = self.running.map(Sightings::begin);
         let mut conversation = Conversation {
             examined: *self,
-            client: Client::connect(self.address, transcript.clone())?,
+            client: self.connect(transcript)?,
             delivery,
             head: None,
             sent: Vec::new(),
@@ -68,8 +66,12 @@ impl Examined<'_> {
         Ok(())
     }
 
-    fn still_serves(&self, transcript: &Transcript) -> Verdict {
-        let mut client = Client::connect(self.address, transcript.clone())?;
+    fn connect(&self, transcript: &Transcript) -> Result<Client, Failure> {
+        Client::connect_within(self.target.limit, self.target.address, transcript.clone())
+    }
+
+    pub(super) fn still_serves(&self, transcript: &Transcript) -> Verdict {
+        let mut client = self.connect(transcript)?;
         client.send("GET /after HTTP/1.1\r\nHost: varvel.test\r\nConnection: close\r\n\r\n")?;
         let response = client.response()?;
         ensure(self.is_good(response.status()), "status 200", response.status())
@@ -77,7 +79,7 @@ impl Examined<'_> {
 
     /// Whether the answer to a request that is in order has such a status.
     fn is_good(&self, status: u16) -> bool {
-        status == 200 || !self.routes && is_understood(status)
+        status == 200 || !self.target.routes && is_understood(status)
     }
 }
 
@@ -192,7 +194,7 @@ impl<'v> Conversation<'v> {
         let closes = head.connection_has("close");
         let has_status = |answer| match answer {
             Answer::Final(wanted, _) => {
-                wanted == status || !self.examined.routes && wanted < 300 && is_understood(status)
+                wanted == status || !self.examined.target.routes && wanted < 300 && is_understood(status)
             }
             _ => false,
         };
@@ -238,7 +240,7 @@ impl<'v> Conversation<'v> {
             self.client.closed()?;
         }
         self.sent.clear();
-        if self.examined.routes && is_first(expected, answer) {
+        if self.examined.target.routes && is_first(expected, answer) {
             if let Some(wanted) = &expected.body {
                 expect_eq("the body", Bytes::from(wanted.clone()), body.clone())?;
             }
@@ -258,7 +260,7 @@ impl<'v> Conversation<'v> {
     }
 
     fn compare_head(&self, expected: &Expected, answer: Answer, head: &Head) -> Verdict {
-        let judged = self.examined.routes || !is_understood(head.status);
+        let judged = self.examined.target.routes || !is_understood(head.status);
         match expected.wrong_fields(head).filter(|_| judged && is_first(expected, answer)) {
             Some((wanted, seen)) => Err(Failure::new(wanted, seen)),
             None => Ok(()),

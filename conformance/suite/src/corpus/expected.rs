@@ -102,6 +102,11 @@ impl Expected {
         self.any_of.contains(&Answer::Open)
     }
 
+    /// Whether nothing else will do than a final answer behind which the connection stays.
+    pub(super) fn needs_persistence(&self) -> bool {
+        self.any_of.iter().all(|answer| matches!(answer, Answer::Final(_, After::Keep | After::Unsaid)))
+    }
+
     /// Whether it is an interim head.
     pub(super) fn is_interim(&self) -> bool {
         self.any_of.iter().any(|answer| matches!(answer, Answer::Interim(_)))

@@ -1,23 +1,26 @@
 //! A server that is known by its address alone.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
-use super::{Examined, Vector};
-use crate::Outcome;
+use super::{Delivery, Examined, Vector};
+use crate::{LIMIT, Outcome, Verdict, transcript::Transcript};
 
 /// Any HTTP server at an address, whatever it is written in.
 ///
 /// What the application saw is known as far as the answers of the [routes](crate::probe) tell it.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    address: SocketAddr,
-    routes: bool,
+    pub(super) address: SocketAddr,
+    /// Whether it serves the routes. Of others only framing and refusals are judged.
+    pub(super) routes: bool,
+    pub(super) deliveries: &'static [Delivery],
+    pub(super) limit: Duration,
 }
 
 impl Target {
     /// A server that serves the routes.
     pub const fn new(address: SocketAddr) -> Self {
-        Self { address, routes: true }
+        Self { address, routes: true, deliveries: &Delivery::ALL, limit: LIMIT }
     }
 
     /// A server that does not: whichever status it has for a request that it understood counts as 200, what is said of
@@ -28,6 +31,28 @@ impl Target {
         self
     }
 
+    /// Runs vectors in these deliveries alone. Default: all.
+    #[must_use]
+    pub const fn with_deliveries(mut self, deliveries: &'static [Delivery]) -> Self {
+        self.deliveries = deliveries;
+        self
+    }
+
+    /// How long anything that must happen may take. Default: [`LIMIT`].
+    #[must_use]
+    pub const fn with_limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Whether it answers a plain request.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn still_serves(&self) -> Verdict {
+        Examined { target: *self, running: None }.still_serves(&Transcript::new(1))
+    }
+
     /// Runs a vector in all its deliveries.
     pub fn examine(&self, vector: &Vector) -> Outcome {
         if !vector.settings.is_empty() {
@@ -36,6 +61,6 @@ impl Target {
         if !self.routes && vector.needs_routes() {
             return Outcome::DoesNotApply("the server does not serve the routes".to_owned());
         }
-        Examined { address: self.address, running: None, routes: self.routes }.examine(vector)
+        Examined { target: *self, running: None }.examine(vector)
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use varvel_spec::Clause;
 
-use super::{Delivery, expected::Expected};
+use super::{Delivery, expected::Expected, groups};
 use crate::Tuning;
 
 /// Bytes to send and what must come of them.
@@ -67,6 +67,31 @@ impl Vector {
     /// Its name in reports and filters, such as `chunked/size-with-plus-sign`.
     pub fn id(&self) -> String {
         format!("{}/{}", self.group, self.name)
+    }
+
+    /// The lines of the corpus that make it, from its heading on.
+    pub fn source(&self) -> &'static str {
+        let text = groups().find(|group| group.name == self.group).map_or("", |group| group.text);
+        let ahead: usize = text.split_inclusive('\n').take(self.line - 1).map(str::len).sum();
+        let own = &text[ahead..];
+        own.find("\n## ").map_or(own, |end| &own[..end]).trim_end()
+    }
+
+    /// How many bytes the client sends.
+    pub fn bytes_sent(&self) -> usize {
+        let lengths = self.script.iter().map(|step| match step {
+            Step::Send(bytes) => bytes.len(),
+            Step::End | Step::Stall | Step::Expect(_) => 0,
+        });
+        lengths.sum()
+    }
+
+    /// Whether it can come out well only where a connection outlives an answer.
+    pub fn needs_persistence(&self) -> bool {
+        self.script.iter().any(|step| match step {
+            Step::Expect(expected) => expected.needs_persistence(),
+            Step::Send(_) | Step::End | Step::Stall => false,
+        })
     }
 
     /// The deliveries that suit it.
