@@ -75,11 +75,12 @@ impl Connection {
                     self.close = Some(self.finished_reason());
                 }
             }
-            Err(refusal) => {
-                // Known also of a head that was refused early: no answer to HEAD has a body.
-                self.request.is_head = input.starts_with(b"HEAD ");
-                self.fail(*refusal);
-            }
+            Err(refusal) => self.fail(*refusal),
+        }
+        if !matches!(received, Ok(Some(_))) {
+            // A head that is refused, now or for its time, can be known for HEAD already, whose answer has no
+            // body.
+            self.request.is_head = input.starts_with(b"HEAD ");
         }
         received
     }

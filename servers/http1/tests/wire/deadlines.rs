@@ -136,6 +136,27 @@ fn output_is_due_only_while_it_waits() {
     assert_eq!(peer.connection.expire(peer.now), Some(Expired::Close(CloseReason::WriteTimeout)));
 }
 
+/// The response had a Content-Length and no text, as if it too were the answer to HEAD.
+#[test]
+fn timeout_of_a_head_behind_a_head_request_is_told_in_full() {
+    for (start, has_text) in [("GET / HT", true), ("HEAD / HT", false)] {
+        let mut peer = Peer::after("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+        peer.respond();
+        peer.next_exchange();
+        peer.take_output();
+        assert!(peer.try_receive(start).unwrap().is_none());
+        peer.wait(30);
+        assert_eq!(peer.connection.expire(peer.now), Some(Expired::Refuse(Refusal::HeadTimeout)));
+        peer.connection.send_refusal(Refusal::HeadTimeout, b"", &mut peer.out);
+        let answer = peer.take_output();
+        assert_eq!(
+            answer.ends_with(&format!("\r\n\r\n{}\n", Refusal::HeadTimeout)),
+            has_text,
+            "{start}: {answer}"
+        );
+    }
+}
+
 /// A server that asks for the next deadline before it has closed would find this one in the past, for ever.
 #[test]
 fn write_timeout_passes_once() {
