@@ -2,7 +2,6 @@
 
 // What is tested.
 mod cost;
-mod cuts;
 mod deadlines;
 mod exchanges;
 mod responses;

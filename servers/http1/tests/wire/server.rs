@@ -13,6 +13,8 @@ use varvel_http1::{After, BodyEvent, BodyLength, Config, Connection, Eof, Reques
 pub(crate) struct Transcript {
     /// Every request with its body, in words.
     pub(crate) requests: Vec<String>,
+    /// The request that was being received at the end.
+    pub(crate) unfinished: Option<String>,
     /// Where it ended: `idle`, `closed: ...`, `refused: ...`, `body: ...`, `eof: ...`.
     pub(crate) end: String,
 }
@@ -31,7 +33,7 @@ pub(crate) fn serve<'a>(config: Config, pieces: impl IntoIterator<Item = &'a [u8
     for piece in pieces {
         server.input = [&server.input[..], piece].concat().into();
         if let Some(end) = server.run() {
-            return Transcript { requests: server.requests, end };
+            return server.transcript(end);
         }
     }
     let end = match server.connection.receive_eof() {
@@ -39,7 +41,7 @@ pub(crate) fn serve<'a>(config: Config, pieces: impl IntoIterator<Item = &'a [u8
         Eof::InHead => "eof: in head".to_owned(),
         Eof::InBody | Eof::AfterRequest => server.run().expect("an end after the end of input"),
     };
-    Transcript { requests: server.requests, end }
+    server.transcript(end)
 }
 
 struct Server {
@@ -89,6 +91,11 @@ impl Server {
                 }
             }
         }
+    }
+
+    fn transcript(self, end: String) -> Transcript {
+        let unfinished = self.request.map(|head| format!("{head}body: {}", self.body.escape_ascii()));
+        Transcript { requests: self.requests, unfinished, end }
     }
 
     fn answer(&mut self, trailers: Option<HeaderMap>, now: Instant) -> Option<String> {

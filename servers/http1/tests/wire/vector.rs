@@ -36,7 +36,7 @@ impl Vector {
         paths.into_iter().map(Vector::load).collect()
     }
 
-    fn load(path: PathBuf) -> Vector {
+    pub(crate) fn load(path: PathBuf) -> Vector {
         let text = fs::read_to_string(&path).unwrap();
         let (source, expected) =
             text.split_once("---\n").unwrap_or_else(|| panic!("{}: no --- line", path.display()));
@@ -89,7 +89,8 @@ fn set(config: &mut Config, setting: &str) {
     }
 }
 
-fn unescape(line: &str, bytes: &mut Vec<u8>) {
+/// Adds the bytes that a line with escapes stands for.
+pub(crate) fn unescape(line: &str, bytes: &mut Vec<u8>) {
     let mut rest = line.as_bytes();
     while let [first, tail @ ..] = rest {
         rest = tail;
@@ -113,7 +114,7 @@ fn unescape(line: &str, bytes: &mut Vec<u8>) {
                 });
             }
             b'{' => {
-                let end = rest.iter().position(|&byte| byte == b'}').expect("a closing brace");
+                let end = closing_brace(rest);
                 let repeat = std::str::from_utf8(&rest[..end]).unwrap();
                 rest = &rest[end + 1..];
                 let (what, times) = repeat.rsplit_once('*').expect("what*times");
@@ -124,4 +125,18 @@ fn unescape(line: &str, bytes: &mut Vec<u8>) {
             byte => bytes.push(*byte),
         }
     }
+}
+
+/// The brace that closes the one before `rest`; between them may be further pairs.
+fn closing_brace(rest: &[u8]) -> usize {
+    let mut open = 1;
+    let is_last = |byte: &u8| {
+        match byte {
+            b'{' => open += 1,
+            b'}' => open -= 1,
+            _ => {}
+        }
+        open == 0
+    };
+    rest.iter().position(is_last).expect("a closing brace")
 }
