@@ -10,7 +10,7 @@
 //!   why, always for the *first* byte at which no valid head is possible any more. So the verdict does not
 //!   depend on how the bytes were cut, and garbage gets its answer at once instead of after a time-out.
 //!
-//! Both must accept the same heads. A test beside the parser and `tests/wire/cuts.rs` hold them together.
+//! Both must accept the same heads. A test beside the parser and `tests/fuzz.rs` hold them together.
 //!
 //! ```text
 //!   Start -> Method -> Target -> Version 0..8 -> LineEnd
