@@ -34,13 +34,19 @@ pub use vector::{Level, Vector};
 pub(crate) use conversation::Examined;
 
 /// All vectors, group by group, in the order of their files.
-///
-/// # Panics
-/// If a file breaks the format; the message names it and the line.
 pub fn vectors() -> &'static [Vector] {
-    static VECTORS: OnceLock<Vec<Vector>> = OnceLock::new();
-    VECTORS.get_or_init(|| {
-        let groups = groups().map(|group| parse::file(&group).unwrap_or_else(|error| panic!("{error}")));
-        groups.flatten().collect()
+    &read().0
+}
+
+/// What breaks the format in the files, with the places; empty unless somebody is writing them.
+pub fn mistakes() -> &'static [String] {
+    &read().1
+}
+
+fn read() -> &'static (Vec<Vector>, Vec<String>) {
+    static READ: OnceLock<(Vec<Vector>, Vec<String>)> = OnceLock::new();
+    READ.get_or_init(|| {
+        let (vectors, mistakes): (Vec<_>, Vec<_>) = groups().map(parse::file).unzip();
+        (vectors.into_iter().flatten().collect(), mistakes.concat())
     })
 }

@@ -21,5 +21,9 @@ fn main() -> ExitCode {
             Outcome::NotRun => Err("the server did not start".into()),
         })
     });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    let format = Trial::test("keeps to its format", || match corpus::mistakes() {
+        [] => Ok(()),
+        mistakes => Err(Failed::from(mistakes.join("\n"))),
+    });
+    libtest_mimic::run(&arguments, trials.chain([format]).collect()).exit_code()
 }

@@ -49,10 +49,26 @@ fn escaped(text: &str) -> Result<(u8, usize), String> {
 /// The bytes that `{what*times}` stands for, and how long it is.
 fn repeated(text: &str) -> Result<(Vec<u8>, usize), String> {
     const WRONG: &str = "a brace that does not begin {what*times}; a plain one is \\{";
-    let end = text.find('}').ok_or(WRONG)?;
+    let end = closing_brace(text).ok_or(WRONG)?;
     let (what, times) = text[1..end].rsplit_once('*').ok_or(WRONG)?;
     let times: usize = times.parse().map_err(|_| WRONG)?;
     Ok((unescape(what)?.repeat(times), end + 1))
+}
+
+/// Where the brace ends that the text begins with; there may be others inside.
+fn closing_brace(text: &str) -> Option<usize> {
+    let (mut depth, mut escaped) = (0, false);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'{' => depth += 1,
+            b'}' if depth == 1 => return Some(at),
+            b'}' => depth -= 1,
+            _ => {}
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -63,6 +79,7 @@ mod tests {
     fn escapes_become_bytes() {
         assert_eq!(unescape(r#"a\r\n\t\0\s\xfF\\\{}\"b"#).unwrap(), b"a\r\n\t\0 \xff\\{}\"b");
         assert_eq!(unescape(r"<{ab*3}{X: y\r\n*2}>").unwrap(), b"<abababX: y\r\nX: y\r\n>");
+        assert_eq!(unescape(r"{1;{x*2}\r\n*2}").unwrap(), b"1;xx\r\n1;xx\r\n");
         assert_eq!(unescape("é").unwrap(), "é".as_bytes());
         for wrong in [r"\q", r"\x4", r"\xgg", "\\", "{a*b}", "{a}", "{a*2"] {
             assert!(unescape(wrong).is_err(), "{wrong}");

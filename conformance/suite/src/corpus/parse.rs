@@ -12,20 +12,23 @@ use super::{
 };
 use crate::Tuning;
 
-/// The vectors of a group.
-pub(super) fn file(group: &Group) -> Result<Vec<Vector>, String> {
+/// The vectors of a group, and what is wrong with those that cannot be read.
+pub(super) fn file(group: Group) -> (Vec<Vector>, Vec<String>) {
     let mut lines = group.text.lines().enumerate().map(|(at, line)| (at + 1, line)).peekable();
-    while lines.next_if(|(_, line)| !line.starts_with("## ")).is_some() {}
-    let mut vectors = Vec::new();
+    let is_heading = |line: &str| line.starts_with("## ");
+    while lines.next_if(|(_, line)| !is_heading(line)).is_some() {}
+    let (mut vectors, mut mistakes) = (Vec::new(), Vec::new());
     while let Some((line, heading)) = lines.next() {
         let name = &heading["## ".len()..];
-        vectors.push(
-            vector(group.name, name, line, &mut lines).map_err(|(line, error)| {
-                format!("corpus/{}.txt, line {line} ({name}): {error}", group.name)
-            })?,
-        );
+        match vector(group.name, name, line, &mut lines) {
+            Ok(vector) => vectors.push(vector),
+            Err((line, error)) => {
+                mistakes.push(format!("corpus/{}.txt, line {line} ({name}): {error}", group.name));
+                while lines.next_if(|(_, line)| !is_heading(line)).is_some() {}
+            }
+        }
     }
-    Ok(vectors)
+    (vectors, mistakes)
 }
 
 /// What is wrong, and with which line.
