@@ -11,11 +11,12 @@
 //! ### H8 Ambiguous framing is refused                    a clause: id and title
 //! A server MUST refuse, with 400 and a close, ...        its text, and as the last paragraph the attributes:
 //!
-//! `MUST` · cap: A, B · [RFC 9112] §6.1, §6.3 · Checked by: wire, probe (how)
+//! `MUST` · cap: A, B · [RFC 9112] §6.1, §6.3 · [Checked by](checks.md#h8): wire, probe (how)
 //! ### L4 Retired                                         a retired clause: the reason follows, no attributes
 //! ```
 //!
-//! The numbers of a chapter run from 1 without a gap, and every clause that the document mentions exists.
+//! The numbers of a chapter run from 1 without a gap, and every clause that the document mentions exists. `checks.md`,
+//! where each clause has a heading, is written from the suite.
 
 use std::fmt;
 
@@ -201,7 +202,7 @@ fn entry<'a>(
         .rsplit_once("\n\n")
         .filter(|(_, last)| last.starts_with('`'))
         .ok_or_else(|| section.error(format!("{id} does not end with a paragraph of attributes")))?;
-    let attributes = attributes(last).map_err(|message| section.error(format!("{id}: {message}")))?;
+    let attributes = attributes(id, last).map_err(|message| section.error(format!("{id}: {message}")))?;
     if !says(text, attributes.level) {
         return Err(section.error(format!("{id} is a {} but its text does not say so", attributes.level)));
     }
@@ -222,10 +223,11 @@ fn says(text: &str, level: Level) -> bool {
     }
 }
 
-/// Reads the last paragraph of a clause, in which a line may end at any blank.
-fn attributes(paragraph: &str) -> Result<Attributes, String> {
+/// Reads the last paragraph of the clause `id`, in which a line may end at any blank.
+fn attributes(id: &str, paragraph: &str) -> Result<Attributes, String> {
     let line = paragraph.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    let (line, checked) = line.split_once(" · Checked by: ").ok_or("no `Checked by:`")?;
+    let link = format!("[Checked by](checks.md#{}): ", id.to_lowercase());
+    let (line, checked) = line.split_once(&format!(" · {link}")).ok_or_else(|| format!("no `{link}`"))?;
     let mut parts = line.split(" · ");
 
     let words = parts.next().unwrap_or_default().trim_matches('`');
@@ -246,7 +248,7 @@ fn attributes(paragraph: &str) -> Result<Attributes, String> {
 
     let (kinds, how) = match checked.split_once(" (") {
         Some((kinds, how)) => {
-            (kinds, how.strip_suffix(')').ok_or("what follows `Checked by:` does not end in `)`")?)
+            (kinds, how.strip_suffix(')').ok_or("what follows `Checked by` does not end in `)`")?)
         }
         None => (checked, ""),
     };
@@ -309,7 +311,8 @@ mod tests {
         for group in Group::ALL {
             let letter = group.letter();
             text += &format!("## {letter}. Chapter {letter}\n\nAn introduction.\n\n### {letter}1 First\n");
-            text += "A server MUST NOT stop.\n\n`MUST NOT` · Checked by: wire\n\n";
+            let link = format!("[Checked by](checks.md#{}1)", letter.to_ascii_lowercase());
+            text += &format!("A server MUST NOT stop.\n\n`MUST NOT` · {link}: wire\n\n");
         }
         text
     }
@@ -325,9 +328,9 @@ mod tests {
     #[test]
     fn the_right_form_is_read() {
         let text = document().replacen(
-            "A server MUST NOT stop.\n\n`MUST NOT` · Checked by: wire\n",
+            "A server MUST NOT stop.\n\n`MUST NOT` · [Checked by](checks.md#s1): wire\n",
             "A server MUST\nstart (W1).\n\nIt may wait.\n\n`MUST` · cap: TLS, H2 ·\n\
-             [RFC 9110] §5.3, §5.5, [RFC 9112] §6.1 · Checked by: wire, unit (a (long) story)\n",
+             [RFC 9110] §5.3, §5.5, [RFC 9112] §6.1 · [Checked\nby](checks.md#s1): wire, unit (a (long) story)\n",
             1,
         );
         let document = parse(&text).unwrap();
@@ -362,23 +365,31 @@ mod tests {
             ("### S1 First", "### S1", "varvel.md:16: S1 has no title"),
             ("### A1 First", "### S2 First", "varvel.md:25: expected clause A1, found \"S2\""),
             (
-                "`MUST NOT` · Checked",
-                "Checked",
+                "`MUST NOT` · [Checked",
+                "[Checked",
                 "varvel.md:16: S1 does not end with a paragraph of attributes",
             ),
             ("`MUST NOT` ·", "`NEVER` ·", "varvel.md:16: S1: no level is called \"NEVER\""),
             ("`MUST NOT` ·", "`SHOULD` ·", "varvel.md:16: S1 is a SHOULD but its text does not say so"),
             ("`MUST NOT` ·", "`MUST` ·", "varvel.md:16: S1 is a MUST but its text does not say so"),
-            ("by: wire", "by: eye", "varvel.md:16: S1: no kind of check is called \"eye\""),
-            ("· Checked by: wire", "", "varvel.md:16: S1: no `Checked by:`"),
-            ("by: wire", "by: wire (how", "varvel.md:16: S1: what follows `Checked by:` does not end in `)`"),
-            ("· Checked", "· RFC 1 · Checked", "varvel.md:16: S1: no attribute looks like \"RFC 1\""),
+            ("s1): wire", "s1): eye", "varvel.md:16: S1: no kind of check is called \"eye\""),
+            ("checks.md#s1", "checks.md#h1", "varvel.md:16: S1: no `[Checked by](checks.md#s1): `"),
             (
-                "· Checked",
-                "· [RFC 1] 5 · Checked",
+                "s1): wire",
+                "s1): wire (how",
+                "varvel.md:16: S1: what follows `Checked by` does not end in `)`",
+            ),
+            ("· [Checked", "· RFC 1 · [Checked", "varvel.md:16: S1: no attribute looks like \"RFC 1\""),
+            (
+                "· [Checked",
+                "· [RFC 1] 5 · [Checked",
                 "varvel.md:16: S1: \"[RFC 1] 5\" names no section like `§6.3`",
             ),
-            ("· Checked", "· cap: H3 · Checked", "varvel.md:16: S1: H3 is not in the table of capabilities"),
+            (
+                "· [Checked",
+                "· cap: H3 · [Checked",
+                "varvel.md:16: S1: H3 is not in the table of capabilities",
+            ),
             ("NOT stop.", "NOT stop (S7).", "varvel.md:17: S7 is no clause in force"),
         ];
         for (from, to, message) in cases {
@@ -389,7 +400,7 @@ mod tests {
     #[test]
     fn a_retired_clause_keeps_its_number_but_cannot_be_referred_to() {
         let retired = "### S1 Retired\nSaid what A1 says.\n\n### S2 Second";
-        let text = document().replacen("### S1 First", retired, 1);
+        let text = document().replacen("### S1 First", retired, 1).replacen("#s1)", "#s2)", 1);
         let document = parse(&text).unwrap();
         let entries = &document.chapters[0].entries;
         assert_eq!((entries[0].id, entries[0].text), ("S1", "Said what A1 says."));

@@ -98,7 +98,7 @@ impl Failure {
     }
 
     /// The same on one line, for lists.
-    pub(crate) fn brief(&self) -> String {
+    pub fn brief(&self) -> String {
         let line = |text: &str| {
             let words: Vec<&str> = text.split_whitespace().collect();
             shortened(&words.join(" "), LINE_MAX).into_owned()
