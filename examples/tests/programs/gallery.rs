@@ -114,3 +114,18 @@ fn the_tunnel_shouts_back() {
         assert_eq!(shouted, "IS ANYBODY THERE?", "{server}");
     }
 }
+
+#[test]
+fn a_tunnel_is_in_the_access_log_with_what_it_wrote() {
+    for server in SERVERS {
+        let mut gallery = Running::start(GALLERY, server, &["--access-log", "combined"]);
+        let request =
+            "GET /tunnel HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: shout\r\n\r\nhallo";
+        let mut stream = gallery.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+        let line = gallery.log_line();
+        assert!(line.contains("\"GET /tunnel HTTP/1.1\" 101 5 "), "{server}: {line}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read},
     net::{SocketAddr, TcpStream},
-    process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio},
+    process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -20,6 +20,7 @@ pub(crate) const GALLERY: &str = env!("CARGO_BIN_EXE_gallery");
 pub(crate) struct Running {
     child: Child,
     stderr: BufReader<ChildStderr>,
+    stdout: BufReader<ChildStdout>,
     pub(crate) address: SocketAddr,
 }
 
@@ -30,9 +31,10 @@ impl Running {
         println!("{program} --server {server} {}", options.join(" "));
         let mut command = Command::new(program);
         command.args(["--server", server, "--bind", "127.0.0.1:0"]).args(options);
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut running = Self { child, stderr, address: ([0, 0, 0, 0], 0).into() };
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut running = Self { child, stderr, stdout, address: ([0, 0, 0, 0], 0).into() };
         let line = running.line_with(" listening on http://");
         assert!(line.starts_with(&format!("varvel-{server} ")), "{line}");
         let (_, rest) = line.split_once("http://").unwrap();
@@ -54,6 +56,13 @@ impl Running {
             }
             before += &line;
         }
+    }
+
+    /// Waits for the next line on standard output, which is the access log's.
+    pub(crate) fn log_line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line
     }
 
     pub(crate) fn connect(&self) -> TcpStream {

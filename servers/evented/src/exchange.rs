@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
-use varvel::{Address, PollBody, RequestId};
+use varvel::{Address, Finish, PollBody, RequestId};
 use varvel_http1::BodyLength;
 use varvel_server_kit::access_log::Entry;
 
@@ -47,8 +47,10 @@ pub(crate) struct Exchange<F> {
     pub(crate) log: Option<Box<LogFacts>>,
 }
 
-/// What the access log wants to know of a request beside its method and target.
+/// What the access log wants to know of a request.
 pub(crate) struct LogFacts {
+    method: Method,
+    target: Bytes,
     version: Version,
     time: SystemTime,
     began: Instant,
@@ -124,9 +126,11 @@ impl<F> Exchange<F> {
 }
 
 impl LogFacts {
-    pub(crate) fn of(request: &Request<()>, began: Instant) -> Self {
+    pub(crate) fn of(request: &Request<()>, target: Bytes, began: Instant) -> Self {
         let field = |name| request.headers().get(name).cloned();
         Self {
+            method: request.method().clone(),
+            target,
             version: request.version(),
             time: SystemTime::now(),
             began,
@@ -135,21 +139,17 @@ impl LogFacts {
         }
     }
 
-    pub(crate) fn entry<'a, F>(
-        &'a self,
-        exchange: &'a Exchange<F>,
-        peer: &'a Address,
-        now: Instant,
-    ) -> Entry<'a> {
+    /// The line of an exchange that has come to this end.
+    pub(crate) fn entry<'a>(&'a self, finish: &Finish, peer: &'a Address, now: Instant) -> Entry<'a> {
         Entry {
             peer,
             time: self.time,
-            method: exchange.method.as_str(),
-            target: &exchange.target,
+            method: self.method.as_str(),
+            target: &self.target,
             version: self.version,
             // As nginx has it: nothing was sent before the client was gone.
-            status: exchange.status.map_or(499, |status| status.as_u16()),
-            bytes: exchange.bytes,
+            status: finish.status.map_or(499, |status| status.as_u16()),
+            bytes: finish.bytes,
             referer: self.referer.as_ref().map(HeaderValue::as_bytes),
             user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
             duration: now.saturating_duration_since(self.began),

@@ -13,12 +13,13 @@ use varvel::{
     AsyncTunnel, BoxFuture, Event, Exchange as _, Finish, Outcome, Phase, PollIo, Report, RequestId,
 };
 use varvel_server_kit::{
+    access_log::AccessLog,
     containment::contain,
     outbox::{Outbox, Progress, WriteError},
     transport::Transport,
 };
 
-use crate::{handle::Handle, lingering::Lingering};
+use crate::{exchange::LogFacts, handle::Handle, lingering::Lingering};
 
 pub(crate) struct Tunnel {
     wire: Arc<Wire>,
@@ -45,6 +46,8 @@ pub(crate) struct Origin {
     pub(crate) target: Bytes,
     /// That of the head which accepted it.
     pub(crate) status: StatusCode,
+    /// Where it is written down at the end.
+    pub(crate) log: Option<(Arc<AccessLog>, Box<LogFacts>)>,
 }
 
 /// The connection, shared between the loop and the continuation's [`TunnelIo`].
@@ -58,6 +61,8 @@ struct State {
     head: Outbox,
     /// What followed the request: the first that the tunnel reads (spec U4).
     first: Bytes,
+    /// How many bytes the tunnel has written.
+    written: u64,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -78,7 +83,7 @@ impl Tunnel {
         head: Outbox,
         origin: Origin,
     ) -> Self {
-        let state = State { head, first, reader: None, writer: None };
+        let state = State { head, first, written: 0, reader: None, writer: None };
         let wire = Arc::new(Wire { transport, state: Mutex::new(state) });
         let stage = Stage::Accepted(tunnel, TunnelIo(Arc::clone(&wire)));
         let waker = Waker::from(Arc::clone(&handle));
@@ -210,8 +215,12 @@ impl Tunnel {
     }
 
     fn end(&self, outcome: Outcome) {
-        let finish = Finish::new(outcome, Some(self.origin.status), 0);
+        let written = self.wire.lock().written;
+        let finish = Finish::new(outcome, Some(self.origin.status), written);
         self.handle.exchanges.end(finish, |event| self.report(event));
+        if let Some((log, facts)) = &self.origin.log {
+            log.record(&facts.entry(&finish, self.handle.peer(), Instant::now()));
+        }
     }
 
     fn report(&self, event: Event<'_>) {
@@ -282,7 +291,10 @@ impl PollIo for TunnelIo {
                 state.writer = Some(cx.waker().clone());
                 Poll::Pending
             }
-            result => Poll::Ready(result),
+            result => {
+                state.written += *result.as_ref().unwrap_or(&0) as u64;
+                Poll::Ready(result)
+            }
         }
     }
 

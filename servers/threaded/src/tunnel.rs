@@ -3,7 +3,10 @@
 use std::{
     io,
     os::fd::OwnedFd,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Wake, Waker},
     time::Duration,
 };
@@ -57,11 +60,17 @@ fn run(connection: &Arc<Connection>, headers: &HeaderMap, tunnel: BlockingTunnel
             return connection.shared.pool.push(Arc::clone(connection));
         }
     };
-    let io = TunnelIo { connection: Arc::clone(connection), early, bell };
+    let written = Arc::default();
+    let io = TunnelIo { connection: Arc::clone(connection), early, written: Arc::clone(&written), bell };
     let returned = contain(Running::Tunnel, |event| connection.report(event), || tunnel.run(io));
+    let mut io = connection.lock();
     if returned.is_none() {
-        connection.lock().failed.get_or_insert(Outcome::Failed);
+        io.failed.get_or_insert(Outcome::Failed);
     }
+    if let Some(current) = &mut io.current {
+        current.bytes = written.load(Relaxed);
+    }
+    drop(io);
     connection.finish();
     // What was written is still to be delivered, also to a client that is sending still.
     let _ = connection.with_line(|line| line.shutdown_write());
@@ -140,6 +149,8 @@ struct TunnelIo {
     connection: Arc<Connection>,
     /// Bytes to be read first.
     early: Bytes,
+    /// How many bytes the tunnel has written.
+    written: Arc<AtomicU64>,
     bell: Arc<Bell>,
 }
 
@@ -154,7 +165,9 @@ impl BlockingTransport for TunnelIo {
     }
 
     fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.connection.with_line(|line| line.write(bytes))
+        let taken = self.connection.with_line(|line| line.write(bytes))?;
+        self.written.fetch_add(taken as u64, Relaxed);
+        Ok(taken)
     }
 
     fn close_write(&mut self) -> io::Result<()> {

@@ -57,7 +57,10 @@ impl<A: AsyncApp> Connection<A> {
         let mut exchange = shared.exchange();
         exchange.method = head.request.method().clone();
         exchange.target = head.target.clone();
-        exchange.log = shared.access_log.is_some().then(|| Box::new(LogFacts::of(&head.request, shared.now)));
+        exchange.log = shared
+            .access_log
+            .is_some()
+            .then(|| Box::new(LogFacts::of(&head.request, exchange.target.clone(), shared.now)));
         self.handle.exchanges.begin(self.number);
         self.handle.interims.open(self.number, head.request.version() == http::Version::HTTP_10);
         let body = self.request_body(&head, &mut exchange, shared.now);
@@ -142,6 +145,7 @@ impl<A: AsyncApp> Connection<A> {
                         method: exchange.method.clone(),
                         target: exchange.target.clone(),
                         status: exchange.status.unwrap_or(StatusCode::SWITCHING_PROTOCOLS),
+                        log: shared.access_log.clone().zip(exchange.log.take()),
                     };
                     shared.recycle(exchange);
                     return Step::End(Fate::Tunnel(tunnel, origin));
@@ -330,7 +334,7 @@ impl<A: AsyncApp> Connection<A> {
         let finish = Finish::new(outcome, exchange.status, exchange.bytes);
         self.handle.exchanges.end(finish, |event| self.report(&exchange, shared, event));
         if let (Some(log), Some(facts)) = (&shared.access_log, &exchange.log) {
-            log.record(&facts.entry(&exchange, self.handle.peer(), Instant::now()));
+            log.record(&facts.entry(&finish, self.handle.peer(), Instant::now()));
         }
         shared.turn.give_back();
         shared.recycle(exchange);

@@ -106,9 +106,9 @@ pub(super) fn hook_at_the_end_of_a_tunnel(case: &mut Case<'_>) -> Verdict {
     expect_eq("from the tunnel:", client.exactly(2)?, "ok")?;
     let finish = case.wait_for("finish", |_| true)?;
     expect_eq(
-        "the end, and the status sent:",
-        (finish.text("outcome"), finish.number("status")),
-        ("Completed", Some(101)),
+        "the end, the status sent, and the bytes written:",
+        (finish.text("outcome"), finish.number("status"), finish.number("bytes")),
+        ("Completed", Some(101), Some(2)),
     )
 }
 
