@@ -153,8 +153,12 @@ fn name(argument: Option<&OsString>) -> String {
 
 fn serve_until_signalled<K>(app: impl Deploy<K>, config: &Config) -> Result<(), Error> {
     let descriptors = raise_descriptor_limit();
-    if let Some(warning) = too_few(descriptors, config.settings.max_connections) {
-        tell(format_args!("warning: {warning}"));
+    let connections = config.settings.max_connections;
+    // The default means: as many as there can be.
+    if connections != Settings::default().max_connections {
+        if let Some(warning) = too_few(descriptors, connections) {
+            tell(format_args!("warning: {warning}"));
+        }
     }
     // Ahead of everything that takes time: a supervisor that changes its mind early gets an orderly end as well.
     let signals = Signals::install().map_err(Error::Signals)?;
