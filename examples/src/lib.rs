@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`gallery`] | seeing with a browser what servers and contract can do; what `cargo run` starts |
 //! | [`bench_target`] | being loaded: little but the server is measured |
-//! | [`probe`] | being examined: says what reached the application, and misbehaves on request |
+//! | `probe` | being examined: the routes of the conformance suite, which say what reached the application and misbehave on request |
 //!
 //! `hello.rs` and `hello_sync.rs`, in this folder, are the programs to start from.
 
@@ -12,7 +12,6 @@
 
 pub mod bench_target;
 pub mod gallery;
-pub mod probe;
 
 mod digest;
 mod query;

@@ -32,12 +32,10 @@ impl AsyncApp for MostlyInlineApp {
     type Future = OffloadedCall;
 
     fn call(&self, request: Request<AsyncBody>, scope: Scope) -> OffloadedCall {
-        let steps = request.headers().get("steps").and_then(|steps| steps.to_str().ok());
-        let steps = request.uri().query().or(steps).unwrap_or_default();
-        let waits = steps.split(['&', '=']).any(|step| {
-            ["gate", "block", "timer", "timer-moved", "stopping", "disconnected"].contains(&step)
-        });
-        if waits { self.offloaded.call(request, scope) } else { self.inline.call(request, scope) }
+        let (head, body) = request.into_parts();
+        let blocks = self.probe.blocks(&head);
+        let request = Request::from_parts(head, body);
+        if blocks { self.offloaded.call(request, scope) } else { self.inline.call(request, scope) }
     }
 }
 

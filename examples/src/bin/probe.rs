@@ -1,17 +1,18 @@
-//! Says what reached the application: see [`varvel_examples::probe`].
+//! Says what reached the application, and misbehaves on request, for examining servers from the outside: the routes of
+//! `conformance/suite/ROUTES.md`.
 
 use std::process::ExitCode;
 
-use varvel::app_fn;
-use varvel_examples::probe::probe;
-use varvel_serve::Program;
+use varvel_conformance::{Probe, silence_planned_panics};
+use varvel_serve::{PerServer, Program, kind};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    Program::new(app_fn(probe))
+    silence_planned_panics();
+    Program::new(PerServer { threaded: Probe::routes(), evented: Probe::routes() })
         .version(env!("CARGO_PKG_VERSION"))
         .about("Says what reached the application, and misbehaves on request: for examining servers")
-        .run()
+        .run::<kind::Forms<kind::SyncFactory, kind::AsyncFactory>>()
 }

@@ -26,9 +26,11 @@ fn a_request_is_described_as_it_was_on_the_wire() {
                 "path": "/a%2Fb//../c",
                 "query": "x=1&",
                 "version": "1.1",
+                "authority": "other:81",
                 "headers": seen["headers"],
                 "body_len": 5,
                 "body_sha256": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+                "trailers": [],
             })
         );
         let tags = seen["headers"].as_array().unwrap().iter().filter(|header| header[0] == "x-tag");
@@ -100,7 +102,7 @@ fn failures_are_500_and_the_program_goes_on() {
             assert_eq!(answer.status, 500, "{server} {target}");
             assert!(answer.field("injected").is_none() && answer.field("x-inject").is_none());
         }
-        assert!(probe.line_with("error: panic in call").contains("a client asked for it"));
+        assert!(probe.line_with("error: panic in call").contains("planned panic"));
         assert_eq!(get(probe.connect(), "/slow/1").status, 200);
     }
 }

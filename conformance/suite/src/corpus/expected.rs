@@ -102,6 +102,11 @@ impl Expected {
         self.any_of.contains(&Answer::Open)
     }
 
+    /// Whether the request is to be refused, be it without a word.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.any_of.iter().all(|answer| matches!(answer, Answer::Final(400.., _) | Answer::Closed))
+    }
+
     /// Whether nothing else will do than a final answer behind which the connection stays.
     pub(super) fn needs_persistence(&self) -> bool {
         self.any_of.iter().all(|answer| matches!(answer, Answer::Final(_, After::Keep | After::Unsaid)))

@@ -1,6 +1,6 @@
 //! Reads the files of the corpus; their format is told in `corpus/README.md`.
 
-use std::iter::Peekable;
+use std::{iter::Peekable, time::Duration};
 
 use varvel_spec::Clause;
 
@@ -121,7 +121,11 @@ fn read_line(vector: &mut Vector, line: &'static str) -> Result<(), String> {
         "! " => vector.script.push(match text.trim() {
             "end" => Step::End,
             "stall" => Step::Stall,
-            _ => return Err(format!("no event: {text:?}")),
+            event => {
+                let pause = event.strip_prefix("pause ").and_then(|time| time.strip_suffix("ms"));
+                let pause = pause.and_then(|millis| millis.parse().ok());
+                Step::Pause(Duration::from_millis(pause.ok_or_else(|| format!("no event: {text:?}"))?))
+            }
         }),
         "@ " => match text.trim().split_once(' ') {
             Some(("only", "whole")) => vector.only_whole = true,

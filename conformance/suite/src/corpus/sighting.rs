@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Event, Failure, Running,
-    check::{Verdict, ensure},
+    check::{Verdict, ensure, expect_eq},
     probe::digest,
 };
 
@@ -21,16 +21,18 @@ pub(super) struct Sightings<'s> {
     position: usize,
 }
 
-/// One request as the application saw it.
+/// One request as the application saw it. `None` is what its interface does not tell, and is not judged.
 #[derive(Debug, Default)]
 pub(super) struct Sighting {
     method: String,
-    target: Vec<u8>,
+    target: Option<Vec<u8>>,
     version: String,
-    path: Vec<u8>,
-    query: Option<Vec<u8>>,
-    authority: Option<Vec<u8>>,
+    path: Option<Vec<u8>>,
+    query: Option<Option<Vec<u8>>>,
+    authority: Option<Option<Vec<u8>>>,
     fields: Fields,
+    /// Whether lines of one name may have been joined by commas, as RFC 9110 section 5.3 permits.
+    is_joined: bool,
     body: Option<Body>,
 }
 
@@ -42,7 +44,7 @@ type Fields = Vec<(String, Vec<u8>)>;
 struct Body {
     len: u64,
     sha256: String,
-    trailers: Fields,
+    trailers: Option<Fields>,
     /// The kind of error that ended it.
     error: Option<String>,
 }
@@ -119,12 +121,13 @@ impl Sighting {
         let optional = |field: &str| call.field(field).as_str().map(|text| text.as_bytes().to_vec());
         Self {
             method: call.text("method").to_owned(),
-            target: unhex(call.text("target")),
+            target: Some(unhex(call.text("target"))),
             version: call.text("version").trim_start_matches("HTTP/").to_owned(),
-            path: call.text("path").as_bytes().to_vec(),
-            query: optional("query"),
-            authority: optional("authority"),
+            path: Some(call.text("path").as_bytes().to_vec()),
+            query: Some(optional("query")),
+            authority: Some(optional("authority")),
             fields: pairs(call.field("fields"), unhex),
+            is_joined: false,
             body: None,
         }
     }
@@ -133,59 +136,48 @@ impl Sighting {
     pub(super) fn from_description(body: &[u8]) -> Option<Self> {
         let value: Value = serde_json::from_slice(body).ok()?;
         let text = |field: &str| value[field].as_str().map(latin1);
+        let optional = |field: &str| value.get(field).map(|value| value.as_str().map(latin1));
         Some(Self {
             method: value["method"].as_str()?.to_owned(),
-            target: text("target")?,
+            target: text("target"),
             version: value["version"].as_str()?.to_owned(),
-            path: text("path")?,
-            query: text("query"),
-            authority: text("authority"),
+            path: text("path"),
+            query: optional("query"),
+            authority: optional("authority"),
             fields: pairs(&value["headers"], latin1),
+            is_joined: true,
             body: Some(Body {
                 len: value["body_len"].as_u64()?,
                 sha256: value["body_sha256"].as_str()?.to_owned(),
-                trailers: pairs(&value["trailers"], latin1),
+                trailers: value.get("trailers").map(|trailers| pairs(trailers, latin1)),
                 error: None,
             }),
         })
     }
 
-    /// Whether it is what the vector says.
+    /// Whether it is what the vector says. To hand over something else than was sent breaks no rule of HTTP, unless it is
+    /// the method, the body, or a field that must not be there.
     pub(super) fn compare(&self, call: &Call) -> Verdict {
+        expect_eq("a call with the method", &self.method, &call.method)?;
+        call.facts.iter().filter(|fact| fact.is_of_http()).try_for_each(|fact| self.holds(fact))?;
         let wanted = format!("{} {} HTTP/{}", call.method, call.target.escape_ascii(), call.version);
-        let is_same =
-            self.method == call.method && self.target == call.target && self.version == call.version;
-        ensure(
-            is_same,
-            format_args!("a call for {wanted}"),
-            format_args!("one for {}", self.request_line()),
-        )?;
-        call.facts.iter().try_for_each(|fact| self.holds(fact))
+        let is_same = is_or_untold(&self.target, &call.target) && self.version == call.version;
+        ensure(is_same, format_args!("a call for {wanted}"), format_args!("one for {}", self.request_line()))
+            .and_then(|()| call.facts.iter().try_for_each(|fact| self.holds(fact)))
+            .map_err(Failure::harmless)
     }
 
     fn holds(&self, fact: &Fact) -> Verdict {
-        let optional = |value: &Option<Vec<u8>>| match value {
-            Some(value) => format!("{:?}", value.escape_ascii().to_string()),
-            None => "none".to_owned(),
-        };
         match fact {
-            Fact::Field(name, wanted) => same_values(name, wanted, &self.fields),
-            Fact::NoField(name) => same_values(name, &[], &self.fields),
+            Fact::Field(name, wanted) => self.same_values(name, wanted, &self.fields),
+            Fact::NoField(name) => self.same_values(name, &[], &self.fields),
             Fact::Path(path) => ensure(
-                *path == self.path,
-                format_args!("the path {}", path.escape_ascii()),
-                self.path.escape_ascii(),
+                is_or_untold(&self.path, path),
+                shown("path", Some(path)),
+                shown("path", self.path.as_ref()),
             ),
-            Fact::Query(query) => ensure(
-                *query == self.query,
-                format_args!("the query {}", optional(query)),
-                optional(&self.query),
-            ),
-            Fact::Authority(wanted) => ensure(
-                *wanted == self.authority,
-                format_args!("the authority {}", optional(wanted)),
-                optional(&self.authority),
-            ),
+            Fact::Query(query) => same_or_untold("query", &self.query, query),
+            Fact::Authority(authority) => same_or_untold("authority", &self.authority, authority),
             Fact::Body(wanted) => {
                 let body = self.body()?;
                 let shown = wanted[..wanted.len().min(100)].escape_ascii();
@@ -204,9 +196,25 @@ impl Sighting {
                     body.in_words(),
                 )
             }
-            Fact::Trailer(name, wanted) => same_values(name, wanted, &self.body()?.trailers),
-            Fact::NoTrailer(name) => same_values(name, &[], &self.body()?.trailers),
+            Fact::Trailer(name, wanted) => self.same_trailers(name, wanted),
+            Fact::NoTrailer(name) => self.same_trailers(name, &[]),
         }
+    }
+
+    fn same_trailers(&self, name: &str, wanted: &[Vec<u8>]) -> Verdict {
+        match &self.body()?.trailers {
+            Some(trailers) => self.same_values(name, wanted, trailers),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether these are all values of this name, in their order.
+    fn same_values(&self, name: &str, wanted: &[Vec<u8>], fields: &Fields) -> Verdict {
+        let values =
+            fields.iter().filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        let (seen, wanted): (Vec<&Vec<u8>>, Vec<&Vec<u8>>) = (values.collect(), wanted.iter().collect());
+        let is_same = seen == wanted || self.is_joined && joined(&seen) == joined(&wanted);
+        ensure(is_same, format_args!("the application sees {name}: {}", listed(&wanted)), listed(&seen))
     }
 
     fn body(&self) -> Result<&Body, Failure> {
@@ -214,7 +222,8 @@ impl Sighting {
     }
 
     fn request_line(&self) -> String {
-        format!("{} {} HTTP/{}", self.method, self.target.escape_ascii(), self.version)
+        let target = self.target.as_ref().map_or("?".to_owned(), |target| target.escape_ascii().to_string());
+        format!("{} {target} HTTP/{}", self.method, self.version)
     }
 }
 
@@ -228,7 +237,7 @@ impl Body {
         Self {
             len: read.number("bytes").unwrap_or_default(),
             sha256: read.text("digest").to_owned(),
-            trailers: trailers.map(trailer).collect(),
+            trailers: Some(trailers.map(trailer).collect()),
             error: Some(read.text("end").to_owned()).filter(|end| end != "end"),
         }
     }
@@ -242,25 +251,48 @@ impl Body {
 }
 
 impl Fact {
+    /// Whether whoever does otherwise breaks HTTP, and not only the contract.
+    fn is_of_http(&self) -> bool {
+        matches!(self, Self::Body(_) | Self::BodyFails(_) | Self::NoField(_) | Self::NoTrailer(_))
+    }
+
     fn is_about_body(&self) -> bool {
         matches!(self, Self::Body(_) | Self::BodyFails(_) | Self::Trailer(..) | Self::NoTrailer(_))
     }
 }
 
-/// Whether these are all values of this name, in their order.
-fn same_values(name: &str, wanted: &[Vec<u8>], fields: &Fields) -> Verdict {
-    let seen: Vec<&Vec<u8>> =
-        fields.iter().filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect();
-    let shown = |values: &[&Vec<u8>]| match values {
+fn is_or_untold(seen: &Option<Vec<u8>>, wanted: &Vec<u8>) -> bool {
+    seen.as_ref().is_none_or(|seen| seen == wanted)
+}
+
+fn same_or_untold(what: &str, seen: &Option<Option<Vec<u8>>>, wanted: &Option<Vec<u8>>) -> Verdict {
+    match seen {
+        Some(seen) => ensure(seen == wanted, shown(what, wanted.as_ref()), shown(what, seen.as_ref())),
+        None => Ok(()),
+    }
+}
+
+fn shown(what: &str, value: Option<&Vec<u8>>) -> String {
+    match value {
+        Some(value) => format!("the {what} \"{}\"", value.escape_ascii()),
+        None => format!("no {what}"),
+    }
+}
+
+/// The elements of a list, as one line or as several.
+fn joined(values: &[&Vec<u8>]) -> Vec<Vec<u8>> {
+    let elements = values.iter().flat_map(|value| value.split(|byte| *byte == b','));
+    elements.map(|element| element.trim_ascii().to_vec()).collect()
+}
+
+fn listed(values: &[&Vec<u8>]) -> String {
+    match values {
         [] => "no such field".to_owned(),
-        values => values
-            .iter()
-            .map(|value| format!("{:?}", value.escape_ascii().to_string()))
-            .collect::<Vec<_>>()
-            .join(", "),
-    };
-    let wanted: Vec<&Vec<u8>> = wanted.iter().collect();
-    ensure(seen == wanted, format_args!("the application sees {name}: {}", shown(&wanted)), shown(&seen))
+        values => {
+            let quoted = values.iter().map(|value| format!("\"{}\"", value.escape_ascii()));
+            quoted.collect::<Vec<_>>().join(", ")
+        }
+    }
 }
 
 /// Pairs of name and value, whose values are written so.

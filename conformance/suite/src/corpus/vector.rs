@@ -1,6 +1,6 @@
 //! One case of the corpus.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use varvel_spec::Clause;
 
@@ -57,8 +57,10 @@ pub(super) enum Step {
     Send(Vec<u8>),
     /// It ends its sending side.
     End,
-    /// It waits for longer than the server's deadline, and sends nothing meanwhile.
+    /// It sends nothing more until the server acts on a deadline of its own.
     Stall,
+    /// It sends nothing for so long.
+    Pause(Duration),
     /// This must come.
     Expect(Expected),
 }
@@ -81,7 +83,7 @@ impl Vector {
     pub fn bytes_sent(&self) -> usize {
         let lengths = self.script.iter().map(|step| match step {
             Step::Send(bytes) => bytes.len(),
-            Step::End | Step::Stall | Step::Expect(_) => 0,
+            _ => 0,
         });
         lengths.sum()
     }
@@ -90,7 +92,7 @@ impl Vector {
     pub fn needs_persistence(&self) -> bool {
         self.script.iter().any(|step| match step {
             Step::Expect(expected) => expected.needs_persistence(),
-            Step::Send(_) | Step::End | Step::Stall => false,
+            _ => false,
         })
     }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
     task::{self, Poll},
@@ -28,7 +28,7 @@ use super::{
 pub(super) fn call(app: &ProbeApp, request: Request<AsyncBody>, scope: Scope) -> ProbeCall {
     let (head, body) = request.into_parts();
     let description = describe::request(app, "async", &head, body.exact_len(), &scope);
-    let context = Context::begin(app, &scope, description.clone());
+    let context = Context::begin(app, &scope, &description);
     let steps = app.steps(&head);
     if steps.first() == Some(&Step::PanicEarly) {
         context.instant(&Step::PanicEarly);
@@ -261,6 +261,7 @@ async fn produce(mut incoming: Incoming, steps: Vec<Step>, mut frames: FrameSend
                     context.emit("sent", json!({ "nth": nth }));
                 }
             }
+            Step::Flush => pending_once().await,
             Step::Trailers(trailers) => frames.trailers(trailers).await,
             Step::Echo => {
                 while let Some(body) = &mut incoming.body {
@@ -280,4 +281,18 @@ async fn produce(mut incoming: Incoming, steps: Vec<Step>, mut frames: FrameSend
         }
     }
     Ok(())
+}
+
+/// Gives the server an occasion to send what it has, as it must when a body is pending (spec B9).
+async fn pending_once() {
+    let mut was_pending = false;
+    poll_fn(|cx| {
+        if was_pending {
+            return Poll::Ready(());
+        }
+        was_pending = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

@@ -55,7 +55,7 @@ pub(super) enum KeptBody {
 
 impl Context {
     /// Begins a call: counts and announces it.
-    pub(super) fn begin(app: &ProbeApp, scope: &Scope, mut description: Value) -> Arc<Self> {
+    pub(super) fn begin(app: &ProbeApp, scope: &Scope, description: &Value) -> Arc<Self> {
         let context = Self {
             link: Arc::clone(&app.link),
             key: key_of(&String::from_utf8_lossy(scope.raw_target())).to_owned(),
@@ -66,13 +66,18 @@ impl Context {
             running: Arc::clone(&app.running),
             kept: Arc::clone(&app.kept),
         };
-        description["overlap"] = (app.running.fetch_add(1, Ordering::SeqCst) + 1).into();
-        context.emit("call", description);
+        let overlap = app.running.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut fields = description.clone();
+        fields["overlap"] = overlap.into();
+        context.emit("call", fields);
         Arc::new(context)
     }
 
     /// Tells the recorder of an event of this call.
     pub(super) fn emit(&self, event: &str, mut fields: Value) {
+        if !self.link.has_recorder() {
+            return;
+        }
         fields["event"] = event.into();
         fields["key"] = self.key.as_str().into();
         fields["peer"] = self.peer.as_str().into();

@@ -17,7 +17,8 @@ use serde_json::Value;
 /// One for all of a server's workers; after a fork it connects anew.
 #[derive(Debug)]
 pub(crate) struct Link {
-    path: PathBuf,
+    /// Where the recorder listens; without one nothing is told, and all gates are open.
+    path: Option<PathBuf>,
     /// Which process it belongs to, and its connection.
     connected: Mutex<Option<(u32, UnixStream)>>,
     gates: Arc<Gates>,
@@ -39,7 +40,19 @@ struct GateState {
 
 impl Link {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, connected: Mutex::new(None), gates: Arc::default() }
+        Self { path: Some(path), connected: Mutex::new(None), gates: Arc::default() }
+    }
+
+    /// To no recorder.
+    pub(crate) fn none() -> Self {
+        let link = Self { path: None, connected: Mutex::new(None), gates: Arc::default() };
+        link.open_all();
+        link
+    }
+
+    /// Whether there is a recorder to tell.
+    pub(super) fn has_recorder(&self) -> bool {
+        self.path.is_some()
     }
 
     /// Tells the recorder. Once the recorder is gone nobody wants to know.
@@ -79,9 +92,10 @@ impl Link {
     }
 
     fn with_stream(&self, act: impl FnOnce(&mut UnixStream)) {
+        let Some(path) = &self.path else { return };
         let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
         if connected.as_ref().is_none_or(|(pid, _)| *pid != process::id()) {
-            let Ok(stream) = UnixStream::connect(&self.path) else { return };
+            let Ok(stream) = UnixStream::connect(path) else { return };
             if let Ok(reading) = stream.try_clone() {
                 let gates = Arc::clone(&self.gates);
                 thread::spawn(move || gates.read(reading));

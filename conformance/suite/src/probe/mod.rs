@@ -123,6 +123,11 @@ impl Probe {
         Self { link, plan, builds: Arc::default() }
     }
 
+    /// The [routes](self) for a program that others examine: nobody records what happens, and nothing waits.
+    pub fn routes() -> Self {
+        Self::new(Arc::new(Link::none()), Plan { routes: true, ..Plan::default() })
+    }
+
     /// Everything about a build but the waiting at its gate, which may or may not block.
     fn begin(&self, worker: &Worker) -> ProbeApp {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
@@ -163,6 +168,11 @@ impl Probe {
 }
 
 impl ProbeApp {
+    /// Whether what this request tells it to do would block a thread.
+    pub fn blocks(&self, head: &http::request::Parts) -> bool {
+        self.steps(head).iter().any(Step::blocks)
+    }
+
     /// What a request tells it to do.
     fn steps(&self, head: &http::request::Parts) -> Vec<Step> {
         if self.routes { routes::steps(head) } else { program::steps_of(head) }

@@ -94,7 +94,7 @@ pub(crate) enum Step {
     Data(Bytes),
     /// `frames=COUNT:BYTES`: so many data frames of the pattern, each announced by the event `produced`.
     Frames { count: u64, bytes: u64 },
-    /// `flush`: flushes a sink; nothing to do in async bodies.
+    /// `flush`: flushes a sink; an async body is pending once.
     Flush,
     /// `trailers=NAME:VALUE`.
     Trailers(HeaderMap),
@@ -119,6 +119,21 @@ pub(crate) enum Failing {
     App(FailKind),
     /// `incomplete`, `malformed`, `too-large`, `timeout`, `disconnected`, `failed`.
     Body(BodyErrorKind),
+}
+
+impl Step {
+    /// Whether a sync application blocks in it.
+    pub(super) fn blocks(&self) -> bool {
+        matches!(
+            self,
+            Self::Gate(_)
+                | Self::Block(_)
+                | Self::Timer(_)
+                | Self::TimerMoved(_)
+                | Self::Stopping
+                | Self::Disconnected
+        )
+    }
 }
 
 /// The steps of a request: its query, or for CONNECT, whose target has none, the field `Steps`.

@@ -95,3 +95,141 @@ fn pairs(fields: &HeaderMap) -> Vec<[String; 2]> {
 fn latin1(bytes: &[u8]) -> String {
     bytes.iter().copied().map(char::from).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response, StatusCode};
+    use varvel::{
+        App, AppError, AppFactory, BodyError, BodyErrorKind, Frame, FrameRead, FrameSink, ReadBody, Scope,
+        WriteBody,
+    };
+
+    use super::*;
+    use crate::Probe;
+
+    fn call(request: Request<ReadBody>) -> Result<Response<WriteBody>, AppError> {
+        let scope = Scope::for_test();
+        let app = AppFactory::build(&Probe::routes(), scope.worker()).unwrap();
+        App::call(&app, request, scope)
+    }
+
+    fn get(target: &str) -> Response<Vec<u8>> {
+        struct Sink(Vec<u8>);
+        impl FrameSink for Sink {
+            fn data(&mut self, data: Bytes) -> Result<(), BodyError> {
+                self.0.extend(data);
+                Ok(())
+            }
+            fn flush(&mut self) -> Result<(), BodyError> {
+                Ok(())
+            }
+            fn trailers(&mut self, _: HeaderMap) -> Result<(), BodyError> {
+                Ok(())
+            }
+        }
+        let response = call(Request::builder().uri(target).body(ReadBody::empty()).unwrap()).unwrap();
+        let (head, body) = response.into_parts();
+        let mut sink = Sink(Vec::new());
+        body.write_to(&mut sink).unwrap();
+        Response::from_parts(head, sink.0)
+    }
+
+    #[test]
+    fn a_request_is_described_as_it_was() {
+        let request = Request::builder()
+            .method("PURGE")
+            .uri("/a%2Fb//?x=1&")
+            .header("x-tag", "one")
+            .header("x-tag", HeaderValue::from_bytes(b"tw\xf6 ").unwrap())
+            .body(ReadBody::from("hello"))
+            .unwrap();
+        let response = call(request).unwrap();
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+        let body = response.into_body();
+        let varvel::BodyParts::Full(text) = body.into_parts() else { panic!("a description in one piece") };
+        assert_eq!(
+            serde_json::from_slice::<Value>(&text).unwrap(),
+            json!({
+                "method": "PURGE",
+                "target": "/", // A scope for tests has this one.
+                "path": "/a%2Fb//",
+                "query": "x=1&",
+                "version": "1.1",
+                "authority": null,
+                "headers": [["x-tag", "one"], ["x-tag", "tw\u{f6} "]],
+                "body_len": 5,
+                "body_sha256": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+                "trailers": [],
+            })
+        );
+    }
+
+    #[test]
+    fn an_absent_query_is_null_and_an_empty_one_is_empty() {
+        let query = |target| serde_json::from_slice::<Value>(get(target).body()).unwrap()["query"].clone();
+        assert_eq!(query("/"), Value::Null);
+        assert_eq!(query("/?"), "");
+    }
+
+    #[test]
+    fn a_body_that_breaks_off_fails_the_call_with_its_kind() {
+        struct Broken;
+        impl FrameRead for Broken {
+            fn next_frame(&mut self) -> Result<Option<Frame>, BodyError> {
+                Err(BodyError::new(BodyErrorKind::Incomplete))
+            }
+        }
+        let error = call(Request::new(ReadBody::from_frames(Broken))).unwrap_err();
+        assert_eq!(error.kind(), FailKind::Body(BodyErrorKind::Incomplete));
+    }
+
+    #[test]
+    fn statuses_come_with_a_body_where_one_is_allowed() {
+        for (target, status, body) in [
+            ("/status/200", 200, "status 200\n"),
+            ("/status/404", 404, "status 404\n"),
+            ("/status/204", 204, ""),
+            ("/status/304", 304, ""),
+            ("/status/103", 103, ""),
+            ("/status/999", 999, "status 999\n"),
+            ("/nobody/204", 204, "status 204\n"),
+            ("/nobody/304", 304, "status 304\n"),
+            ("/status/20", 400, "that is no status\n"),
+        ] {
+            let response = get(target);
+            assert_eq!(
+                (response.status().as_u16(), &response.body()[..]),
+                (status, body.as_bytes()),
+                "{target}"
+            );
+        }
+    }
+
+    #[test]
+    fn routes_answer_what_they_are_for() {
+        assert_eq!(get("/stream/3").body(), b"chunk 0\nchunk 1\nchunk 2\n");
+        assert_eq!(get("/stream/0").body(), b"");
+        assert_eq!(get("/length-short").headers()[header::CONTENT_LENGTH], "10");
+        assert_eq!(get("/length-short").body().len(), 5);
+        assert_eq!(get("/length-long").body().len(), 15);
+        let steps = get("/steps?status=201&header=x-a:b&stream&data=one&flush&data=two");
+        assert_eq!(
+            (steps.status(), &steps.headers()["x-a"]),
+            (StatusCode::CREATED, &HeaderValue::from_static("b"))
+        );
+        assert_eq!(steps.body(), b"onetwo");
+        assert_eq!(get("/steps?steq").status().as_u16(), 599);
+    }
+
+    #[test]
+    fn a_body_that_nobody_reads_stays_unread() {
+        struct Untouchable;
+        impl FrameRead for Untouchable {
+            fn next_frame(&mut self) -> Result<Option<Frame>, BodyError> {
+                panic!("read")
+            }
+        }
+        let request = Request::builder().uri("/noread").body(ReadBody::from_frames(Untouchable)).unwrap();
+        assert_eq!(call(request).unwrap().status(), StatusCode::OK);
+    }
+}

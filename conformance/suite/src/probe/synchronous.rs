@@ -23,7 +23,7 @@ use super::{
 pub(super) fn call(app: &ProbeApp, request: Request<ReadBody>, scope: Scope) -> AppResult {
     let (head, body) = request.into_parts();
     let description = describe::request(app, "sync", &head, body.exact_len(), &scope);
-    let context = Context::begin(app, &scope, description.clone());
+    let context = Context::begin(app, &scope, &description);
     let steps = app.steps(&head);
     let answer = Answer::new(&head, &steps, &description);
     let incoming = Incoming { body: Some(body), reading: Reading::default(), context };
