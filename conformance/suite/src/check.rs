@@ -73,25 +73,52 @@ pub struct Failure {
     pub expected: String,
     /// What came instead.
     pub seen: String,
-    /// The check has nothing to say about this server; `expected` says why.
-    pub(crate) does_not_apply: bool,
+    weight: Weight,
+}
+
+/// What a failure means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weight {
+    /// What its clause or vector says.
+    Full,
+    /// Other than it must be, and harmless: of a foreign server, no more than a warning.
+    Harmless,
+    /// Not a failure: the check has nothing to say about this server; `expected` says why.
+    DoesNotApply,
 }
 
 impl Failure {
     /// This was expected, and that was seen.
     pub fn new(expected: impl Into<String>, seen: impl Into<String>) -> Self {
-        Self { expected: expected.into(), seen: seen.into(), does_not_apply: false }
+        Self { expected: expected.into(), seen: seen.into(), weight: Weight::Full }
     }
 
     /// Not a failure: this server gives no occasion for the check.
     pub fn does_not_apply(reason: impl Into<String>) -> Self {
-        Self { expected: reason.into(), seen: String::new(), does_not_apply: true }
+        Self { expected: reason.into(), seen: String::new(), weight: Weight::DoesNotApply }
+    }
+
+    /// The same where it does no harm: a refusal by another status, say, or a connection closed without an answer. A
+    /// server of the contract has failed all the same; a foreign one is warned.
+    #[must_use]
+    pub(crate) fn harmless(mut self) -> Self {
+        self.weight = Weight::Harmless;
+        self
+    }
+
+    pub(crate) fn is_harmless(&self) -> bool {
+        self.weight == Weight::Harmless
+    }
+
+    /// Whether the check has nothing to say about this server; `expected` says why.
+    pub(crate) fn says_nothing(&self) -> bool {
+        self.weight == Weight::DoesNotApply
     }
 
     /// The same within a larger picture, such as the row of a table.
     #[must_use]
     pub fn within(mut self, what: impl fmt::Display) -> Self {
-        if !self.does_not_apply {
+        if self.weight != Weight::DoesNotApply {
             self.expected = format!("{what}: {}", self.expected);
         }
         self
@@ -117,7 +144,7 @@ const TEXT_MAX: usize = 1200;
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.does_not_apply {
+        if self.weight == Weight::DoesNotApply {
             return write!(f, "does not apply: {}", self.expected);
         }
         let (expected, seen) = (shortened(&self.expected, TEXT_MAX), shortened(&self.seen, TEXT_MAX));

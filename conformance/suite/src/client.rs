@@ -304,6 +304,21 @@ impl Client {
         Ok(self.buffer.is_empty())
     }
 
+    /// Whether it has ended, and all that came was read.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.end.is_some() && self.buffer.is_empty()
+    }
+
+    /// Whether the server has reset it.
+    pub(crate) fn is_reset(&self) -> bool {
+        self.end == Some(End::Reset)
+    }
+
+    /// Whether it is open, and all that came was read.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.end.is_none() && self.buffer.is_empty()
+    }
+
     /// Expects that for a [while](SILENCE) the server neither sends a byte nor ends the connection.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::fmt;
 use varvel_spec::Clause;
 
 use crate::{
-    Check, Mark, Measure, checks,
+    Check, Failure, Mark, Measure, checks,
     corpus::{self, Level, Vector},
 };
 
@@ -117,12 +117,14 @@ impl Entry {
         self.id() == id || self.clauses().iter().any(|clause| clause.id == id)
     }
 
-    /// How it counts if it does not pass.
-    pub fn blame(self, measure: Measure) -> Mark {
+    /// How it counts if it does not pass, for this reason.
+    pub fn blame(self, measure: Measure, failure: &Failure) -> Mark {
+        let is_harmless = measure == Measure::Http && failure.is_harmless();
         match self {
             Self::Check(check) if check.clause.level.is_required() => Mark::Failed,
             Self::Check(_) => Mark::Warned,
             Self::Vector(vector) => match vector.level {
+                Level::Must if is_harmless => Mark::Warned,
                 Level::Must => Mark::Failed,
                 Level::Should | Level::Strict if measure == Measure::Contract => Mark::Failed,
                 Level::Should | Level::Strict => Mark::Warned,

@@ -5,11 +5,11 @@ mod json;
 mod junit;
 mod markdown;
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use varvel_spec::Clause;
 
-use crate::{Entry, Failure};
+use crate::{Entry, Failure, entries};
 
 pub use human::{Details, Table};
 pub use json::json;
@@ -118,8 +118,10 @@ impl fmt::Display for Mark {
 }
 
 impl Report {
-    /// A report with these findings, of which nothing else is said.
-    pub fn of(subject: impl Into<String>, measure: Measure, findings: Vec<Finding>) -> Self {
+    /// A report of these findings, in whatever order they were made; nothing else is said of the run.
+    pub fn of(subject: impl Into<String>, measure: Measure, mut findings: Vec<Finding>) -> Self {
+        let order: BTreeMap<String, usize> = entries().map(Entry::id).zip(0..).collect();
+        findings.sort_by_cached_key(|finding| order.get(&finding.entry.id()).copied());
         Self {
             subject: subject.into(),
             server: None,

@@ -92,7 +92,7 @@ impl Suite {
         let mut case = Case::new(self, format!("c{}", self.cases.fetch_add(1, Ordering::Relaxed)));
         match (check.run)(&mut case) {
             Ok(()) => Outcome::Passed,
-            Err(failure) if failure.does_not_apply => Outcome::DoesNotApply(failure.expected),
+            Err(failure) if failure.says_nothing() => Outcome::DoesNotApply(failure.expected),
             Err(failure) => Outcome::Failed { failure, transcript: case.transcript() },
         }
     }
@@ -121,7 +121,9 @@ impl Suite {
             Outcome::NotRun => (Mark::NotRun, NOT_STARTED.to_owned(), None),
             Outcome::Failed { failure, transcript } => match self.skip(entry) {
                 Some(skip) => (Mark::Skipped, skip.reason.to_owned(), Some((failure, transcript))),
-                None => (entry.blame(Measure::Contract), String::new(), Some((failure, transcript))),
+                None => {
+                    (entry.blame(Measure::Contract, &failure), String::new(), Some((failure, transcript)))
+                }
             },
         };
         Finding { entry, mark, reason, failure, took }
@@ -131,27 +133,21 @@ impl Suite {
     /// to its id.
     pub fn report(
         &self,
-        mut findings: Vec<Finding>,
+        findings: Vec<Finding>,
         complete: bool,
         alone: impl Into<String>,
         took: Duration,
     ) -> Report {
-        let order: Vec<String> = entries().map(Entry::id).collect();
-        findings.sort_by_cached_key(|finding| order.iter().position(|id| *id == finding.entry.id()));
         let cut_short = findings.iter().find(|finding| finding.reason == NOT_STARTED).map(|finding| {
             let failure = finding.failure.as_ref().map_or(String::new(), |(failure, _)| failure.brief());
             format!("{NOT_STARTED}: {failure}")
         });
         Report {
-            subject: self.subject.name(),
-            server: None,
-            measure: Measure::Contract,
-            findings,
             complete,
-            remarks: Vec::new(),
             cut_short,
             alone: alone.into(),
             took,
+            ..Report::of(self.subject.name(), Measure::Contract, findings)
         }
     }
 
