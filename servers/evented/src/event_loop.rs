@@ -4,11 +4,8 @@ use std::{
     future::Future,
     os::fd::AsRawFd,
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
-    task::{Context, Poll, Wake, Waker},
+    sync::Arc,
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -24,7 +21,7 @@ use crate::{
     accept::{Accepted, Loops},
     connection::{Connection, Fate},
     handle::Handle,
-    mailbox::{Letters, Mailbox, Woken},
+    mailbox::{Letters, Mailbox, Summons, Woken},
     shared::Shared,
     tasks::Tasks,
     tunnel::{Tunnel, TunnelFate},
@@ -76,24 +73,14 @@ impl Core {
         control: &Control,
         until: Option<Instant>,
     ) -> Option<T> {
-        struct Root {
-            mailbox: Arc<Mailbox>,
-            woken: AtomicBool,
-        }
-        impl Wake for Root {
-            fn wake(self: Arc<Self>) {
-                if !self.woken.swap(true, SeqCst) {
-                    self.mailbox.post(|letters| letters.woken.push(Woken::Root));
-                }
-            }
-        }
-        let root = Arc::new(Root { mailbox: Arc::clone(&self.mailbox), woken: AtomicBool::new(true) });
+        let root = Arc::new(Summons::new(Woken::Root, Arc::clone(&self.mailbox)));
         let waker = Waker::from(Arc::clone(&root));
         let mut future = pin!(future);
         let mut events = Events::with_capacity(8);
         let mut until = until;
+        let mut may_go_on = true;
         loop {
-            if root.woken.swap(false, SeqCst) {
+            if may_go_on {
                 if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
                     return Some(output);
                 }
@@ -116,6 +103,7 @@ impl Core {
                 }
             }
             self.start_tasks();
+            may_go_on = root.heed();
         }
     }
 
@@ -480,8 +468,8 @@ where
             let message = format!("cannot watch a new connection, which is closed: {error}");
             return self.log(Level::Error, &message);
         }
-        let mailbox = Arc::clone(&self.core.mailbox);
-        let handle = Handle::new(self.core.worker.clone(), accepted.info, index, mailbox);
+        let summons = Summons::new(Woken::Connection(index), Arc::clone(&self.core.mailbox));
+        let handle = Handle::new(self.core.worker.clone(), accepted.info, summons);
         entry.insert(Slot::Http(Connection::new(accepted.transport, handle, &self.shared)));
         self.drive(index);
     }

@@ -1,19 +1,23 @@
 //! What reaches a loop from elsewhere: other threads, and its own wakers.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering::SeqCst},
-};
+use std::{sync::Arc, task::Wake};
 
 use varvel::BoxFuture;
 
-use crate::accept::Accepted;
+use crate::{
+    accept::Accepted,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+};
 
 /// The mailbox of one loop. Posting from the loop's own thread costs no system call.
 pub(crate) struct Mailbox {
     letters: Mutex<Letters>,
     /// The loop waits, or is about to: whoever posts must wake it. Set before the loop looks into the mailbox for the last
-    /// time, read after something was posted, so one of the two always sees the other.
+    /// time, read after something was posted, so one of the two always sees the other. Both are swaps, which have one
+    /// order however late a processor hears of the stores of another.
     waiting: AtomicBool,
     waker: mio::Waker,
 }
@@ -85,13 +89,13 @@ impl Mailbox {
 
     /// Says that the loop is about to wait; `false` if there is something that it must not wait with.
     pub(crate) fn begin_wait(&self) -> bool {
-        self.waiting.store(true, SeqCst);
+        self.waiting.swap(true, SeqCst);
         self.lock().is_empty()
     }
 
     /// The same for a loop that only runs a build or a teardown and leaves connections where they are.
     pub(crate) fn begin_wait_without_connections(&self) -> bool {
-        self.waiting.store(true, SeqCst);
+        self.waiting.swap(true, SeqCst);
         self.lock().has_no_work()
     }
 
@@ -124,6 +128,45 @@ impl Mailbox {
 
     fn lock(&self) -> MutexGuard<'_, Letters> {
         self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The way to have something driven by the loop: one letter, however often it is asked for before the loop heeds it.
+pub(crate) struct Summons {
+    whom: Woken,
+    mailbox: Arc<Mailbox>,
+    /// The letter is on its way.
+    sent: AtomicBool,
+}
+
+impl Summons {
+    pub(crate) fn new(whom: Woken, mailbox: Arc<Mailbox>) -> Self {
+        Self { whom, mailbox, sent: AtomicBool::new(false) }
+    }
+
+    /// Sends the letter, unless it is on its way.
+    pub(crate) fn send(&self) {
+        if !self.sent.swap(true, SeqCst) {
+            self.mailbox.post(|letters| letters.woken.push(self.whom));
+        }
+    }
+
+    /// Says that the loop is about to look; what happens from now on needs another letter. Tells whether there was one.
+    ///
+    /// Whoever found the letter on its way relies on being seen now. Reading the flag while clearing it makes it so on
+    /// every machine; clearing it alone would not.
+    pub(crate) fn heed(&self) -> bool {
+        self.sent.swap(false, SeqCst)
+    }
+}
+
+impl Wake for Summons {
+    fn wake(self: Arc<Self>) {
+        self.send();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.send();
     }
 }
 

@@ -2,18 +2,15 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
-    task::{Context, Wake, Waker},
+    sync::Arc,
+    task::{Context, Waker},
 };
 
 use slab::Slab;
 use varvel::{BoxFuture, Event, Phase, Report, Worker};
 use varvel_server_kit::gateway::panic_message;
 
-use crate::mailbox::{Mailbox, Woken};
+use crate::mailbox::{Mailbox, Summons, Woken};
 
 pub(crate) struct Tasks {
     tasks: Slab<Task>,
@@ -22,14 +19,8 @@ pub(crate) struct Tasks {
 
 struct Task {
     future: BoxFuture,
-    woken: Arc<TaskWaker>,
+    summons: Arc<Summons>,
     waker: Waker,
-}
-
-struct TaskWaker {
-    index: usize,
-    mailbox: Arc<Mailbox>,
-    woken: AtomicBool,
 }
 
 impl Tasks {
@@ -45,17 +36,16 @@ impl Tasks {
     pub(crate) fn start(&mut self, future: BoxFuture, worker: &Worker) {
         let entry = self.tasks.vacant_entry();
         let index = entry.key();
-        let woken =
-            Arc::new(TaskWaker { index, mailbox: Arc::clone(&self.mailbox), woken: AtomicBool::new(false) });
-        let waker = Waker::from(Arc::clone(&woken));
-        entry.insert(Task { future, woken, waker });
+        let summons = Arc::new(Summons::new(Woken::Task(index), Arc::clone(&self.mailbox)));
+        let waker = Waker::from(Arc::clone(&summons));
+        entry.insert(Task { future, summons, waker });
         self.poll(index, worker);
     }
 
     /// Polls a task that was woken; one that has ended meanwhile is none any more.
     pub(crate) fn poll(&mut self, index: usize, worker: &Worker) {
         let Some(task) = self.tasks.get_mut(index) else { return };
-        task.woken.woken.store(false, SeqCst);
+        task.summons.heed();
         let mut cx = Context::from_waker(&task.waker);
         let polled = catch_unwind(AssertUnwindSafe(|| task.future.as_mut().poll(&mut cx)));
         if let Ok(std::task::Poll::Pending) = polled {
@@ -71,8 +61,8 @@ impl Tasks {
     /// Has every task polled again, for a loop that has lost the letters that said which.
     pub(crate) fn wake_all(&self) {
         for (_, task) in &self.tasks {
-            task.woken.woken.store(false, SeqCst);
-            task.waker.wake_by_ref();
+            task.summons.heed();
+            task.summons.send();
         }
     }
 
@@ -92,16 +82,4 @@ fn drop_contained(worker: &Worker, future: BoxFuture) {
 
 fn report_panic(worker: &Worker, during: Phase, panic: &(dyn std::any::Any + Send)) {
     worker.report(&Report::new(Event::Panicked { during, message: panic_message(panic) }));
-}
-
-impl Wake for TaskWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.woken.swap(true, SeqCst) {
-            self.mailbox.post(|letters| letters.woken.push(Woken::Task(self.index)));
-        }
-    }
 }

@@ -34,5 +34,6 @@ pub mod access_log;
 pub mod settings;
 pub mod shutdown;
 
+mod sync;
 #[cfg(test)]
 mod testing;

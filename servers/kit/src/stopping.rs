@@ -1,11 +1,10 @@
 //! The stopping signal of a worker, and who waits for it (spec L7).
 
-use std::{
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
-    task::{Context, Poll, Waker},
+use std::task::{Context, Poll, Waker};
+
+use crate::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering::SeqCst},
 };
 
 /// When so many watch, all are woken for nothing: those that still live come back, the others are forgotten. An

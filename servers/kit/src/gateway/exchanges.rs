@@ -3,10 +3,6 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
-    },
     task::{Context, Poll, Waker},
 };
 
@@ -14,17 +10,25 @@ use http::StatusCode;
 use varvel::{Event, Finish, FinishHook, Outcome, Phase};
 
 use super::failure::panic_message;
+use crate::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{
+        AtomicBool, AtomicU32, AtomicU64,
+        Ordering::{Acquire, Relaxed, Release, SeqCst},
+    },
+};
 
 /// The state behind a server's [`varvel::Exchange`]; one per connection, shared with every scope and watch of it.
 ///
-/// An exchange that nobody watches and that has no hook takes no lock: `used` says whether there is anything under it.
+/// An exchange that nobody watches and that has no hook ends without a lock: `used` says whether there is anything under it.
 #[derive(Debug, Default)]
 pub struct Exchanges {
     /// The number of the exchange under way, 0 between two.
     current: AtomicU64,
     gone: AtomicBool,
     /// Set before `current` is looked at, read after it was changed: so either [`end`](Self::end) sees that there is a
-    /// hook to run, or [`on_finish`](Self::on_finish) sees that the exchange is over.
+    /// hook to run, or [`on_finish`](Self::on_finish) sees that the exchange is over. Both are swaps, which have one order
+    /// however late a processor hears of the stores of another.
     used: AtomicBool,
     last: Last,
     state: Mutex<State>,
@@ -90,10 +94,8 @@ impl Exchanges {
     /// Notes that the client has left, and wakes who watches for it.
     pub fn disconnected(&self) {
         self.gone.store(true, SeqCst);
-        if self.used.load(SeqCst) {
-            let watchers = std::mem::take(&mut self.lock().watchers);
-            watchers.into_iter().for_each(Waker::wake);
-        }
+        let watchers = std::mem::take(&mut self.lock().watchers);
+        watchers.into_iter().for_each(Waker::wake);
     }
 
     /// See [`varvel::Exchange::is_disconnected`].
@@ -103,7 +105,7 @@ impl Exchanges {
 
     /// See [`varvel::Exchange::poll_disconnected`].
     pub fn poll_disconnected(&self, number: u64, cx: &mut Context<'_>) -> Poll<()> {
-        self.used.store(true, SeqCst);
+        self.used.swap(true, SeqCst);
         let mut state = self.lock();
         if self.is_disconnected(number) {
             return Poll::Ready(());
@@ -120,7 +122,7 @@ impl Exchanges {
 
     /// See [`varvel::Exchange::on_finish`].
     pub fn on_finish(&self, number: u64, hook: FinishHook, report: impl Fn(Event<'_>)) {
-        self.used.store(true, SeqCst);
+        self.used.swap(true, SeqCst);
         let mut state = self.lock();
         if self.is_current(number) {
             state.hooks.push(hook);
@@ -145,15 +147,16 @@ impl Last {
             _ => 0,
         };
         let status = finish.status.map_or(0, |status| u32::from(status.as_u16()));
+        // Whoever sees one of the values behind the number sees the number as well. Whoever sees that the exchange is over
+        // sees all of them: `current` is changed after them.
         self.number.store(number, Relaxed);
-        self.ending.store(status << 8 | outcome, Relaxed);
-        // Whoever sees that the exchange is over sees these as well: `current` is changed after them.
-        self.bytes.store(finish.bytes, Relaxed);
+        self.ending.store(status << 8 | outcome, Release);
+        self.bytes.store(finish.bytes, Release);
     }
 
     /// What became of an exchange that is over. Of one before the last nothing is known any more.
     fn of(&self, number: u64) -> Finish {
-        let ending = self.ending.load(Relaxed);
+        let ending = self.ending.load(Acquire);
         let outcome = match ending & 0xff {
             1 => Outcome::Disconnected,
             2 => Outcome::Failed,
@@ -162,7 +165,7 @@ impl Last {
             _ => Outcome::Completed,
         };
         let status = StatusCode::from_u16((ending >> 8) as u16).ok();
-        let bytes = self.bytes.load(Relaxed);
+        let bytes = self.bytes.load(Acquire);
         match self.number.load(Relaxed) == number {
             true => Finish::new(outcome, status, bytes),
             false => Finish::new(Outcome::Completed, None, 0),
