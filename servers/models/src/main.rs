@@ -5,7 +5,8 @@
 //! memory may show them, until it has seen all. It takes `SeqCst` for acquire and release, so what holds here does not
 //! depend on the total order of such accesses.
 //!
-//! A name, or a part of one, as argument runs the models with that name.
+//! `cargo run --release` runs all models, with an argument those that have it in their name. A model of a synchronisation
+//! that is broken on purpose fails; try it with a `swap` that is made a `store`.
 
 mod sync {
     pub(crate) use std::sync::PoisonError;

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use loom::{
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     thread,
 };
 use mio::{Events, Poll, Token};
@@ -16,6 +19,7 @@ use crate::{
 pub(crate) const ALL: &[crate::Model] = &[
     ("mailbox: a loop does not sleep over a letter", letter),
     ("mailbox: nor over one of two", two_letters),
+    ("mailbox: nor over a timer", timer),
     ("mailbox: who is summoned sees why, or is summoned again", summons),
     ("mailbox: a connection is taken in or given back", connection_at_the_close),
 ];
@@ -72,6 +76,21 @@ fn two_letters() {
     let left = event_loop.letters();
     assert_eq!(found + left, 2);
     assert!(!waits || left == 0 || event_loop.is_woken(), "the loop sleeps");
+}
+
+/// Timers lie elsewhere, under a lock of their own; whoever sets one only rings.
+fn timer() {
+    let mut event_loop = Loop::new();
+    let timers = Arc::new(Mutex::new(0));
+    let (mailbox, others) = (Arc::clone(&event_loop.mailbox), Arc::clone(&timers));
+    let setting = thread::spawn(move || {
+        *others.lock().unwrap() += 1;
+        mailbox.ring();
+    });
+    event_loop.mailbox.begin_wait();
+    let seen = *timers.lock().unwrap();
+    setting.join().unwrap();
+    assert!(seen == 1 || event_loop.is_woken(), "the loop sleeps");
 }
 
 /// What happened is written down without any care for order, as an application may do it.
