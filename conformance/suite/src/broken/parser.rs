@@ -78,6 +78,9 @@ pub(super) fn read_head(wire: &Wire, number: u64, settings: &Settings) -> Result
     let host = host(&headers, version, settings)?;
     let authority = if settings.has(Fault::AuthorityIsHost) { host } else { target_authority.or(host) };
     let framing = framing(&headers, version, settings)?;
+    if method == Method::CONNECT && framing != BodyFraming::None {
+        return Err(BAD.into());
+    }
     let options = connection_options(&headers, settings);
     let expects_continue = expects_continue(&headers, settings)? && version == Version::HTTP_11
         || settings.has(Fault::ContinuesOn10) && headers.contains_key(header::EXPECT);
@@ -86,6 +89,11 @@ pub(super) fn read_head(wire: &Wire, number: u64, settings: &Settings) -> Result
             return Err(StatusCode::PAYLOAD_TOO_LARGE.into());
         }
     }
+    let has_body = match framing {
+        BodyFraming::None => false,
+        BodyFraming::Length(0) => settings.has(Fault::ContinuesWithoutBody),
+        _ => true,
+    };
     let mut head = RequestHead {
         method,
         target: Bytes::from(target),
@@ -95,7 +103,7 @@ pub(super) fn read_head(wire: &Wire, number: u64, settings: &Settings) -> Result
         headers,
         framing,
         options,
-        expects_continue: expects_continue && framing != BodyFraming::None,
+        expects_continue: expects_continue && has_body,
     };
     if !settings.has(Fault::DeliversTransferEncoding) {
         head.headers.remove(header::TRANSFER_ENCODING);
@@ -163,11 +171,16 @@ struct Lines<'w> {
 }
 
 impl Lines<'_> {
-    /// The next line without its end. `max` is its own bound, beyond which it is `too_long`.
-    fn next(&mut self, max: usize, too_long: impl FnOnce(&[u8]) -> StatusCode) -> Result<Vec<u8>, Unserved> {
+    /// The next line without its end. `max` is its own bound, beyond which it is `too_long`; each byte must fit.
+    fn next(
+        &mut self,
+        max: usize,
+        too_long: impl FnOnce(&[u8]) -> StatusCode,
+        fits: impl Fn(&[u8], u8) -> bool,
+    ) -> Result<Vec<u8>, Unserved> {
         let mut line = Vec::new();
         let left = if self.unlimited { usize::MAX } else { self.left };
-        let taken = self.wire.take_line(self.number, &mut line, max.min(left), Some(self.until));
+        let taken = self.wire.take_line_if(self.number, &mut line, max.min(left), Some(self.until), fits);
         match taken {
             Ok(()) => {}
             Err(Stuck::TooLong) if max <= left => return Err(too_long(&line).into()),
@@ -193,8 +206,15 @@ impl Lines<'_> {
             // A method without an end is none that is known.
             if line.contains(&b' ') { StatusCode::URI_TOO_LONG } else { StatusCode::NOT_IMPLEMENTED }
         };
+        // What can begin no method is not waited for to become a line.
+        let fits = |line: &[u8], byte: u8| {
+            line.contains(&b' ')
+                || is_token(&[byte])
+                || byte == b' ' && !line.is_empty()
+                || matches!(byte, b'\r' | b'\n' | 0)
+        };
         for _ in 0..=LEADING_LINES {
-            let line = self.next(max, too_long)?;
+            let line = self.next(max, too_long, fits)?;
             if !line.is_empty() {
                 return Ok(line);
             }
@@ -272,8 +292,8 @@ fn parse_target(
         return Ok((path_and_query(text, settings)?, None));
     }
     let (scheme, rest) = text.split_once("://").ok_or(BAD)?;
-    let scheme_is_good = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    // Others are for proxies.
+    let scheme_is_good = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     if !scheme_is_good || authority.is_empty() || !is_host(authority.as_bytes()) {
         return Err(BAD);
@@ -284,6 +304,10 @@ fn parse_target(
 }
 
 fn path_and_query(text: String, settings: &Settings) -> Result<Uri, StatusCode> {
+    // More than the type takes.
+    if text.len() >= usize::from(u16::MAX) {
+        return Err(StatusCode::URI_TOO_LONG);
+    }
     let uri = PathAndQuery::try_from(text.as_str()).map_err(|_| BAD)?;
     // What the type would change on the way cannot be delivered.
     if uri.as_str() != text {
@@ -309,7 +333,7 @@ fn fields(lines: &mut Lines<'_>, settings: &Settings) -> Result<HeaderMap, Unser
     // The faults that join lines need the one before.
     let mut last: Option<(HeaderName, HeaderValue)> = None;
     loop {
-        let line = lines.next(usize::MAX, |_| StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)?;
+        let line = lines.next(usize::MAX, |_| StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, |_, _| true)?;
         if line.is_empty() {
             headers.extend(last);
             return Ok(headers);
@@ -508,10 +532,12 @@ fn connection_options(headers: &HeaderMap, settings: &Settings) -> Vec<String> {
 
 fn expects_continue(headers: &HeaderMap, settings: &Settings) -> Result<bool, StatusCode> {
     let mut expects = false;
-    for value in headers.get_all(header::EXPECT) {
+    let values = headers.get_all(header::EXPECT).iter();
+    let words = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(trim_ows);
+    for word in words.filter(|word| !word.is_empty()) {
         let known = match settings.has(Fault::ExpectIsCaseSensitive) {
-            true => value == "100-continue",
-            false => value.as_bytes().eq_ignore_ascii_case(b"100-continue"),
+            true => word == b"100-continue",
+            false => word.eq_ignore_ascii_case(b"100-continue"),
         };
         if !known && !settings.has(Fault::IgnoresExpectations) {
             return Err(StatusCode::EXPECTATION_FAILED);

@@ -15,7 +15,7 @@ use varvel::{BodyError, BodyErrorKind, Caps, Frame, FrameRead};
 use super::{
     Fault,
     exchange::Exchange,
-    parser::{BodyFraming, Unserved, read_trailers},
+    parser::{BodyFraming, Unserved, is_token, read_trailers},
     wire::Stuck,
 };
 
@@ -158,6 +158,9 @@ impl RequestBody {
                         return Err(BodyErrorKind::Malformed);
                     }
                     let size = self.chunk_size(&line)?;
+                    if state.received.saturating_add(size) > limit && !self.has(Fault::NoBodyLimit) {
+                        return Err(BodyErrorKind::TooLarge);
+                    }
                     state.rest = if size == 0 { Rest::Trailers } else { Rest::Chunk(size) };
                     if self.has(Fault::DeliversChunkSizes) {
                         return Ok(Some(Frame::Data(Bytes::from(line))));
@@ -195,7 +198,7 @@ impl RequestBody {
         }
     }
 
-    /// RFC 9112 section 7.1: a size in hexadecimal digits, and extensions, which are not looked at beyond their bytes.
+    /// RFC 9112 section 7.1: a size in hexadecimal digits, and extensions.
     fn chunk_size(&self, line: &[u8]) -> Result<u64, BodyErrorKind> {
         const BAD: BodyErrorKind = BodyErrorKind::Malformed;
         let line = line.strip_suffix(b"\n").unwrap_or(line);
@@ -206,12 +209,7 @@ impl RequestBody {
         };
         let end = line.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(line.len());
         let (digits, extension) = line.split_at(end);
-        let extension_is_good = match super::parser::trim_ows(extension) {
-            [] => extension.is_empty(),
-            [b';', rest @ ..] => rest.iter().all(|byte| !byte.is_ascii_control() || *byte == b'\t'),
-            _ => false,
-        };
-        let odd = !extension_is_good && !self.has(Fault::TakesOddChunkSizes);
+        let odd = !are_extensions(extension) && !self.has(Fault::TakesOddChunkSizes);
         if digits.is_empty() || digits.len() > 16 || odd {
             return Err(BAD);
         }
@@ -279,6 +277,55 @@ impl RequestBody {
     pub(super) fn is_complete(&self) -> bool {
         self.with_state(|state| state.rest == Rest::Nothing && state.failed.is_none())
     }
+}
+
+/// RFC 9112 section 7.1.1: `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )`.
+fn are_extensions(mut text: &[u8]) -> bool {
+    let word = |text: &[u8]| text.iter().take_while(|byte| is_token(&[**byte])).count();
+    while !text.is_empty() {
+        let [b';', rest @ ..] = trim_start(text) else { return false };
+        let rest = trim_start(rest);
+        let (name, rest) = rest.split_at(word(rest));
+        if name.is_empty() {
+            return false;
+        }
+        text = match trim_start(rest) {
+            [b'=', value @ ..] => match trim_start(value) {
+                [b'"', quoted @ ..] => match end_of_quoted(quoted) {
+                    Some(end) => &quoted[end..],
+                    None => return false,
+                },
+                value => match value.split_at(word(value)) {
+                    ([], _) => return false,
+                    (_, rest) => rest,
+                },
+            },
+            _ => rest,
+        };
+    }
+    true
+}
+
+/// Where a quoted string ends whose opening quote was taken.
+fn end_of_quoted(text: &[u8]) -> Option<usize> {
+    let mut escaped = false;
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            byte if byte.is_ascii_control() && *byte != b'\t' => return None,
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return Some(at + 1),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn trim_start(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = text {
+        text = rest;
+    }
+    text
 }
 
 /// What the application is told when bytes did not come.

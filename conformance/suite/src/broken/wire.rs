@@ -335,7 +335,19 @@ impl Wire {
         taker: u64,
         line: &mut Vec<u8>,
         max: usize,
+        until: Option<Instant>,
+    ) -> Result<(), Stuck> {
+        self.take_line_if(taker, line, max, until, |_, _| true)
+    }
+
+    /// The same for a line of which each byte must fit behind those that came before it.
+    pub(super) fn take_line_if(
+        &self,
+        taker: u64,
+        line: &mut Vec<u8>,
+        max: usize,
         mut until: Option<Instant>,
+        fits: impl Fn(&[u8], u8) -> bool,
     ) -> Result<(), Stuck> {
         let begin = line.len();
         loop {
@@ -353,7 +365,7 @@ impl Wire {
                     0 => self.has(Fault::SkipsNul),
                     _ => !after_cr || self.has(Fault::TakesBareCr),
                 };
-                if !good {
+                if !good || !fits(&line[begin..], byte) {
                     return Err(Stuck::BadLine);
                 }
                 state.inbox.advance(1);
