@@ -23,6 +23,7 @@ pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
     use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 
@@ -30,11 +31,14 @@ mod tests {
 
     #[test]
     fn the_original_stays_open() {
-        let (left, _right) = UnixStream::pair().unwrap();
+        let (mut left, mut right) = UnixStream::pair().unwrap();
         let copy = duplicate(left.as_raw_fd()).unwrap();
         assert_ne!(copy.as_raw_fd(), left.as_raw_fd());
         drop(copy);
-        left.local_addr().expect("still open");
+        left.write_all(b"still open").unwrap();
+        let mut heard = [0; 10];
+        right.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"still open");
     }
 
     #[test]
