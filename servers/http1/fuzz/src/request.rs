@@ -349,7 +349,7 @@ fn size_line(script: &mut Script<'_>, size: usize) -> String {
     let zeros = "0".repeat(script.below(4));
     let size = if script.one_in(2) { format!("{zeros}{size:X}") } else { format!("{zeros}{size:x}") };
     let mut line = size;
-    while script.one_in(4) {
+    for _ in 0..script.below(4) {
         let space = script.pick(&["", " ", "\t "]);
         let name = format!("n{}", script.text(4, TOKEN));
         line.push_str(&format!("{space};{space}{name}"));
