@@ -57,6 +57,7 @@ async function describe(request) {
     digest.update(data);
     length += data.length;
   }
+  // What is `undefined` is left out of the description, and not judged.
   const [path, query] = split(request.url);
   return {
     method: request.method,
@@ -64,7 +65,6 @@ async function describe(request) {
     path,
     query,
     version: request.httpVersion,
-    authority: null,
     headers: pairs(request.rawHeaders),
     body_len: length,
     body_sha256: digest.digest("hex"),
@@ -72,9 +72,9 @@ async function describe(request) {
   };
 }
 
-/// Node hands over the target as it is. Only of one that begins with a slash are path and query told.
+/// Node hands over the target as it is; only of one that begins with a slash are path and query told.
 function split(target) {
-  if (!target.startsWith("/")) return [null, null];
+  if (!target.startsWith("/")) return [undefined, undefined];
   const at = target.indexOf("?");
   return at < 0 ? [target, null] : [target.slice(0, at), target.slice(at + 1)];
 }

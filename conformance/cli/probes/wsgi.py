@@ -3,8 +3,8 @@
     gunicorn --bind 127.0.0.1:8000 --chdir conformance/cli/probes wsgi:application
     varvel-conformance run --url http://127.0.0.1:8000
 
-WSGI hands over fields as variables: names in one case, lines of one name joined, trailers nowhere. What it cannot tell
-is `null` in the description and is not judged.
+WSGI hands over fields as variables: names in one case, lines of one name joined. Path and query are decoded, trailers
+dropped. What it cannot tell is not in the description, and is not judged.
 """
 
 import hashlib
@@ -14,6 +14,9 @@ import time
 
 def application(environ, start_response):
     route, _, argument = environ["PATH_INFO"].lstrip("/").partition("/")
+    if environ["REQUEST_METHOD"] == "CONNECT":
+        # 2xx would promise a tunnel.
+        return respond(start_response, 405, b"no tunnels\n")
     if route == "echo":
         return respond(start_response, 200, environ["wsgi.input"].read())
     if route == "noread":
@@ -52,20 +55,16 @@ def describe(environ):
     for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
         if environ.get(name):
             headers.append([name.replace("_", "-").lower(), environ[name]])
-    return {
+    description = {
         "method": environ["REQUEST_METHOD"],
-        # Not of WSGI; gunicorn and others have it.
-        "target": environ.get("RAW_URI") or environ.get("REQUEST_URI"),
-        # Decoded, and an empty query is as none.
-        "path": None,
-        "query": None,
         "version": environ["SERVER_PROTOCOL"].removeprefix("HTTP/"),
-        "authority": None,
         "headers": headers,
         "body_len": len(body),
         "body_sha256": hashlib.sha256(body).hexdigest(),
-        "trailers": None,
     }
+    # Not of WSGI; gunicorn and others have it.
+    target = environ.get("RAW_URI") or environ.get("REQUEST_URI")
+    return description | ({"target": target} if target else {})
 
 
 def respond(start_response, status, body=None, length=None, content_type="text/plain; charset=utf-8"):

@@ -39,7 +39,7 @@ pub(crate) fn check(url: &str, run: &Run, entries: &[Entry], complete: bool) -> 
                 .to_owned(),
         );
     }
-    let known = Acquaintance::make(address)
+    let known = Acquaintance::make(address, run.timeout)
         .map_err(|failure| format!("no HTTP server answers GET / at {address}: {}", failure.brief()))?;
 
     let began = Instant::now();
@@ -92,6 +92,20 @@ fn remarks(known: &Acquaintance, run: &Run, safe: bool) -> Vec<String> {
         remarks
             .push("it does not answer two requests that arrive together: pipelining is left out".to_owned());
     }
+    if !known.answers_ahead_of_noise {
+        remarks.push(
+            "a good request gets no answer of its own if something that is none arrives right behind it: told once, by \
+             this line; refusals are not delivered behind a good request"
+                .to_owned(),
+        );
+    }
+    if !known.answers_ahead_of_more {
+        remarks.push(
+            "a request with `Connection: close` gets no answer of its own if another arrives right behind it: told once, \
+             by this line; the last requests of connections are not delivered ahead of another"
+                .to_owned(),
+        );
+    }
     if safe {
         remarks.push(
             "a safe run: smuggling, pipelining and floods are left out; --full includes them".to_owned(),
@@ -104,7 +118,7 @@ fn remarks(known: &Acquaintance, run: &Run, safe: bool) -> Vec<String> {
 struct Server {
     address: SocketAddr,
     target: Target,
-    keeps_alive: bool,
+    known: Acquaintance,
     safe: bool,
     silences: Mutex<u32>,
     /// What is told when it is there no more.
@@ -119,16 +133,9 @@ impl Server {
             target = target.without_routes();
         }
         if safe || !known.pipelines {
-            target = target.with_deliveries(&[Delivery::Whole, Delivery::ByteByByte, Delivery::LineByLine]);
+            target = target.without_delivery(Delivery::Behind).without_delivery(Delivery::Ahead);
         }
-        Self {
-            address,
-            target,
-            keeps_alive: known.keeps_alive,
-            safe,
-            silences: Mutex::new(0),
-            gone: OnceLock::new(),
-        }
+        Self { address, target, known: known.clone(), safe, silences: Mutex::new(0), gone: OnceLock::new() }
     }
 
     fn find(&self, entry: Entry, progress: &Progress) -> Finding {
@@ -144,10 +151,10 @@ impl Server {
         if let Some(reason) = self.leaves_out(vector) {
             return left(Mark::LeftOut, reason.to_owned());
         }
-        match self.target.examine(vector) {
+        match self.target_of(vector).examine(vector) {
             Outcome::Failed { failure, transcript } => {
                 self.see_whether_it_lives(progress);
-                let mark = entry.blame(Measure::Http);
+                let mark = entry.blame(Measure::Http, &failure);
                 Finding {
                     failure: Some((failure, transcript)),
                     took: began.elapsed(),
@@ -159,9 +166,24 @@ impl Server {
         }
     }
 
+    /// What is known to go wrong with any vector in some delivery is not held against each of them.
+    fn target_of(&self, vector: &Vector) -> Target {
+        let mut target = self.target;
+        if vector.may_be_refused() && !self.known.answers_ahead_of_noise {
+            target = target.without_delivery(Delivery::Behind);
+        }
+        if !vector.needs_persistence() && !self.known.answers_ahead_of_more {
+            target = target.without_delivery(Delivery::Ahead);
+        }
+        target
+    }
+
     /// Why a vector is not run, if it is not.
     fn leaves_out(&self, vector: &Vector) -> Option<&'static str> {
-        if !self.keeps_alive && vector.needs_persistence() {
+        if self.known.describes && vector.routes().any(|route| !self.known.routes.contains(&route)) {
+            return Some("asks for a route that the server does not serve");
+        }
+        if !self.known.keeps_alive && vector.needs_persistence() {
             return Some("the server closes the connection behind each answer");
         }
         if self.safe && (vector.clauses.contains(&varvel_spec::ids::H8) || vector.group == "smuggling") {

@@ -1,10 +1,10 @@
 //! What can be found out about a server of which only the address is known.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use serde_json::Value;
 
-use crate::{Client, Failure, Response, transcript::Transcript};
+use crate::{Client, Failure, Response, corpus::ROUTES, transcript::Transcript};
 
 /// How a server behaves towards plain requests, which decides what can be judged of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,29 +16,51 @@ pub struct Acquaintance {
     pub status: u16,
     /// Whether `GET /` is answered with a description of the request, as the probe routes ask.
     pub describes: bool,
+    /// Which of the [routes](ROUTES) that do something particular it serves.
+    pub routes: Vec<&'static str>,
     /// Whether it answers a second request on the same connection.
     pub keeps_alive: bool,
     /// Whether it answers two requests that came in one segment.
     pub pipelines: bool,
+    /// Whether it answers a good request although something that is none stands behind it in the same segment.
+    pub answers_ahead_of_noise: bool,
+    /// Whether it answers a request with `Connection: close` although another one stands behind it in the same segment.
+    pub answers_ahead_of_more: bool,
 }
 
 const PLAIN: &str = "GET / HTTP/1.1\r\nHost: varvel.test\r\n\r\n";
+const LAST: &str = "GET / HTTP/1.1\r\nHost: varvel.test\r\nConnection: close\r\n\r\n";
+const NOISE: &str = "@ @ @\r\n\r\n";
 
 impl Acquaintance {
-    /// Sends some plain requests.
+    /// Sends some plain requests, each of which is given so much time.
     ///
     /// # Errors
     /// If the first of them is not answered.
-    pub fn make(address: SocketAddr) -> Result<Self, Failure> {
-        let mut client = Client::connect(address, Transcript::new(1))?;
+    pub fn make(address: SocketAddr, limit: Duration) -> Result<Self, Failure> {
+        let connect = || Client::connect_within(limit, address, Transcript::new(1));
+        let mut client = connect()?;
         client.send(PLAIN)?;
         let response = client.response()?;
+        let status = response.status();
+        // Sends both in one segment, and reads the first answer.
+        let at_once = |both: [&str; 2]| {
+            let mut client = connect()?;
+            client.send(both.concat())?;
+            Ok::<_, Failure>((client.response()?, client))
+        };
+        let answers = |both| at_once(both).is_ok_and(|(first, _)| first.status() == status);
+        let describes = is_description(&response);
+        let serves = |route: &&str| describes && connect().is_ok_and(|client| serves(client, route));
         Ok(Self {
             server: response.head.one("server").map(str::to_owned),
-            status: response.status(),
-            describes: is_description(&response),
+            status,
+            describes,
+            routes: ROUTES.into_iter().filter(serves).collect(),
             keeps_alive: client.send(PLAIN).and_then(|()| client.response()).is_ok(),
-            pipelines: two_at_once(address).is_ok(),
+            pipelines: at_once([PLAIN, PLAIN]).and_then(|(_, mut client)| client.response()).is_ok(),
+            answers_ahead_of_noise: answers([PLAIN, NOISE]),
+            answers_ahead_of_more: answers([LAST, PLAIN]),
         })
     }
 }
@@ -48,10 +70,21 @@ fn is_description(response: &Response) -> bool {
     described.is_some_and(|value| value["method"] == "GET" && value["headers"].is_array())
 }
 
-fn two_at_once(address: SocketAddr) -> Result<(Response, Response), Failure> {
-    let mut client = Client::connect(address, Transcript::new(1))?;
-    client.send([PLAIN, PLAIN].concat())?;
-    Ok((client.response()?, client.response()?))
+/// Whether a route does something else than to describe the request, as any other path does.
+fn serves(mut client: Client, route: &str) -> bool {
+    let argument = match route {
+        // Waits, and describes then.
+        "slow" => return true,
+        "nobody" | "status" | "stream" => "/201",
+        "steps" => "?body",
+        _ => "",
+    };
+    let request = format!("GET /{route}{argument} HTTP/1.1\r\nHost: varvel.test\r\n\r\n");
+    match client.send(request).and_then(|()| client.head()) {
+        Ok(head) => head.status != 404 && head.one("content-type") != Some("application/json"),
+        // As befits a panic.
+        Err(_) => route == "panic",
+    }
 }
 
 #[cfg(test)]
@@ -63,6 +96,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::LIMIT;
 
     /// A server that answers each of its connections with these bytes, as often as it reads something.
     fn canned(answer: &'static str, answers: usize) -> SocketAddr {
@@ -88,20 +122,23 @@ mod tests {
             "HTTP/1.1 404 Not Found\r\nServer: x/1\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno",
             1,
         );
-        let known = Acquaintance::make(address).unwrap();
+        let known = Acquaintance::make(address, LIMIT).unwrap();
         let expected = Acquaintance {
             server: Some("x/1".to_owned()),
             status: 404,
             describes: false,
+            routes: Vec::new(),
             keeps_alive: false,
             pipelines: false,
+            answers_ahead_of_noise: true,
+            answers_ahead_of_more: true,
         };
         assert_eq!(known, expected);
     }
 
     #[test]
     fn what_speaks_no_http_is_an_error() {
-        let failure = Acquaintance::make(canned("220 smtp.test ESMTP\r\n\r\n", 1)).unwrap_err();
+        let failure = Acquaintance::make(canned("220 smtp.test ESMTP\r\n\r\n", 1), LIMIT).unwrap_err();
         assert!(failure.expected.contains("a status line"), "{failure}");
     }
 }

@@ -29,7 +29,7 @@ use std::sync::OnceLock;
 pub use delivery::Delivery;
 pub use groups::{Group, groups};
 pub use target::Target;
-pub use vector::{Level, Vector};
+pub use vector::{Level, ROUTES, Vector};
 
 pub(crate) use conversation::Examined;
 

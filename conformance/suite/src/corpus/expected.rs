@@ -107,6 +107,11 @@ impl Expected {
         self.any_of.iter().all(|answer| matches!(answer, Answer::Final(400.., _) | Answer::Closed))
     }
 
+    /// Whether the request may be refused.
+    pub(super) fn may_be_refusal(&self) -> bool {
+        self.any_of.iter().any(|answer| matches!(answer, Answer::Final(400.., _) | Answer::Closed))
+    }
+
     /// Whether nothing else will do than a final answer behind which the connection stays.
     pub(super) fn needs_persistence(&self) -> bool {
         self.any_of.iter().all(|answer| matches!(answer, Answer::Final(_, After::Keep | After::Unsaid)))

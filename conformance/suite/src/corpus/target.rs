@@ -13,14 +13,15 @@ pub struct Target {
     pub(super) address: SocketAddr,
     /// Whether it serves the routes. Of others only framing and refusals are judged.
     pub(super) routes: bool,
-    pub(super) deliveries: &'static [Delivery],
+    /// The deliveries that are left out.
+    pub(super) without: [bool; Delivery::ALL.len()],
     pub(super) limit: Duration,
 }
 
 impl Target {
     /// A server that serves the routes.
     pub const fn new(address: SocketAddr) -> Self {
-        Self { address, routes: true, deliveries: &Delivery::ALL, limit: LIMIT }
+        Self { address, routes: true, without: [false; Delivery::ALL.len()], limit: LIMIT }
     }
 
     /// A server that does not: whichever status it has for a request that it understood counts as 200, what is said of
@@ -31,10 +32,10 @@ impl Target {
         self
     }
 
-    /// Runs vectors in these deliveries alone. Default: all.
+    /// Leaves out a delivery. Default: vectors are run in all that suit them.
     #[must_use]
-    pub const fn with_deliveries(mut self, deliveries: &'static [Delivery]) -> Self {
-        self.deliveries = deliveries;
+    pub const fn without_delivery(mut self, delivery: Delivery) -> Self {
+        self.without[delivery as usize] = true;
         self
     }
 
@@ -58,7 +59,7 @@ impl Target {
         if !vector.settings.is_empty() {
             return Outcome::DoesNotApply("the server cannot be set from here".to_owned());
         }
-        if !self.routes && vector.needs_routes() {
+        if !self.routes && vector.routes().next().is_some() {
             return Outcome::DoesNotApply("the server does not serve the routes".to_owned());
         }
         Examined { target: *self, running: None }.examine(vector)

@@ -88,6 +88,15 @@ impl Vector {
         lengths.sum()
     }
 
+    /// Whether what it sends first is to be refused, or may be.
+    pub fn may_be_refused(&self) -> bool {
+        let mut answers = self.script.iter().filter_map(|step| match step {
+            Step::Expect(expected) => Some(expected),
+            _ => None,
+        });
+        answers.next().is_some_and(Expected::may_be_refusal)
+    }
+
     /// Whether it can come out well only where a connection outlives an answer.
     pub fn needs_persistence(&self) -> bool {
         self.script.iter().any(|step| match step {
@@ -119,16 +128,35 @@ impl Vector {
         tuning
     }
 
-    /// Whether it asks for one of the routes that do something particular.
-    pub(super) fn needs_routes(&self) -> bool {
-        self.script.iter().any(|step| match step {
-            Step::Send(bytes) => ["/echo", "/status/", "/steps", "/stream/", "/noread", "/nobody/", "/slow/"]
-                .iter()
-                .any(|route| {
-                    bytes.windows(route.len() + 1).any(|at| at[0] == b' ' && &at[1..] == route.as_bytes())
-                }),
-            _ => false,
-        })
+    /// The routes that do something particular and that it asks for, without the slash, such as `echo`.
+    pub fn routes(&self) -> impl Iterator<Item = &'static str> + '_ {
+        ROUTES.into_iter().filter(|route| self.script.iter().any(|step| step.asks_for(route)))
+    }
+}
+
+/// The routes that do something particular; `/` and all others describe the request.
+pub const ROUTES: [&str; 11] = [
+    "echo",
+    "inject",
+    "length-long",
+    "length-short",
+    "nobody",
+    "noread",
+    "panic",
+    "slow",
+    "status",
+    "steps",
+    "stream",
+];
+
+impl Step {
+    /// Whether this is sent within a request for `/ROUTE`.
+    fn asks_for(&self, route: &str) -> bool {
+        let Self::Send(bytes) = self else { return false };
+        let target = [b" /", route.as_bytes()].concat();
+        let is_end = |at: usize| bytes.get(at).is_none_or(|byte| b" /?".contains(byte));
+        let mut found = bytes.windows(target.len()).enumerate().filter(|(_, window)| *window == target);
+        found.any(|(at, _)| is_end(at + target.len()))
     }
 }
 
