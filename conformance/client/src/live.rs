@@ -1,0 +1,294 @@
+//! A live server: HTTP/1.1 over a socket of the standard library. What it reads it reads strictly; a lenient client would
+//! repair what a test is to find.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs},
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, StatusCode, Version, header, uri::Authority};
+use varvel::Frame;
+
+use crate::{
+    Failure, FailureKind, Head,
+    line::{Line, Wait},
+    request::Draft,
+};
+
+mod wire;
+
+use wire::{Framing, Parsed};
+
+/// Where a live server is.
+#[derive(Debug)]
+pub(crate) struct Address {
+    authority: Authority,
+    sockets: Vec<SocketAddr>,
+}
+
+/// How long something that must come may take. Generous, for machines that run tests are busy; only a test that fails waits
+/// so long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long nothing comes where a test looks whether there is nothing.
+const SILENCE: Duration = Duration::from_millis(100);
+
+impl Address {
+    pub(crate) fn parse(url: &str) -> Result<Self, String> {
+        let Some(rest) = url.strip_prefix("http://") else {
+            return Err("only http:// is spoken here".to_owned());
+        };
+        let authority: Authority =
+            rest.strip_suffix('/').unwrap_or(rest).parse().map_err(|error| format!("{error}"))?;
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let port = authority.port_u16().unwrap_or(80);
+        let sockets = (host, port).to_socket_addrs().map_err(|error| error.to_string())?.collect();
+        Ok(Self { authority, sockets })
+    }
+
+    pub(crate) fn authority(&self) -> Authority {
+        self.authority.clone()
+    }
+
+    /// Opens a connection, and sends a request's head on it.
+    pub(crate) fn connect(&self, draft: Draft) -> Result<Connection, Failure> {
+        let refused = |error: io::Error| Failure::new(FailureKind::Refused, error.to_string());
+        let mut last = io::ErrorKind::AddrNotAvailable.into();
+        for socket in &self.sockets {
+            match TcpStream::connect_timeout(socket, PATIENCE) {
+                Ok(stream) => return Connection::open(stream, draft).map_err(refused),
+                Err(error) => last = error,
+            }
+        }
+        Err(refused(last))
+    }
+}
+
+/// One connection, with its one exchange.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    /// Received, and not read yet.
+    buffer: BytesMut,
+    end: Option<ReadEnd>,
+    method: Method,
+    version: Version,
+    asks_for_upgrade: bool,
+    chunked_request: bool,
+    interims: Vec<Head>,
+    head: Option<Head>,
+    framing: Framing,
+    failure: Option<Failure>,
+}
+
+/// How the server ended the connection.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum ReadEnd {
+    Closed,
+    Reset,
+}
+
+/// What an attempt to receive brought.
+enum Received {
+    Some,
+    End(ReadEnd),
+    Nothing,
+}
+
+impl Connection {
+    fn open(stream: TcpStream, draft: Draft) -> io::Result<Self> {
+        // Each piece that is sent on its own shall travel on its own.
+        stream.set_nodelay(true)?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let mut connection = Self {
+            stream,
+            buffer: BytesMut::new(),
+            end: None,
+            asks_for_upgrade: draft.headers.contains_key(header::UPGRADE),
+            chunked_request: draft.has_body && draft.length.is_none(),
+            version: draft.version,
+            interims: Vec::new(),
+            head: None,
+            framing: Framing::None,
+            failure: None,
+            method: draft.method.clone(),
+        };
+        connection.put(&wire::request_head(&draft));
+        Ok(connection)
+    }
+
+    /// Sends as much as the server takes. One that has answered and closed takes nothing more; what it answered tells.
+    fn put(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    fn receive(&mut self, deadline: Instant) -> Received {
+        if let Some(end) = self.end {
+            return Received::End(end);
+        }
+        let mut piece = [0; 16 * 1024];
+        loop {
+            // The system takes a time-out of zero for none.
+            let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            let read = self.stream.set_read_timeout(Some(left)).and_then(|()| self.stream.read(&mut piece));
+            let end = match read {
+                Ok(0) => ReadEnd::Closed,
+                Ok(read) => {
+                    self.buffer.extend_from_slice(&piece[..read]);
+                    return Received::Some;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    if Instant::now() >= deadline {
+                        return Received::Nothing;
+                    }
+                    continue;
+                }
+                Err(_) => ReadEnd::Reset,
+            };
+            self.end = Some(end);
+            return Received::End(end);
+        }
+    }
+
+    /// Receives until there is what `parse` looks for.
+    fn look<T>(
+        &mut self,
+        wait: Wait,
+        mut parse: impl FnMut(&mut Self) -> Result<Parsed<T>, String>,
+        at_end: impl FnOnce(&Self, ReadEnd) -> Result<T, Failure>,
+    ) -> Poll<Result<T, Failure>> {
+        if let Some(failure) = &self.failure {
+            return Poll::Ready(Err(failure.clone()));
+        }
+        let deadline = Instant::now() + if wait == Wait::Not { SILENCE } else { PATIENCE };
+        let result = loop {
+            match parse(self) {
+                Ok(Parsed::Whole(value)) => break Ok(value),
+                Err(why) => break Err(Failure::new(FailureKind::Malformed, why)),
+                Ok(Parsed::Part) => {}
+            }
+            match self.receive(deadline) {
+                Received::Some => {}
+                Received::Nothing => return Poll::Pending,
+                Received::End(end) => break at_end(self, end),
+            }
+        };
+        if let Err(failure) = &result {
+            self.failure = Some(failure.clone());
+        }
+        Poll::Ready(result)
+    }
+
+    fn read_head(&mut self) -> Result<Parsed<Head>, String> {
+        loop {
+            let Parsed::Whole(head) = wire::head(&mut self.buffer)? else { return Ok(Parsed::Part) };
+            let is_interim = head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS;
+            if !is_interim {
+                let asked = (&self.method, self.version, self.asks_for_upgrade);
+                self.framing = wire::framing(&head, asked)?;
+                self.head = Some(head.clone());
+                return Ok(Parsed::Whole(head));
+            }
+            if self.version < Version::HTTP_11 {
+                return Err("HTTP/1.0 has no interim heads".to_owned());
+            }
+            self.interims.push(head);
+        }
+    }
+
+    fn read_frame(&mut self) -> Result<Parsed<Option<Frame>>, String> {
+        let frame = wire::frame(&mut self.framing, &mut self.buffer)?;
+        if matches!(frame, Parsed::Whole(None)) && !self.buffer.is_empty() {
+            return Err(format!("more behind the answer: {}", self.buffer.escape_ascii()));
+        }
+        Ok(frame)
+    }
+}
+
+impl Line for Connection {
+    fn poll_head(&mut self, wait: Wait) -> Poll<Result<Head, Failure>> {
+        if let Some(head) = &self.head {
+            return Poll::Ready(Ok(head.clone()));
+        }
+        self.look(wait, Self::read_head, |this, end| {
+            let nothing = this.buffer.is_empty();
+            let kind = if nothing { FailureKind::NoAnswer } else { FailureKind::BrokenOff };
+            Err(Failure::new(kind, format!("{} in place of a head", how(end))))
+        })
+    }
+
+    fn interims(&mut self) -> Vec<Head> {
+        self.interims.clone()
+    }
+
+    fn poll_frame(&mut self, wait: Wait) -> Poll<Option<Result<Frame, Failure>>> {
+        let found = self.look(wait, Self::read_frame, |this, end| match (this.framing, end) {
+            (Framing::Close, ReadEnd::Closed) => Ok(None),
+            _ => Err(Failure::new(FailureKind::BrokenOff, format!("{} before its end", how(end)))),
+        });
+        found.map(Result::transpose)
+    }
+
+    fn why_pending(&self) -> Failure {
+        let what = if self.head.is_some() { "nothing more of it" } else { "no head" };
+        Failure::new(FailureKind::Pending, format!("{what} came within {PATIENCE:?}"))
+    }
+
+    fn send(&mut self, data: Bytes) {
+        if self.chunked_request {
+            self.put(&wire::chunk(&data));
+        } else {
+            self.put(&data);
+        }
+    }
+
+    fn end_body(&mut self, trailers: Option<HeaderMap>) {
+        if self.chunked_request {
+            self.put(&wire::last_chunk(&trailers.unwrap_or_default()));
+        }
+    }
+
+    fn end_sending(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    fn disconnect(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+        self.failure = Some(Failure::new(FailureKind::NoAnswer, "the client has left"));
+    }
+
+    fn is_tunnel(&self) -> bool {
+        self.framing == Framing::Tunnel
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    fn poll_read(&mut self, buffer: &mut [u8], wait: Wait) -> Poll<io::Result<usize>> {
+        let deadline = Instant::now() + if wait == Wait::Not { SILENCE } else { PATIENCE };
+        if self.buffer.is_empty() {
+            match self.receive(deadline) {
+                Received::Some => {}
+                Received::Nothing => return Poll::Pending,
+                Received::End(ReadEnd::Closed) => return Poll::Ready(Ok(0)),
+                Received::End(ReadEnd::Reset) => {
+                    return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+                }
+            }
+        }
+        let taken = self.buffer.split_to(buffer.len().min(self.buffer.len()));
+        buffer[..taken.len()].copy_from_slice(&taken);
+        Poll::Ready(Ok(taken.len()))
+    }
+}
+
+fn how(end: ReadEnd) -> &'static str {
+    match end {
+        ReadEnd::Closed => "the server closed",
+        ReadEnd::Reset => "the server reset",
+    }
+}

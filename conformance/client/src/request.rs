@@ -1,0 +1,274 @@
+//! Requests to be sent.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, uri::Authority};
+
+use crate::{Client, Exchange, Failure, Response, Tunnel};
+
+/// A request that is being written; [`send`](Self::send), [`start`](Self::start) and their like send it.
+///
+/// Whatever cannot be sent as HTTP/1 is the test's own mistake, and panics.
+#[must_use = "a request does nothing until it is sent"]
+#[derive(Debug)]
+pub struct RequestBuilder<'c> {
+    client: &'c Client,
+    method: Method,
+    target: String,
+    version: Version,
+    headers: HeaderMap,
+    content: Content,
+    trailers: HeaderMap,
+    piece_bytes: usize,
+}
+
+#[derive(Debug)]
+enum Content {
+    None,
+    Whole(Bytes),
+    /// Sent by the exchange, so many bytes if that is declared.
+    Open(Option<u64>),
+}
+
+/// A request head as both kinds of targets take it.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) method: Method,
+    pub(crate) target: Bytes,
+    pub(crate) version: Version,
+    /// With Host, and with the field that delimits the body.
+    pub(crate) headers: HeaderMap,
+    pub(crate) authority: Option<Authority>,
+    /// The length that the body declares.
+    pub(crate) length: Option<u64>,
+    pub(crate) has_body: bool,
+}
+
+impl<'c> RequestBuilder<'c> {
+    pub(crate) fn new(client: &'c Client, method: Method, target: &str) -> Self {
+        let plain = target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+        assert!(plain && !target.is_empty(), "{target:?} is not a request target");
+        Self {
+            client,
+            method,
+            target: target.to_owned(),
+            version: Version::HTTP_11,
+            headers: HeaderMap::new(),
+            content: Content::None,
+            trailers: HeaderMap::new(),
+            piece_bytes: usize::MAX,
+        }
+    }
+
+    /// Adds a field line, behind others of the same name. A Host of the test's own replaces the one that is sent
+    /// otherwise.
+    ///
+    /// # Panics
+    /// If name or value are none; also for Content-Length and Transfer-Encoding, which follow from the body.
+    #[track_caller]
+    pub fn header<N, V>(mut self, name: N, value: V) -> Self
+    where
+        N: TryInto<HeaderName, Error: std::fmt::Debug>,
+        V: TryInto<HeaderValue, Error: std::fmt::Debug>,
+    {
+        let name = name.try_into().expect("the name of a field");
+        let framing = name == header::CONTENT_LENGTH || name == header::TRANSFER_ENCODING;
+        assert!(!framing, "{name} follows from the body: see body, streaming and streaming_exactly");
+        self.headers.append(name, value.try_into().expect("the value of a field"));
+        self
+    }
+
+    /// Sends it as another version than HTTP/1.1, which is HTTP/1.0.
+    ///
+    /// # Panics
+    /// If it is neither.
+    #[track_caller]
+    pub fn version(mut self, version: Version) -> Self {
+        assert!(matches!(version, Version::HTTP_10 | Version::HTTP_11), "{version:?} is not spoken here");
+        self.version = version;
+        self
+    }
+
+    /// Gives it a body, whose length is declared.
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.content = Content::Whole(body.into());
+        self
+    }
+
+    /// Gives it a body of JSON, and says so in Content-Type.
+    ///
+    /// # Panics
+    /// If the value has no form in JSON.
+    #[cfg(feature = "json")]
+    #[track_caller]
+    pub fn json(self, value: &impl serde::Serialize) -> Self {
+        let body = serde_json::to_vec(value).expect("a value that has a form in JSON");
+        self.header(header::CONTENT_TYPE, "application/json").body(body)
+    }
+
+    /// Has the body arrive in pieces of so many bytes, each a frame of its own; a live server may see them joined.
+    ///
+    /// # Panics
+    /// If that is none.
+    #[track_caller]
+    pub fn in_pieces_of(mut self, bytes: usize) -> Self {
+        assert!(bytes > 0, "a piece has at least one byte");
+        self.piece_bytes = bytes;
+        self
+    }
+
+    /// Sends a trailer field behind the body, which is chunked then.
+    ///
+    /// # Panics
+    /// If name or value are none.
+    #[track_caller]
+    pub fn trailer<N, V>(mut self, name: N, value: V) -> Self
+    where
+        N: TryInto<HeaderName, Error: std::fmt::Debug>,
+        V: TryInto<HeaderValue, Error: std::fmt::Debug>,
+    {
+        let name = name.try_into().expect("the name of a field");
+        self.trailers.append(name, value.try_into().expect("the value of a field"));
+        self
+    }
+
+    /// Leaves the body to the exchange, which sends it piece by piece; it is chunked.
+    pub fn streaming(mut self) -> Self {
+        self.content = Content::Open(None);
+        self
+    }
+
+    /// Leaves the body to the exchange, with a declared length.
+    pub fn streaming_exactly(mut self, bytes: u64) -> Self {
+        self.content = Content::Open(Some(bytes));
+        self
+    }
+
+    /// Sends it, and waits for the whole answer of a well-behaved application.
+    ///
+    /// # Panics
+    /// If there is no whole answer: the application waits for something that does not come, the connection is closed,
+    /// the answer breaks off; or if it breaks the contract and the server had to mend it. [`try_send`](Self::try_send)
+    /// shows what happened instead. A failure that became an error response, such as 500, is an answer.
+    #[track_caller]
+    pub fn send(self) -> Response {
+        let response = self.try_send().unwrap_or_else(|failure| panic!("{failure}"));
+        response.demand_clean();
+        response
+    }
+
+    /// Sends it, and waits for the whole answer, whatever it is.
+    ///
+    /// # Errors
+    /// If there is no whole answer.
+    pub fn try_send(self) -> Result<Response, Failure> {
+        self.try_start()?.try_response()
+    }
+
+    /// Sends it, and lets the application run until it waits.
+    ///
+    /// # Panics
+    /// If the server takes no connection.
+    #[track_caller]
+    pub fn start(self) -> Exchange {
+        self.try_start().unwrap_or_else(|failure| panic!("{failure}"))
+    }
+
+    /// Sends it, without a poll of the application: each is one [`Exchange::step`]. In process only; a live server does
+    /// not wait.
+    ///
+    /// # Panics
+    /// If the server takes no connection.
+    #[track_caller]
+    pub fn begin(self) -> Exchange {
+        self.connect(false).unwrap_or_else(|failure| panic!("{failure}"))
+    }
+
+    /// Asks for an upgrade to this protocol, or several separated by commas, and takes the connection over.
+    ///
+    /// # Panics
+    /// If the application does not accept.
+    #[track_caller]
+    pub fn upgrade(self, protocol: &str) -> Tunnel {
+        self.try_upgrade(protocol).unwrap_or_else(|response| panic!("no upgrade, but {response:?}"))
+    }
+
+    /// Asks for an upgrade to this protocol.
+    ///
+    /// # Errors
+    /// The answer of an application that does not accept.
+    ///
+    /// # Panics
+    /// If there is no answer.
+    #[track_caller]
+    pub fn try_upgrade(self, protocol: &str) -> Result<Tunnel, Response> {
+        self.header(header::CONNECTION, "upgrade").header(header::UPGRADE, protocol).start().into_tunnel()
+    }
+
+    /// Sends a CONNECT, and takes the connection over.
+    ///
+    /// # Panics
+    /// If the application does not accept; `start().into_tunnel()` gives its answer instead.
+    #[track_caller]
+    pub fn tunnel(self) -> Tunnel {
+        self.start().into_tunnel().unwrap_or_else(|response| panic!("no tunnel, but {response:?}"))
+    }
+
+    fn try_start(self) -> Result<Exchange, Failure> {
+        self.connect(true)
+    }
+
+    fn connect(self, run: bool) -> Result<Exchange, Failure> {
+        let Self { client, method, target, version, mut headers, content, trailers, piece_bytes } = self;
+        let authority = authority(&method, &target, &headers, client);
+        if !headers.contains_key(header::HOST) {
+            let host = authority.as_ref().map_or("", Authority::as_str);
+            headers.insert(header::HOST, HeaderValue::try_from(host).expect("an authority is a field value"));
+        }
+        let chunked = !trailers.is_empty();
+        let (has_body, length) = match &content {
+            Content::None => (chunked, None),
+            Content::Whole(_) if chunked => (true, None),
+            Content::Whole(body) => (true, Some(body.len() as u64)),
+            Content::Open(length) => (true, *length),
+        };
+        match length {
+            Some(length) => {
+                headers.insert(header::CONTENT_LENGTH, length.into());
+            }
+            None if has_body => {
+                assert!(version >= Version::HTTP_11, "HTTP/1.0 has no chunks: declare the body's length");
+                headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
+            None => {}
+        }
+        let target = Bytes::from(target);
+        let draft = Draft { method, target, version, headers, authority, length, has_body };
+        let open = matches!(content, Content::Open(_));
+        let mut exchange = client.exchange(draft, open)?;
+        if let Content::Whole(mut body) = content {
+            while !body.is_empty() {
+                exchange.line.send(body.split_to(piece_bytes.min(body.len())));
+            }
+        }
+        if !open && has_body {
+            exchange.line.end_body((!trailers.is_empty()).then_some(trailers));
+        }
+        if run {
+            exchange.line.run();
+        }
+        Ok(exchange)
+    }
+}
+
+/// Whom the request is addressed to (spec S8).
+fn authority(method: &Method, target: &str, headers: &HeaderMap, client: &Client) -> Option<Authority> {
+    let named = match target.split_once("://") {
+        _ if *method == Method::CONNECT => Some(target),
+        Some((_, rest)) if !target.starts_with('/') => rest.split(['/', '?']).next(),
+        _ => headers.get(header::HOST).map(|host| host.to_str().unwrap_or_default()),
+    };
+    match named {
+        Some(named) => named.parse().ok(),
+        None => Some(client.authority()),
+    }
+}

@@ -1,0 +1,467 @@
+//! The in-process server: calls the application on the test's thread, and keeps to the specification in it.
+//!
+//! ```text
+//!   test -- a method of Client, Exchange, Tunnel --> turn: timers, jobs, tasks, calls, while anything was woken
+//! ```
+//!
+//! Nothing runs between two calls of the test but what has threads of its own.
+
+use std::{
+    any::Any,
+    cell::{Cell, RefCell},
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
+use varvel::{
+    AsyncApp, AsyncAppFactory, AsyncBody, BoxError, BoxFuture, Caps, ConnInfo, Event, Limits, Offer,
+    OnDisconnect, Phase, Policy, Report, Scope, StartError, UpgradeKind, Worker, WorkerInfo, WorkerOps,
+};
+
+use crate::{Record, Wait, request::Draft};
+
+mod answer;
+mod bell;
+mod call;
+mod connection;
+mod coroutine;
+mod incoming;
+mod line;
+mod pipe;
+pub(crate) mod sync;
+mod worker;
+
+pub(crate) use line::InProcess;
+
+use answer::Asked;
+use bell::{Bell, Task};
+use call::{Call, CallFuture};
+use connection::{Connection, NUMBER};
+use incoming::Incoming;
+use worker::HandWorker;
+
+pub(crate) struct Server {
+    app: RefCell<Option<Box<dyn Application>>>,
+    policy: Policy,
+    ops: Arc<HandWorker>,
+    worker: Worker,
+    connection: ConnInfo,
+    connections: Cell<u64>,
+    bell: Arc<Bell>,
+    patience: Duration,
+    calls: RefCell<Vec<Rc<RefCell<Call>>>>,
+    tasks: RefCell<Vec<(Arc<Task>, BoxFuture)>>,
+    /// How many jobs did not end in time, and are not waited for any more.
+    lost_jobs: Cell<usize>,
+}
+
+/// An application with its factory, whatever their types.
+trait Application {
+    fn call(&self, request: Request<AsyncBody>, scope: Scope) -> CallFuture;
+    fn teardown(self: Box<Self>, worker: Worker) -> Pin<Box<dyn Future<Output = Result<(), BoxError>>>>;
+}
+
+struct Built<F: AsyncAppFactory> {
+    factory: F,
+    app: F::App,
+}
+
+impl<F> Application for Built<F>
+where
+    F: AsyncAppFactory + 'static,
+    F::App: 'static,
+    <F::App as AsyncApp>::Future: 'static,
+{
+    fn call(&self, request: Request<AsyncBody>, scope: Scope) -> CallFuture {
+        Box::pin(self.app.call(request, scope))
+    }
+
+    fn teardown(self: Box<Self>, worker: Worker) -> Pin<Box<dyn Future<Output = Result<(), BoxError>>>> {
+        Box::pin(async move { self.factory.teardown(self.app, &worker).await })
+    }
+}
+
+/// How often woken calls are polled before it is said that they never come to rest.
+const ROUNDS_MAX: usize = 10_000;
+
+impl Server {
+    /// Builds the application.
+    pub(crate) fn start<F>(
+        factory: F,
+        policy: Policy,
+        mut info: WorkerInfo,
+        connection: ConnInfo,
+        patience: Duration,
+    ) -> Result<Rc<Self>, StartError>
+    where
+        F: AsyncAppFactory + 'static,
+        F::App: 'static,
+        <F::App as AsyncApp>::Future: 'static,
+    {
+        info.concurrency = policy.exclusive.then_some(1);
+        let bell = Arc::new(Bell::default());
+        let ops = Arc::new(HandWorker::new(info, Arc::clone(&bell)));
+        let server = Rc::new(Self {
+            app: RefCell::new(None),
+            policy,
+            worker: Worker::new(Arc::clone(&ops) as Arc<dyn WorkerOps>),
+            ops,
+            connection,
+            connections: Cell::new(0),
+            bell,
+            patience,
+            calls: RefCell::default(),
+            tasks: RefCell::default(),
+            lost_jobs: Cell::new(0),
+        });
+        let built = server.complete(factory.build(&server.worker));
+        let app =
+            built.unwrap_or_else(|| panic!("the factory's build waits for something that does not come"))?;
+        *server.app.borrow_mut() = Some(Box::new(Built { factory, app }));
+        Ok(server)
+    }
+
+    /// Begins an exchange, without a poll of it.
+    pub(crate) fn begin(self: &Rc<Self>, draft: Draft) -> Rc<RefCell<Call>> {
+        let id = self.connections.get() + 1;
+        self.connections.set(id);
+        let mut info = self.connection.clone();
+        info.id = id;
+
+        let Draft { method, target, version, mut headers, authority, length, has_body } = draft;
+        let expectation = headers.get(header::EXPECT).map(|value| value.as_bytes().to_ascii_lowercase());
+        let expects_continue =
+            has_body && version >= Version::HTTP_11 && expectation.as_deref() == Some(b"100-continue");
+        let asked = Asked {
+            takes_trailers: lists(&headers, header::TE, "trailers"),
+            close: lists(&headers, header::CONNECTION, "close"),
+            keep_alive: lists(&headers, header::CONNECTION, "keep-alive"),
+            method: method.clone(),
+            version,
+        };
+        let connection = Connection::new(self.worker.clone(), info, version, expects_continue);
+        let mut scope = Scope::new(Arc::clone(&connection) as _, NUMBER, target.clone(), self.ops.now())
+            .with_authority(authority);
+        if let Some(offer) = self.offer(&method, version, &headers, has_body) {
+            scope = scope.with_upgrade(offer);
+        }
+        if self.has(Caps::DEFER) {
+            scope = scope.with_deferral();
+        }
+
+        let incoming = has_body.then(|| Incoming::new(length, self.limits().body_bytes_max));
+        let body = incoming.as_ref().map_or_else(AsyncBody::empty, |incoming| incoming.body(&connection));
+        let mut request = Request::new(body);
+        *request.uri_mut() = uri(&method, &target);
+        *request.method_mut() = method;
+        *request.version_mut() = version;
+        // Which field delimits the body is the server's business (spec S10).
+        headers.remove(header::TRANSFER_ENCODING);
+        *request.headers_mut() = headers;
+
+        let task = Task::new(&self.bell);
+        let mut call = Call::new(id, task, connection, incoming, asked, target, request, scope);
+        if expectation.is_some_and(|expectation| expectation != b"100-continue") {
+            call.refuse(StatusCode::EXPECTATION_FAILED, self);
+        }
+        let call = Rc::new(RefCell::new(call));
+        self.calls.borrow_mut().push(Rc::clone(&call));
+        call
+    }
+
+    fn offer(&self, method: &Method, version: Version, headers: &HeaderMap, has_body: bool) -> Option<Offer> {
+        if *method == Method::CONNECT {
+            return self.has(Caps::CONNECT).then(|| Offer::new(UpgradeKind::Connect, ""));
+        }
+        let fields = headers.get_all(header::UPGRADE).iter().filter_map(|field| field.to_str().ok());
+        let protocols = fields.collect::<Vec<_>>().join(", ");
+        let valid = version == Version::HTTP_11
+            && !has_body
+            && protocols.split(',').any(|protocol| !protocol.trim().is_empty())
+            && lists(headers, header::CONNECTION, "upgrade");
+        (valid && self.has(Caps::UPGRADE)).then(|| Offer::new(UpgradeKind::Http1, protocols))
+    }
+
+    /// Lets everything go on that was woken, until nothing is; `false` if that has no end.
+    pub(crate) fn turn(&self) -> bool {
+        for _ in 0..ROUNDS_MAX {
+            self.bell.hush();
+            self.ops.fire_timers();
+            let began = self.ops.begin_jobs();
+            if self.run_tasks() | self.run_calls() | began {
+                continue;
+            }
+            // Whatever a job does is waited for, so that what the test sees does not depend on how fast it is.
+            let jobs = self.bell.jobs();
+            if jobs <= self.lost_jobs.get() {
+                self.lost_jobs.set(jobs);
+                return true;
+            }
+            if !self.bell.wait(self.patience) {
+                self.lost_jobs.set(jobs);
+            }
+        }
+        false
+    }
+
+    /// Lets everything go on until this is so; `false` if it never will be, as far as the test can tell.
+    pub(crate) fn settle(&self, wait: Wait, done: impl Fn() -> bool) -> bool {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            let at_rest = self.turn();
+            if done() {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let hopeless = at_rest && !self.may_be_woken();
+            if wait == Wait::Not || hopeless || left.is_zero() || !self.bell.wait(left) {
+                return false;
+            }
+        }
+    }
+
+    /// Whether somebody may wake something who is not the test.
+    fn may_be_woken(&self) -> bool {
+        let tasks = self.tasks.borrow();
+        self.bell.jobs() > 0
+            || self.calls.borrow().iter().any(|call| call.borrow().may_be_woken(self))
+            || tasks.iter().any(|(task, _)| task.wakers() > self.ops.wakers_of(task))
+    }
+
+    /// What a call waits for, in words.
+    pub(crate) fn describe_wait(&self, call: &Call) -> String {
+        let mut waits = call.waits_for(self);
+        if let Some(deadline) = self.ops.next_timer() {
+            let left = deadline.saturating_duration_since(self.ops.now());
+            waits.push(format!("a timer that is due in {left:?} (Client::advance moves the clock)"));
+        }
+        let what = match call.stage() {
+            crate::Stage::Answering => "the response body",
+            crate::Stage::Tunnel => "the continuation",
+            _ => "the application",
+        };
+        match &waits[..] {
+            [] => format!("{what} is pending and nothing is left to wake it"),
+            waits => format!("{what} waits for {}; nothing is left to wake it", waits.join(", or ")),
+        }
+    }
+
+    fn run_tasks(&self) -> bool {
+        let mut tasks = self.tasks.borrow_mut();
+        tasks.extend(self.ops.take_tasks().into_iter().map(|task| (Task::new(&self.bell), task)));
+        let mut any = false;
+        tasks.retain_mut(|(task, future)| {
+            if !task.take_woken() {
+                return true;
+            }
+            any = true;
+            let waker = task.waker();
+            let poll = || future.as_mut().poll(&mut Context::from_waker(&waker));
+            match catch_unwind(AssertUnwindSafe(poll)) {
+                Ok(polled) => polled.is_pending(),
+                Err(panic) => {
+                    let message = panic_message(&*panic);
+                    self.report(&Report::new(Event::Panicked { during: Phase::Background, message }));
+                    false
+                }
+            }
+        });
+        any
+    }
+
+    fn run_calls(&self) -> bool {
+        let calls = self.calls.borrow().clone();
+        let mut any = false;
+        for call in calls {
+            let mut call = call.borrow_mut();
+            if call.task.take_woken() {
+                any = true;
+                call.go(self, false);
+            }
+        }
+        self.calls.borrow_mut().retain(|call| call.borrow().finish.is_none());
+        any
+    }
+
+    /// Polls a future of the factory to its end; `None` if it waits for something that does not come.
+    fn complete<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        let task = Task::new(&self.bell);
+        let deadline = Instant::now() + self.patience;
+        loop {
+            self.turn();
+            if task.take_woken() {
+                match future.as_mut().poll(&mut Context::from_waker(&task.waker())) {
+                    Poll::Ready(output) => return Some(output),
+                    Poll::Pending => continue,
+                }
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let hopeless = task.wakers() <= self.ops.wakers_of(&task) && !self.may_be_woken();
+            if hopeless || left.is_zero() || !self.bell.wait(left) {
+                return None;
+            }
+        }
+    }
+
+    /// Moves the clock, stopping at each timer on the way.
+    pub(crate) fn advance(&self, duration: Duration) {
+        self.turn();
+        let target = self.ops.now() + duration;
+        while let Some(next) = self.ops.next_timer().filter(|next| *next <= target) {
+            self.ops.set_now(next.max(self.ops.now()));
+            self.turn();
+        }
+        self.ops.set_now(target);
+        self.turn();
+    }
+
+    pub(crate) fn stop(&self) {
+        self.ops.stop();
+        self.turn();
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.ops.is_stopping()
+    }
+
+    /// Ends: cuts off what still runs, as at the deadline of a stop, and tears the application down.
+    pub(crate) fn close(&self) -> Result<(), BoxError> {
+        let Some(app) = self.app.borrow_mut().take() else { return Ok(()) };
+        self.ops.stop();
+        for call in self.calls.take() {
+            call.borrow_mut().cut(self);
+        }
+        self.ops.end();
+        for (_, task) in self.tasks.take() {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(task))) {
+                let message = panic_message(&*panic);
+                self.report(&Report::new(Event::Panicked { during: Phase::Drop, message }));
+            }
+        }
+        let teardown = catch_unwind(AssertUnwindSafe(|| self.complete(app.teardown(self.worker.clone()))));
+        match teardown {
+            Ok(Some(result)) => result,
+            Ok(None) => Err("the factory's teardown waits for something that does not come".into()),
+            Err(panic) => {
+                let message = panic_message(&*panic);
+                self.report(&Report::new(Event::Panicked { during: Phase::Teardown, message }));
+                Err(format!("the factory's teardown panicked: {message}").into())
+            }
+        }
+    }
+
+    pub(crate) fn records(&self) -> Vec<Record> {
+        self.ops.records()
+    }
+
+    pub(crate) fn tasks(&self) -> usize {
+        self.turn();
+        self.tasks.borrow().len()
+    }
+
+    pub(crate) fn next_timer(&self) -> Option<Duration> {
+        self.ops.next_timer().map(|deadline| deadline.saturating_duration_since(self.ops.now()))
+    }
+
+    pub(crate) fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
+    fn call(&self, request: Request<AsyncBody>, scope: Scope) -> CallFuture {
+        match &*self.app.borrow() {
+            Some(app) => app.call(request, scope),
+            None => unreachable!("a closed server begins no calls"),
+        }
+    }
+
+    /// Whether no call may begin now (spec S13).
+    fn is_busy(&self) -> bool {
+        // The call that asks is borrowed, and not running.
+        self.policy.exclusive
+            && self.calls.borrow().iter().any(|call| call.try_borrow().is_ok_and(|call| call.is_running()))
+    }
+
+    /// Another call may have waited for this.
+    fn call_ended(&self) {
+        if self.policy.exclusive {
+            for call in self.calls.borrow().iter() {
+                if let Ok(call) = call.try_borrow() {
+                    call.task.waker().wake();
+                }
+            }
+        }
+    }
+
+    fn has(&self, caps: Caps) -> bool {
+        self.worker.info().caps.contains(caps)
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.worker.info().limits
+    }
+
+    fn on_disconnect(&self) -> OnDisconnect {
+        self.policy.on_disconnect
+    }
+
+    fn date(&self) -> HeaderValue {
+        self.ops.date()
+    }
+
+    fn report(&self, report: &Report<'_>) {
+        self.ops.report(report);
+    }
+
+    fn wakers_of(&self, task: &Arc<Task>) -> usize {
+        self.ops.wakers_of(task)
+    }
+
+    fn awaits_stop(&self, task: &Arc<Task>) -> bool {
+        self.ops.awaits_stop(task)
+    }
+}
+
+/// The URI of a request: path and query as they are, or one of the two exceptions of the contract.
+fn uri(method: &Method, target: &Bytes) -> http::Uri {
+    let text = std::str::from_utf8(target).unwrap_or_default();
+    let path = match text.split_once("://") {
+        // The absolute form yields its path and query (spec S6).
+        Some((_, rest)) if *method != Method::CONNECT && !text.starts_with('/') => {
+            match rest.find(['/', '?']) {
+                Some(at) if rest[at..].starts_with('?') => format!("/{}", &rest[at..]),
+                Some(at) => rest[at..].to_owned(),
+                None => "/".to_owned(),
+            }
+        }
+        _ => text.to_owned(),
+    };
+    path.parse().unwrap_or_else(|error| panic!("{text:?} is not a request target: {error}"))
+}
+
+/// Whether a list field names something, whatever the case of its letters.
+fn lists(headers: &HeaderMap, name: header::HeaderName, wanted: &str) -> bool {
+    let fields = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    fields.flat_map(|field| field.split(',')).any(|item| {
+        let item = item.split(';').next().unwrap_or_default();
+        item.trim().eq_ignore_ascii_case(wanted)
+    })
+}
+
+/// The text of a panic, as far as it has one.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        text
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text
+    } else {
+        "a panic without a message"
+    }
+}

@@ -1,0 +1,105 @@
+//! Waking: who was woken, and a bell that the test's thread can wait for when others may ring it.
+
+use std::{
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Wake, Waker},
+    time::{Duration, Instant},
+};
+
+/// Rung by every wake-up and by every job that ends.
+#[derive(Default)]
+pub(crate) struct Bell {
+    state: Mutex<State>,
+    rung: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    rung: bool,
+    /// How many offloaded jobs run on threads of their own.
+    jobs: usize,
+}
+
+impl Bell {
+    pub(crate) fn ring(&self) {
+        self.lock().rung = true;
+        self.rung.notify_all();
+    }
+
+    /// Forgets that it was rung; to be done before looking for who was woken.
+    pub(crate) fn hush(&self) {
+        self.lock().rung = false;
+    }
+
+    /// Waits until it is rung, in real time; `false` if that takes too long.
+    pub(crate) fn wait(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        let mut state = self.lock();
+        while !state.rung {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            state = self.rung.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    pub(crate) fn jobs(&self) -> usize {
+        self.lock().jobs
+    }
+
+    pub(crate) fn job_begins(&self) {
+        self.lock().jobs += 1;
+    }
+
+    pub(crate) fn job_ends(&self) {
+        self.lock().jobs -= 1;
+        self.ring();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Something that is polled when it was woken: a call, a background task, a factory at work.
+pub(crate) struct Task {
+    woken: AtomicBool,
+    bell: Arc<Bell>,
+}
+
+impl Task {
+    /// A task that wants to be polled.
+    pub(crate) fn new(bell: &Arc<Bell>) -> Arc<Self> {
+        Arc::new(Self { woken: AtomicBool::new(true), bell: Arc::clone(bell) })
+    }
+
+    /// Whether it was woken since the last time this was asked.
+    pub(crate) fn take_woken(&self) -> bool {
+        self.woken.swap(false, SeqCst)
+    }
+
+    pub(crate) fn waker(self: &Arc<Self>) -> Waker {
+        Waker::from(Arc::clone(self))
+    }
+
+    /// How many wakers of it are somewhere.
+    pub(crate) fn wakers(self: &Arc<Self>) -> usize {
+        Arc::strong_count(self) - 1
+    }
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, SeqCst);
+        self.bell.ring();
+    }
+}

@@ -1,0 +1,217 @@
+//! The worker of the in-process server: a clock that is moved by hand, timers on it, background tasks, jobs, reports.
+
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use http::HeaderValue;
+use varvel::{BoxFuture, Caps, Event, Job, Phase, Report, TimerId, WorkerInfo, WorkerOps};
+
+use super::{
+    bell::{Bell, Task},
+    panic_message,
+};
+use crate::Record;
+
+pub(crate) struct HandWorker {
+    info: WorkerInfo,
+    bell: Arc<Bell>,
+    start: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// How far the clock was moved.
+    passed: Duration,
+    /// By number, which is the order in which they were set.
+    timers: BTreeMap<u128, (Instant, Waker)>,
+    timers_set: u128,
+    stopping: bool,
+    /// Who waits for the stop.
+    watchers: Vec<Waker>,
+    /// Spawned, and not adopted by the server yet.
+    tasks: Vec<BoxFuture>,
+    /// Offloaded, and not begun yet.
+    jobs: Vec<Job>,
+    /// The server runs nothing any more.
+    ended: bool,
+    records: Vec<Record>,
+}
+
+impl HandWorker {
+    pub(crate) fn new(info: WorkerInfo, bell: Arc<Bell>) -> Self {
+        Self { info, bell, start: Instant::now(), state: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves the clock.
+    pub(crate) fn set_now(&self, now: Instant) {
+        self.lock().passed = now.saturating_duration_since(self.start);
+    }
+
+    /// When the next timer is due.
+    pub(crate) fn next_timer(&self) -> Option<Instant> {
+        self.lock().timers.values().map(|(deadline, _)| *deadline).min()
+    }
+
+    /// Wakes who set a timer that is due, the earliest first.
+    pub(crate) fn fire_timers(&self) {
+        let now = self.now();
+        let mut state = self.lock();
+        let mut due: Vec<_> =
+            state.timers.iter().filter(|(_, (at, _))| *at <= now).map(|(id, (at, _))| (*at, *id)).collect();
+        due.sort_unstable();
+        let wakers: Vec<_> = due.iter().filter_map(|(_, id)| state.timers.remove(id)).collect();
+        drop(state);
+        wakers.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+
+    /// The date on the clock: the year 2000 begins with the test.
+    pub(crate) fn date(&self) -> HeaderValue {
+        const YEAR_2000: Duration = Duration::from_secs(946_684_800);
+        let now = SystemTime::UNIX_EPOCH + YEAR_2000 + self.lock().passed;
+        HeaderValue::try_from(httpdate::fmt_http_date(now)).expect("a date is a field value")
+    }
+
+    pub(crate) fn stop(&self) {
+        let mut state = self.lock();
+        state.stopping = true;
+        let watchers = std::mem::take(&mut state.watchers);
+        drop(state);
+        watchers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Takes no more tasks and jobs.
+    pub(crate) fn end(&self) {
+        let mut state = self.lock();
+        state.ended = true;
+        let left = (std::mem::take(&mut state.jobs), std::mem::take(&mut state.tasks));
+        drop(state);
+        drop(left);
+    }
+
+    /// The tasks spawned since the last time.
+    pub(crate) fn take_tasks(&self) -> Vec<BoxFuture> {
+        std::mem::take(&mut self.lock().tasks)
+    }
+
+    /// Begins the offloaded jobs, each on a thread of its own; `false` if there are none.
+    pub(crate) fn begin_jobs(self: &Arc<Self>) -> bool {
+        let jobs = std::mem::take(&mut self.lock().jobs);
+        let any = !jobs.is_empty();
+        for job in jobs {
+            self.bell.job_begins();
+            let worker = Arc::clone(self);
+            thread::spawn(move || {
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(job)) {
+                    let message = panic_message(&*panic);
+                    worker.report(&Report::new(Event::Panicked { during: Phase::Background, message }));
+                }
+                worker.bell.job_ends();
+            });
+        }
+        any
+    }
+
+    pub(crate) fn records(&self) -> Vec<Record> {
+        self.lock().records.clone()
+    }
+
+    /// How many wakers of a task wait in here: they wake it only when the test moves the clock or stops the server.
+    pub(crate) fn wakers_of(&self, task: &Arc<Task>) -> usize {
+        let waker = task.waker();
+        let state = self.lock();
+        // A `Timer` keeps a copy of the waker that it has set.
+        let timers = state.timers.values().filter(|(_, armed)| armed.will_wake(&waker)).count() * 2;
+        timers + state.watchers.iter().filter(|watcher| watcher.will_wake(&waker)).count()
+    }
+
+    /// Whether a task waits for the stop.
+    pub(crate) fn awaits_stop(&self, task: &Arc<Task>) -> bool {
+        let waker = task.waker();
+        self.lock().watchers.iter().any(|watcher| watcher.will_wake(&waker))
+    }
+}
+
+impl WorkerOps for HandWorker {
+    fn info(&self) -> &WorkerInfo {
+        &self.info
+    }
+
+    fn report(&self, report: &Report<'_>) {
+        self.lock().records.push(Record::of(report));
+    }
+
+    fn now(&self) -> Instant {
+        self.start + self.lock().passed
+    }
+
+    fn set_timer(&self, deadline: Instant, waker: &Waker) -> TimerId {
+        let mut state = self.lock();
+        state.timers_set += 1;
+        let id = state.timers_set;
+        state.timers.insert(id, (deadline, waker.clone()));
+        drop(state);
+        // Set by another thread, it may be due already.
+        self.bell.ring();
+        TimerId(id)
+    }
+
+    fn move_timer(&self, id: TimerId, waker: &Waker) -> bool {
+        let mut state = self.lock();
+        let before = state.timers.get_mut(&id.0).map(|(_, armed)| std::mem::replace(armed, waker.clone()));
+        drop(state);
+        before.is_some()
+    }
+
+    fn cancel_timer(&self, id: TimerId) {
+        let cancelled = self.lock().timers.remove(&id.0);
+        drop(cancelled);
+    }
+
+    fn offload(&self, job: Job) -> Result<(), Job> {
+        let mut state = self.lock();
+        if state.ended || !self.info.caps.contains(Caps::OFFLOAD) {
+            return Err(job);
+        }
+        state.jobs.push(job);
+        drop(state);
+        self.bell.ring();
+        Ok(())
+    }
+
+    fn spawn(&self, task: BoxFuture) -> Result<(), BoxFuture> {
+        let mut state = self.lock();
+        if state.ended || !self.info.caps.contains(Caps::SPAWN) {
+            return Err(task);
+        }
+        state.tasks.push(task);
+        drop(state);
+        self.bell.ring();
+        Ok(())
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.lock().stopping
+    }
+
+    fn poll_stopping(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.stopping {
+            return Poll::Ready(());
+        }
+        if !state.watchers.iter().any(|watcher| watcher.will_wake(cx.waker())) {
+            state.watchers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
