@@ -1,0 +1,507 @@
+//! What the lint keeps of one exchange, of one worker's application, and of itself.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU32, AtomicU64, Ordering::SeqCst},
+    },
+    thread::{self, ThreadId},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{Method, StatusCode, Version, request};
+use varvel::{
+    BodyErrorKind, Caps, Driver, FailKind, Finish, Lifetime, OnDisconnect, Outcome, Policy, Scope, Watch,
+    Worker, WorkerInfo,
+};
+
+use crate::{Findings, Rule, breach::RequestLine, passage::Passage, rules as r};
+
+/// What the author of a program asked of a lint.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) findings: Findings,
+    /// How long a poll may take.
+    pub(crate) poll_limit: Duration,
+    /// Whether an exchange and a worker of the lint stand in front of the server's.
+    pub(crate) serving: bool,
+    /// The capabilities that are hidden.
+    pub(crate) masked: Caps,
+    pub(crate) place: Place,
+    /// What the factory asks for, if it is known.
+    pub(crate) policy: Option<Policy>,
+}
+
+/// Where a lint stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Right below the server.
+    Outermost,
+    /// With middleware above it, which may change the request.
+    Below,
+    /// Above the middleware that it watches, right below the server.
+    Outside,
+    /// Below the middleware that it watches.
+    Inside,
+}
+
+/// A lint's settings with what it knows of one worker's application.
+pub(crate) struct Core {
+    pub(crate) settings: Settings,
+    /// Where the application was built, if the lint has seen it.
+    pub(crate) built: Option<Built>,
+    calls: AtomicU64,
+    running: AtomicU32,
+    hooks: AtomicU32,
+    tracks: Mutex<Tracks>,
+}
+
+/// What a worker was when it built its application.
+#[derive(Clone)]
+pub(crate) struct Built {
+    pub(crate) thread: ThreadId,
+    pub(crate) info: WorkerInfo,
+}
+
+#[derive(Default)]
+struct Tracks {
+    /// The workers whose applications live, where a factory is watched.
+    workers: HashSet<u32>,
+    /// The last exchange of each connection.
+    connections: HashMap<u64, Track>,
+    /// The last exchange of all: one at a time is asked what it says of itself once it is over.
+    previous: Option<(Watch, Arc<Record>)>,
+}
+
+struct Track {
+    number: u64,
+    record: Weak<Record>,
+}
+
+/// How many connections are kept in mind; beyond that those that rest are forgotten.
+const CONNECTIONS_MAX: usize = 1024;
+
+impl Core {
+    pub(crate) fn new(settings: Settings, built: Option<Built>) -> Arc<Self> {
+        Arc::new(Self {
+            settings,
+            built,
+            calls: AtomicU64::new(0),
+            running: AtomicU32::new(0),
+            hooks: AtomicU32::new(0),
+            tracks: Mutex::default(),
+        })
+    }
+
+    /// Takes a breach outside any request.
+    pub(crate) fn breach(&self, rule: &'static Rule, worker: Option<&Worker>, what: impl FnOnce() -> String) {
+        self.settings.findings.take(rule, worker, || None, what);
+    }
+
+    /// A factory's application was built.
+    pub(crate) fn was_built(&self, worker: &Worker) {
+        let index = worker.info().index;
+        let is_new = self.tracks().workers.insert(index);
+        if !is_new {
+            self.breach(r::S1_TWICE, Some(worker), || format!("worker {index} has an application already"));
+        }
+    }
+
+    /// A factory's application is about to be torn down.
+    pub(crate) fn is_torn_down(&self, worker: &Worker) {
+        self.tracks().workers.remove(&worker.info().index);
+    }
+
+    /// Looks at what must be over when the teardown of this application begins.
+    pub(crate) fn check_rest(&self, worker: &Worker) {
+        let running = self.running.load(SeqCst);
+        if running > 0 {
+            self.breach(r::L5_RUNNING, Some(worker), || format!("{running} of its calls still run"));
+        }
+        let hooks = self.hooks.load(SeqCst);
+        if hooks > 0 {
+            self.breach(r::L5_HOOKS, Some(worker), || format!("{hooks} hooks have not run"));
+        }
+    }
+
+    fn tracks(&self) -> MutexGuard<'_, Tracks> {
+        self.tracks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One exchange.
+pub(crate) struct Record {
+    pub(crate) core: Arc<Core>,
+    pub(crate) worker: Worker,
+    pub(crate) method: Method,
+    pub(crate) version: Version,
+    target: Bytes,
+    connection: u64,
+    number: u64,
+    pub(crate) is_async: bool,
+    /// Whether a server is above, and not a test that calls the application by itself.
+    pub(crate) served: bool,
+    /// What an outer and an inner lint know of each other's side.
+    pub(crate) passage: Option<Arc<Passage>>,
+    /// For how long reads of the request body blocked, in nanoseconds: not the application's fault.
+    pub(crate) blocked: AtomicU64,
+    state: Mutex<State>,
+}
+
+/// How far an exchange has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct State {
+    pub(crate) call: Call,
+    pub(crate) body: Body,
+    pub(crate) status: Option<StatusCode>,
+    /// How many bytes the body will have, as far as the application said so.
+    pub(crate) declared: Option<u64>,
+    /// How many it has produced.
+    pub(crate) produced: u64,
+    /// Its last frame was there.
+    pub(crate) trailers: bool,
+    /// The application broke a rule about its answer, so that the server had to change it.
+    pub(crate) flawed: bool,
+    /// The request body could not be had entire.
+    pub(crate) request_failed: bool,
+    pub(crate) finish: Option<Finish>,
+    /// It no longer counts as running.
+    settled: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Call {
+    #[default]
+    Running,
+    Returned,
+    Failed(FailKind),
+    Dropped,
+    Panicked,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Body {
+    /// There is no answer yet.
+    #[default]
+    None,
+    /// In memory, or nothing at all.
+    Whole,
+    File,
+    Open,
+    Ended,
+    Failed,
+    /// Dropped before its end.
+    Dropped,
+    Tunnel,
+    Deferred,
+}
+
+impl Record {
+    /// Begins to watch an exchange: looks at its place among the others.
+    pub(crate) fn begin(core: &Arc<Core>, head: &request::Parts, scope: &Scope, is_async: bool) -> Arc<Self> {
+        let info = scope.worker().info();
+        let passage = match core.settings.place {
+            Place::Outside => Some(Passage::new(head, scope)),
+            Place::Inside => Passage::of(scope),
+            Place::Outermost | Place::Below => None,
+        };
+        let record = Arc::new(Self {
+            core: Arc::clone(core),
+            worker: scope.worker().clone(),
+            method: head.method.clone(),
+            version: head.version,
+            target: Bytes::copy_from_slice(scope.raw_target()),
+            connection: scope.conn().id,
+            number: scope.number(),
+            is_async,
+            // The name of the worker behind `Scope::for_test`.
+            served: info.server != "no server",
+            passage,
+            blocked: AtomicU64::new(0),
+            state: Mutex::default(),
+        });
+        let running = core.running.fetch_add(1, SeqCst) + 1;
+        if record.is_outermost() {
+            record.check_worker(info, running);
+            record.check_place(scope);
+            record.await_finish(scope);
+        }
+        record
+    }
+
+    /// Whether nothing but the server is above. Middleware may change what a server must not.
+    pub(crate) fn is_outermost(&self) -> bool {
+        self.served && matches!(self.core.settings.place, Place::Outermost | Place::Outside)
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a breach of this exchange.
+    pub(crate) fn breach(&self, rule: &'static Rule, what: impl FnOnce() -> String) {
+        let request = || {
+            Some(RequestLine {
+                method: self.method.clone(),
+                target: self.target.clone(),
+                connection: self.connection,
+                exchange: self.number,
+            })
+        };
+        self.core.settings.findings.take(rule, Some(&self.worker), request, what);
+    }
+
+    /// Runs a piece of async code, which must not take long, apart from what the server makes it wait.
+    pub(crate) fn timed<T>(&self, rule: &'static Rule, run: impl FnOnce() -> T) -> T {
+        let blocked = self.blocked.load(SeqCst);
+        let began = Instant::now();
+        let result = run();
+        let took = began.elapsed();
+        let took = took.saturating_sub(Duration::from_nanos(self.blocked.load(SeqCst) - blocked));
+        if took > self.core.settings.poll_limit {
+            self.breach(rule, || format!("it took {} ms", took.as_millis()));
+        }
+        result
+    }
+
+    /// On an event loop calls stay on the thread of the build.
+    pub(crate) fn check_thread(&self) {
+        let Some(built) = &self.core.built else { return };
+        if self.is_async && built.info.driver == Driver::Evented && built.thread != thread::current().id() {
+            self.breach(r::S1_THREAD, || "it is called or polled on another thread".to_owned());
+        }
+    }
+
+    fn check_worker(&self, info: &WorkerInfo, running: u32) {
+        let calls = self.core.calls.fetch_add(1, SeqCst) + 1;
+        if info.spec.0 != varvel::SPEC_VERSION.0 || info.spec.1 == 0 && info.spec.0 == 0 {
+            self.breach(r::X6_VERSION, || format!("it states {}.{}", info.spec.0, info.spec.1));
+        }
+        if info.index >= info.workers || info.concurrency == Some(0) {
+            self.breach(r::S18_WORKERS, || {
+                format!("index {} of {}, concurrency {:?}", info.index, info.workers, info.concurrency)
+            });
+        }
+        if info.lifetime == Lifetime::OneShot && calls > 1 {
+            self.breach(r::S18_ONE_SHOT, || format!("this is call {calls}"));
+        }
+        // A value that several workers share is told of the calls of all of them.
+        let counts_alone = self.core.built.is_some() || info.workers == 1;
+        if let Some(most) = info.concurrency.filter(|most| counts_alone && running > *most) {
+            self.breach(r::S13_CONCURRENCY, || format!("{running} calls run, {most} may"));
+        }
+        if running > 1 && self.core.settings.policy.is_some_and(|policy| policy.exclusive) {
+            self.breach(r::S13_EXCLUSIVE, || format!("{running} calls run"));
+        }
+        if let Some(Built { info: before, .. }) = &self.core.built {
+            // A masked worker was shown to `build`.
+            let caps = info.caps.without(self.core.settings.masked);
+            if before.index != info.index {
+                self.breach(r::S1_WORKER, || {
+                    format!("built on worker {}, called on worker {}", before.index, info.index)
+                });
+            } else if (before.server, before.workers, before.caps, before.driver)
+                != (info.server, info.workers, caps, info.driver)
+            {
+                self.breach(r::S18_CHANGED, || format!("built on {before:?}, called on {info:?}"));
+            }
+        }
+        self.check_thread();
+    }
+
+    /// The order of exchanges, and what is left of those before this one.
+    fn check_place(self: &Arc<Self>, scope: &Scope) {
+        let mut tracks = self.core.tracks();
+        let connections = &mut tracks.connections;
+        if connections.len() >= CONNECTIONS_MAX {
+            connections.retain(|_, track| track.record.strong_count() > 0);
+        }
+        let track = Track { number: self.number, record: Arc::downgrade(self) };
+        let last = connections.insert(self.connection, track);
+        let previous = tracks.previous.replace((scope.watch(), Arc::clone(self)));
+        // What is told below may panic, and must not do so under the lock.
+        drop(tracks);
+        if let Some(last) = last.filter(|_| self.version < Version::HTTP_2) {
+            if self.number <= last.number {
+                self.breach(r::S3_ORDER, || {
+                    format!("exchange {} is called after exchange {}", self.number, last.number)
+                });
+            } else if last.record.upgrade().is_some_and(|record| record.state().is_running()) {
+                self.breach(r::S3_OVERLAP, || format!("exchange {} is not over yet", last.number));
+            }
+        }
+        if let Some((watch, record)) = previous {
+            if record.state().finish.is_some() && !watch.is_disconnected() {
+                record.breach(r::E16_FINISHED, || "its watch says that the client is there".to_owned());
+            }
+        }
+    }
+
+    fn await_finish(self: &Arc<Self>, scope: &Scope) {
+        self.core.hooks.fetch_add(1, SeqCst);
+        let mut hook = Hook { record: Arc::clone(self), has_run: false };
+        scope.on_finish(move |finish| {
+            hook.has_run = true;
+            hook.record.core.hooks.fetch_sub(1, SeqCst);
+            hook.record.finished(finish);
+        });
+    }
+
+    /// The future, or the sync call, is over, one way or the other.
+    pub(crate) fn call_over(&self, how: Call) {
+        let mut state = self.state();
+        if state.call == Call::Running {
+            state.call = how;
+        }
+        drop(state);
+        self.settle();
+    }
+
+    /// Changes the state, and then counts the exchange as over if it is.
+    pub(crate) fn advance(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state());
+        self.settle();
+    }
+
+    fn settle(&self) {
+        let mut state = self.state();
+        if !state.settled && !state.is_running() {
+            state.settled = true;
+            self.core.running.fetch_sub(1, SeqCst);
+        }
+    }
+
+    /// Holds what the hooks are told against what was seen.
+    fn finished(&self, finish: &Finish) {
+        let state = {
+            let mut state = self.state();
+            state.finish = Some(*finish);
+            *state
+        };
+        let on_disconnect = self.core.settings.policy.map(|policy| policy.on_disconnect);
+        let told = || format!("told {finish:?}, seen {state:?}");
+        if finish.outcome == Outcome::Stopped && !self.worker.is_stopping() {
+            self.breach(r::L8_OUTCOME, told);
+        }
+        if finish.outcome == Outcome::Disconnected && self.is_async {
+            let cancels = on_disconnect.is_some_and(|policy| policy != OnDisconnect::Finish);
+            if cancels && state.is_running() {
+                self.breach(r::E8_ORDER, told);
+            }
+            let finishes = on_disconnect == Some(OnDisconnect::Finish);
+            if finishes && state.body == Body::Dropped && !self.omits_body(&state) && !state.is_entire() {
+                self.breach(r::E10_BODY, told);
+            }
+        }
+        match state.call {
+            Call::Failed(kind) => self.check_failure(kind, finish),
+            Call::Running if finish.outcome == Outcome::Completed => self.breach(r::E12_EARLY, told),
+            Call::Returned if !state.flawed => self.check_finish(&state, finish),
+            _ => {}
+        }
+    }
+
+    fn check_failure(&self, kind: FailKind, finish: &Finish) {
+        let told = || format!("the call returned {kind:?}, told {finish:?}");
+        let expected: &[u16] = match kind {
+            FailKind::Abort | FailKind::Body(BodyErrorKind::Disconnected) => {
+                if finish.status.is_some() {
+                    self.breach(r::E2_ANSWERED, told);
+                }
+                return;
+            }
+            FailKind::Internal | FailKind::Body(BodyErrorKind::Failed) => &[500],
+            FailKind::Unavailable => &[503],
+            FailKind::Body(BodyErrorKind::TooLarge) => &[413],
+            FailKind::Body(BodyErrorKind::Malformed | BodyErrorKind::Incomplete) => &[400, 431],
+            FailKind::Body(BodyErrorKind::Timeout) => &[408],
+            _ => return,
+        };
+        if finish.outcome == Outcome::Completed
+            && !finish.status.is_some_and(|status| expected.contains(&status.as_u16()))
+        {
+            self.breach(r::E3_STATUS, told);
+        }
+    }
+
+    fn check_finish(&self, state: &State, finish: &Finish) {
+        let told = || format!("told {finish:?}, seen {state:?}");
+        let completed = finish.outcome == Outcome::Completed;
+        if completed && finish.status != state.status {
+            self.breach(r::E12_STATUS, told);
+        }
+        if matches!(state.body, Body::Tunnel | Body::Deferred) {
+            return;
+        }
+        if self.omits_body(state) {
+            if finish.bytes != 0 {
+                self.breach(r::E12_BYTES, told);
+            }
+            return;
+        }
+        if finish.bytes > state.produced || completed && state.is_entire() && finish.bytes < state.produced {
+            self.breach(r::E12_BYTES, told);
+        }
+        match (finish.outcome, state.body) {
+            (Outcome::Completed, Body::Open) if !state.is_entire() => self.breach(r::E12_EARLY, told),
+            (Outcome::Completed, Body::Failed) => self.breach(r::E12_OUTCOME, told),
+            (Outcome::Completed, Body::Dropped) if !state.is_entire() => self.breach(r::E12_OUTCOME, told),
+            (Outcome::Failed, Body::Ended | Body::Whole) if !state.request_failed => {
+                self.breach(r::E12_OUTCOME, told);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the server leaves the body of the answer away.
+    pub(crate) fn omits_body(&self, state: &State) -> bool {
+        let without = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
+        self.method == Method::HEAD || state.status.is_some_and(|status| without.contains(&status))
+    }
+}
+
+impl State {
+    fn is_running(&self) -> bool {
+        self.call == Call::Running || self.body == Body::Open
+    }
+
+    /// Whether all of the body was produced, for all that a server can know: it need not ask for an end behind the last
+    /// byte of a declared length, nor behind trailers.
+    pub(crate) fn is_entire(&self) -> bool {
+        matches!(self.body, Body::Whole | Body::File | Body::Ended)
+            || self.trailers
+            || self.declared.is_some_and(|declared| self.produced >= declared)
+    }
+}
+
+/// Ends the record of a call on every path by which the call ends.
+pub(crate) struct CallGuard {
+    pub(crate) record: Arc<Record>,
+    /// The application runs just now: if this is dropped meanwhile, it panicked.
+    pub(crate) inside: bool,
+}
+
+impl Drop for CallGuard {
+    fn drop(&mut self) {
+        if let Some(passage) = self.record.passage.as_ref().filter(|_| !self.is_inside()) {
+            passage.close();
+        }
+        self.record.call_over(if self.inside { Call::Panicked } else { Call::Dropped });
+    }
+}
+
+struct Hook {
+    record: Arc<Record>,
+    has_run: bool,
+}
+
+impl Drop for Hook {
+    fn drop(&mut self) {
+        if !self.has_run {
+            self.record.core.hooks.fetch_sub(1, SeqCst);
+            self.record.breach(r::E12_NEVER, || "it was dropped unused".to_owned());
+        }
+    }
+}
