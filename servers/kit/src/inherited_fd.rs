@@ -23,22 +23,19 @@ pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
+    use std::fs::File;
+    use std::io::Read;
     use std::os::fd::AsRawFd;
-    use std::os::unix::net::UnixStream;
 
     use super::*;
 
     #[test]
     fn the_original_stays_open() {
-        let (mut left, mut right) = UnixStream::pair().unwrap();
-        let copy = duplicate(left.as_raw_fd()).unwrap();
-        assert_ne!(copy.as_raw_fd(), left.as_raw_fd());
+        let mut file = File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).unwrap();
+        let copy = duplicate(file.as_raw_fd()).unwrap();
+        assert_ne!(copy.as_raw_fd(), file.as_raw_fd());
         drop(copy);
-        left.write_all(b"still open").unwrap();
-        let mut heard = [0; 10];
-        right.read_exact(&mut heard).unwrap();
-        assert_eq!(&heard, b"still open");
+        file.read_exact(&mut [0; 8]).expect("still open");
     }
 
     #[test]
