@@ -24,8 +24,10 @@ pub(crate) struct Passage {
     crossing: Mutex<Crossing>,
 }
 
-/// The entry in the scope by which the inner lint finds what the outer one left.
-struct Seal(Arc<Passage>);
+/// The entry in the scope by which an inner lint finds what its outer one left: the last of them, for what stands in
+/// between may be such a pair again.
+#[derive(Default)]
+struct Seals(Vec<Arc<Passage>>);
 
 #[derive(Default)]
 struct Crossing {
@@ -78,12 +80,14 @@ impl Passage {
 
     /// What the outer lint left in this scope.
     pub(crate) fn of(scope: &Scope) -> Option<Arc<Self>> {
-        scope.get::<Seal>().map(|seal| Arc::clone(&seal.0))
+        scope.get::<Seals>()?.0.last().map(Arc::clone)
     }
 
     /// Leaves it for the inner lint.
     pub(crate) fn seal(self: &Arc<Self>, scope: &mut Scope) {
-        scope.insert(Seal(Arc::clone(self)));
+        let mut seals = scope.remove::<Seals>().unwrap_or_default();
+        seals.0.push(Arc::clone(self));
+        scope.insert(seals);
     }
 
     /// Whether the inner side is to blame for a length.
@@ -187,7 +191,9 @@ pub(crate) fn check_entry(record: &Record, uri: &Uri, scope: &mut Scope) {
     let Some(passage) = &record.passage else {
         return record.breach(r::M1_LOST, || "the scope has lost the entry of the outer lint".to_owned());
     };
-    scope.remove::<Seal>();
+    if let Some(Seals(seals)) = scope.get_mut() {
+        seals.pop();
+    }
     let is_of_another = (passage.connection, passage.number) != (scope.conn().id, scope.number());
     if is_of_another || passage.lock().closed {
         record.breach(r::M1_MOVED, || {

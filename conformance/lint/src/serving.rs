@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicU64, Ordering::SeqCst},
     },
     task::{Context, Poll, Waker},
     thread::{self, ThreadId},
@@ -113,7 +113,11 @@ impl WorkerOps for StandInWorker {
             home: self.home,
         };
         match self.worker.offload(Box::new(move || watch.run())) {
-            Err(_watch) => Err(lock(&slot).take().expect("a job that was given back has not run")),
+            Err(watched) => {
+                let job = lock(&slot).take();
+                drop(watched);
+                Err(job.expect("a job that was given back has not run"))
+            }
             Ok(()) => {
                 if !self.worker.info().caps.contains(Caps::OFFLOAD) {
                     self.core.breach(r::X2_OFFLOAD, Some(&self.worker), || "a job was taken".to_owned());
@@ -128,18 +132,16 @@ impl WorkerOps for StandInWorker {
             return Err(task);
         }
         let slot = Arc::new(Mutex::new(Some(task)));
-        let accepted = Arc::new(AtomicBool::new(true));
         let watched = WatchedTask {
             slot: Arc::clone(&slot),
-            accepted: Arc::clone(&accepted),
             core: Arc::clone(&self.core),
             worker: self.worker.clone(),
         };
         match self.worker.spawn(Box::pin(watched)) {
             Err(watched) => {
-                accepted.store(false, SeqCst);
+                let task = lock(&slot).take();
                 drop(watched);
-                Err(lock(&slot).take().expect("a task that was given back has not run"))
+                Err(task.expect("a task that was given back has not run"))
             }
             Ok(()) => {
                 if !self.worker.info().caps.contains(Caps::SPAWN) {
@@ -169,7 +171,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 struct WatchedJob {
-    /// Emptied by who runs the job, or gets it back.
+    /// Emptied when the job runs, or is given back.
     slot: Arc<Mutex<Option<Job>>>,
     core: Arc<Core>,
     worker: Worker,
@@ -190,8 +192,7 @@ impl WatchedJob {
 
 impl Drop for WatchedJob {
     fn drop(&mut self) {
-        // One that was given back has another owner yet, who empties the slot.
-        if Arc::strong_count(&self.slot) == 1 && lock(&self.slot).is_some() && !self.worker.is_stopping() {
+        if lock(&self.slot).is_some() && !self.worker.is_stopping() {
             self.core
                 .breach(r::W3_LOST, Some(&self.worker), || "it was dropped without having run".to_owned());
         }
@@ -201,7 +202,6 @@ impl Drop for WatchedJob {
 struct WatchedTask {
     /// Emptied when the task has completed, or is given back.
     slot: Arc<Mutex<Option<BoxFuture>>>,
-    accepted: Arc<AtomicBool>,
     core: Arc<Core>,
     worker: Worker,
 }
@@ -226,7 +226,7 @@ impl Drop for WatchedTask {
     fn drop(&mut self) {
         // A poll that panicked has poisoned the lock: that task is over.
         let unfinished = self.slot.lock().is_ok_and(|task| task.is_some());
-        if unfinished && self.accepted.load(SeqCst) && !self.worker.is_stopping() {
+        if unfinished && !self.worker.is_stopping() {
             self.core.breach(r::W2_DROPPED, Some(&self.worker), || "it was dropped unfinished".to_owned());
         }
     }
