@@ -2,10 +2,13 @@
 
 use std::fmt;
 
-use crate::Head;
+use crate::{
+    Failure, Head,
+    check::{Verdict, ensure},
+};
 
 /// An answer, and what the application saw of its request.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Expected {
     /// Any of these; what follows holds for the first.
     pub(super) any_of: Vec<Answer>,
@@ -50,14 +53,14 @@ pub(super) enum After {
 }
 
 /// What the application saw of a request.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Seen {
     NotCalled,
     Called(Call),
 }
 
 /// A call, as far as it matters.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Call {
     pub(super) method: String,
     pub(super) target: Vec<u8>,
@@ -67,7 +70,7 @@ pub(super) struct Call {
 }
 
 /// Something that the application saw in a request. Names are in lower case.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Fact {
     /// The values of a field, all of them in their order.
     Field(String, Vec<Vec<u8>>),
@@ -127,33 +130,38 @@ impl Expected {
         self.any_of.iter().map(Answer::to_string).collect::<Vec<_>>().join(" or ")
     }
 
-    /// What is wrong with the fields of a head.
-    pub(super) fn wrong_fields(&self, head: &Head) -> Option<(String, String)> {
-        let shown = |values: Vec<&[u8]>| match values.is_empty() {
-            true => "none".to_owned(),
-            false => values
-                .iter()
-                .map(|value| format!("{:?}", value.escape_ascii().to_string()))
-                .collect::<Vec<_>>()
-                .join(", "),
-        };
+    /// Fails if a field of the head is not as it must be. To leave out a field, or to add to it, does no harm; one that
+    /// must not be there may.
+    pub(super) fn compare_fields(&self, head: &Head) -> Verdict {
         let values = |name: &str| head.all(name).into_iter().map(|value| &value[..]).collect::<Vec<_>>();
+        for name in &self.absent {
+            let seen = values(name);
+            ensure(
+                seen.is_empty(),
+                format_args!("no field {name}"),
+                format_args!("{name}: {}", listed(&seen)),
+            )?;
+        }
         for (name, wanted) in &self.fields {
-            let wanted: Vec<&[u8]> = wanted.iter().map(Vec::as_slice).collect();
-            if values(name) != wanted {
-                return Some((
-                    format!("{name}: {}", shown(wanted)),
-                    format!("{name}: {}", shown(values(name))),
-                ));
-            }
+            let (seen, wanted) = (values(name), wanted.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            let (shown, wanted_shown) = (listed(&seen), listed(&wanted));
+            ensure(seen == wanted, format_args!("{name}: {wanted_shown}"), format_args!("{name}: {shown}"))
+                .map_err(Failure::harmless)?;
         }
-        if let Some(name) = self.present.iter().find(|name| !head.has(name)) {
-            return Some((format!("a field {name}"), "none".to_owned()));
+        self.present.iter().try_for_each(|name| {
+            ensure(head.has(name), format_args!("a field {name}"), "none").map_err(Failure::harmless)
+        })
+    }
+}
+
+/// Values of fields, in quotes.
+pub(super) fn listed(values: &[&[u8]]) -> String {
+    match values {
+        [] => "none".to_owned(),
+        values => {
+            let quoted = values.iter().map(|value| format!("\"{}\"", value.escape_ascii()));
+            quoted.collect::<Vec<_>>().join(", ")
         }
-        if let Some(name) = self.absent.iter().find(|name| head.has(name)) {
-            return Some((format!("no field {name}"), format!("{name}: {}", shown(values(name)))));
-        }
-        None
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     conversation::Told,
-    expected::{Call, Fact, Seen},
+    expected::{Call, Fact, Seen, listed},
 };
 use crate::{
     Event, Failure, Running,
@@ -212,7 +212,8 @@ impl Sighting {
     fn same_values(&self, name: &str, wanted: &[Vec<u8>], fields: &Fields) -> Verdict {
         let values =
             fields.iter().filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value);
-        let (seen, wanted): (Vec<&Vec<u8>>, Vec<&Vec<u8>>) = (values.collect(), wanted.iter().collect());
+        let seen: Vec<&[u8]> = values.map(Vec::as_slice).collect();
+        let wanted: Vec<&[u8]> = wanted.iter().map(Vec::as_slice).collect();
         let is_same = seen == wanted || self.is_joined && joined(&seen) == joined(&wanted);
         ensure(is_same, format_args!("the application sees {name}: {}", listed(&wanted)), listed(&seen))
     }
@@ -280,19 +281,9 @@ fn shown(what: &str, value: Option<&Vec<u8>>) -> String {
 }
 
 /// The elements of a list, as one line or as several.
-fn joined(values: &[&Vec<u8>]) -> Vec<Vec<u8>> {
+fn joined(values: &[&[u8]]) -> Vec<Vec<u8>> {
     let elements = values.iter().flat_map(|value| value.split(|byte| *byte == b','));
     elements.map(|element| element.trim_ascii().to_vec()).collect()
-}
-
-fn listed(values: &[&Vec<u8>]) -> String {
-    match values {
-        [] => "no such field".to_owned(),
-        values => {
-            let quoted = values.iter().map(|value| format!("\"{}\"", value.escape_ascii()));
-            quoted.collect::<Vec<_>>().join(", ")
-        }
-    }
 }
 
 /// Pairs of name and value, whose values are written so.
