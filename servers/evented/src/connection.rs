@@ -269,7 +269,7 @@ impl<A: AsyncApp> Connection<A> {
                 Read::Over => return self.ended(shared),
             }
         }
-        match self.http.receive_head(&mut self.input, &mut shared.spare_headers, shared.now) {
+        match self.http.receive_head(&mut self.input, &mut shared.spare, shared.now) {
             Ok(Some(head)) => {
                 if shared.turn.take(index) {
                     self.begin(head, shared);

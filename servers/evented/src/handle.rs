@@ -1,12 +1,17 @@
 //! What the scopes and watches of a connection hold of it, and what its future's wakers wake.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{Ordering::Acquire, fence},
+    },
     task::{Context, Poll, Wake},
 };
 
 use http::{HeaderMap, StatusCode};
-use varvel::{Address, ConnInfo, Event, Exchange, FinishHook, InterimError, Report, RequestId, Worker};
+use varvel::{
+    Address, ConnInfo, Event, Exchange, Finish, FinishHook, InterimError, Report, RequestId, Worker,
+};
 use varvel_server_kit::gateway::Exchanges;
 
 use crate::{interims::Interims, mailbox::Summons};
@@ -29,6 +34,30 @@ impl Handle {
     /// Says that the connection is being driven: a wake-up from now on counts again.
     pub(crate) fn driven(&self) {
         self.summons.heed();
+    }
+
+    /// Whether nobody is left who could look at the exchange or act on it: no scope, no watch, and no waker but the
+    /// connection's own. What they have done is visible then.
+    fn is_unobserved(self: &Arc<Self>) -> bool {
+        /// The connection's handle, and its waker.
+        const OWN: usize = 2;
+        let alone = Arc::strong_count(self) == OWN;
+        // As in the drop of an `Arc`: behind what the others did before they let go.
+        fence(Acquire);
+        alone
+    }
+
+    /// Accepts no informational head any more, and gives out those that are still to be sent.
+    pub(crate) fn close_interims(self: &Arc<Self>) -> Vec<(StatusCode, HeaderMap)> {
+        if self.is_unobserved() { self.interims.close_unobserved() } else { self.interims.close() }
+    }
+
+    /// Ends the exchange under way: its hooks run (spec E12).
+    pub(crate) fn end_exchange(self: &Arc<Self>, finish: Finish, report: impl Fn(Event<'_>)) {
+        match self.is_unobserved() {
+            true => self.exchanges.end_unobserved(finish, report),
+            false => self.exchanges.end(finish, report),
+        }
     }
 
     pub(crate) fn id(&self) -> u64 {

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Instant};
 
-use http::HeaderMap;
 use varvel::{AsyncApp, OnDisconnect, Reporter};
+use varvel_http1::Spare;
 use varvel_server_kit::{access_log::AccessLog, http_date::DateLine};
 
 use crate::{exchange::Exchange, turn::Turn};
@@ -21,8 +21,8 @@ pub(crate) struct Shared<A: AsyncApp> {
     pub(crate) read_buffer: Box<[u8]>,
     pub(crate) read_ahead: usize,
     pub(crate) write_high_water: u64,
-    /// A header map that an answer came in, emptied for the next request.
-    pub(crate) spare_headers: HeaderMap,
+    /// What one request leaves to the next, with the header map of its answer.
+    pub(crate) spare: Spare,
     #[expect(clippy::vec_box, reason = "connections hold boxes; it is those that are used again")]
     spare_exchanges: Vec<Box<Exchange<A::Future>>>,
     pub(crate) turn: Turn,
@@ -51,7 +51,7 @@ impl<A: AsyncApp> Shared<A> {
             read_buffer: vec![0; 64 * 1024].into_boxed_slice(),
             read_ahead: usize::try_from(limits.read_ahead).unwrap_or(usize::MAX).max(1),
             write_high_water: limits.write_high_water,
-            spare_headers: HeaderMap::new(),
+            spare: Spare::default(),
             spare_exchanges: Vec::new(),
             turn: Turn::new(policy.exclusive),
         }

@@ -217,7 +217,7 @@ impl Tunnel {
     fn end(&self, outcome: Outcome) {
         let written = self.wire.lock().written;
         let finish = Finish::new(outcome, Some(self.origin.status), written);
-        self.handle.exchanges.end(finish, |event| self.report(event));
+        self.handle.end_exchange(finish, |event| self.report(event));
         if let Some((log, facts)) = &self.origin.log {
             log.record(&facts.entry(&finish, self.handle.peer(), Instant::now()));
         }

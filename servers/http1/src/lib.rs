@@ -45,14 +45,14 @@
 //!
 //! use bytes::Bytes;
 //! use http::{HeaderMap, StatusCode};
-//! use varvel_http1::{After, BodyEvent, BodyLength, Config, Connection, Refusal};
+//! use varvel_http1::{After, BodyEvent, BodyLength, Config, Connection, Refusal, Spare};
 //!
 //! /// Serves what a peer sent before it closed its side. Gives what is sent back.
 //! fn serve(mut input: Bytes) -> Vec<u8> {
 //!     let now = Instant::now(); // A server asks the clock whenever it wakes up.
 //!     let date = b"date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
 //!     let mut connection = Connection::new(Arc::new(Config::default()), now);
-//!     let mut spare = HeaderMap::new();
+//!     let mut spare = Spare::default();
 //!     let mut out = Vec::new();
 //!     loop {
 //!         let head = match connection.receive_head(&mut input, &mut spare, now) {
@@ -89,8 +89,7 @@
 //!         match connection.next_exchange(&mut input, now) {
 //!             After::KeepAlive => {
 //!                 // The map goes round: the next request needs no allocation for its fields.
-//!                 spare = head.request.into_parts().0.headers;
-//!                 spare.clear();
+//!                 spare.headers = head.request.into_parts().0.headers;
 //!             }
 //!             After::Discard => return out, // A server reads more, and asks again.
 //!             After::Close(_reason) => return out,
@@ -157,6 +156,6 @@ pub use error::{BodyFault, BodyFaultKind, HeadRefused, InterimRefused, Refusal, 
 pub use framing::{BodyLength, RequestFraming, ResponseFraming};
 pub use limits::Limits;
 pub use request_body::BodyEvent;
-pub use request_head::{RequestHead, UpgradeRequest};
+pub use request_head::{RequestHead, Spare, UpgradeRequest};
 pub use response_head::{RemovedFields, SentHead};
 pub use timeouts::Timeouts;

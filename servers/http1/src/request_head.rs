@@ -74,22 +74,50 @@ impl UpgradeRequest {
     }
 }
 
-/// Takes a head from the beginning of `input`, which does not begin with an empty line. `None` if its end is
+/// What the head of one request leaves for the next that is read on the same thread, of whichever connection. It changes
+/// nothing but the time that reading takes.
+#[derive(Debug, Default)]
+pub struct Spare {
+    /// The next request's fields are put into it, so that a map need not be allocated. Its own are thrown away.
+    pub headers: HeaderMap,
+    /// The last Host. Most requests to a server have the same, which need not be parsed again. It keeps the piece of
+    /// input that it was read in.
+    host: Option<Authority>,
+}
+
+impl Spare {
+    /// The authority in a Host field, which is a part of `input`.
+    fn authority(&mut self, input: &Bytes, host: &[u8]) -> Result<Authority, Refusal> {
+        match &self.host {
+            Some(last) if last.as_str().as_bytes() == host => Ok(last.clone()),
+            _ => {
+                let host = parse_authority(input.slice_ref(host)).ok_or(Refusal::HostInvalid)?;
+                self.host = Some(host.clone());
+                Ok(host)
+            }
+        }
+    }
+}
+
+/// Takes a head from the beginning of `input`, which does not begin with an empty line. There is none if its end is
 /// missing; then `scanner` knows how far it was looked at.
+///
+/// The head is handed over in `head`, here and below, because it is large: a result would be copied at every step.
 #[inline]
 pub(crate) fn read(
     input: &Bytes,
     scanner: &mut HeadScanner,
     limits: &Limits,
-    spare: &mut HeaderMap,
-) -> Result<Option<RequestHead>, Refusal> {
+    spare: &mut Spare,
+    head: &mut Option<RequestHead>,
+) -> Result<(), Refusal> {
     if scanner.is_new() {
-        let whole = parse(input, limits, spare);
-        if !matches!(whole, Ok(None)) {
-            return whole;
+        parse(input, limits, spare, head)?;
+        if head.is_some() {
+            return Ok(());
         }
     }
-    read_scanned(input, scanner, limits, spare)
+    read_scanned(input, scanner, limits, spare, head)
 }
 
 /// For heads that come in pieces, and for those that are refused.
@@ -98,20 +126,18 @@ fn read_scanned(
     input: &Bytes,
     scanner: &mut HeadScanner,
     limits: &Limits,
-    spare: &mut HeaderMap,
-) -> Result<Option<RequestHead>, Refusal> {
+    spare: &mut Spare,
+    head: &mut Option<RequestHead>,
+) -> Result<(), Refusal> {
     let bounds = ScanLimits {
         request_line_bytes: limits.request_line_bytes_max,
         bytes: limits.head_bytes_max,
         fields: limits.header_count_max,
     };
-    let Some(length) = scanner.scan(input, &bounds)? else { return Ok(None) };
-    let head = as_minor_version_1(input.slice(..length));
-    match parse(&head, limits, spare) {
-        // The scanner and the parser accept the same heads; if they ever differ, the head is in doubt.
-        Ok(None) => Err(Refusal::FieldNameInvalid),
-        parsed => parsed,
-    }
+    let Some(length) = scanner.scan(input, &bounds)? else { return Ok(()) };
+    parse(&as_minor_version_1(input.slice(..length)), limits, spare, head)?;
+    // The scanner and the parser accept the same heads; if they ever differ, the head is in doubt.
+    if head.is_none() { Err(Refusal::FieldNameInvalid) } else { Ok(()) }
 }
 
 /// A head of version 1.2 to 1.9 as one of 1.1, which is all httparse knows. There is no such version, so this
@@ -129,10 +155,15 @@ fn as_minor_version_1(head: Bytes) -> Bytes {
 /// Fields that are parsed without a heap allocation.
 const FIELDS_ON_STACK: usize = 128;
 
-/// `None` if this is no head that is whole, within the limits and correct by its bytes; why is for the
+/// Finds none if this is no head that is whole, within the limits and correct by its bytes; why is for the
 /// scanner to say.
 #[inline(always)]
-fn parse(input: &Bytes, limits: &Limits, spare: &mut HeaderMap) -> Result<Option<RequestHead>, Refusal> {
+fn parse(
+    input: &Bytes,
+    limits: &Limits,
+    spare: &mut Spare,
+    head: &mut Option<RequestHead>,
+) -> Result<(), Refusal> {
     let count = limits.header_count_max as usize;
     let mut on_stack = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
     let mut on_heap;
@@ -146,10 +177,10 @@ fn parse(input: &Bytes, limits: &Limits, spare: &mut HeaderMap) -> Result<Option
     let mut parsed = httparse::Request::new(&mut []);
     let length = match parsed.parse_with_uninit_headers(input, room) {
         Ok(httparse::Status::Complete(length)) => length,
-        _ => return Ok(None),
+        _ => return Ok(()),
     };
     let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
-        return Ok(None);
+        return Ok(());
     };
     let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
     let line = RequestLine { method, target, version };
@@ -158,13 +189,13 @@ fn parse(input: &Bytes, limits: &Limits, spare: &mut HeaderMap) -> Result<Option
         || !target.bytes().all(is_target)
         || !lines_end_in_crlf(input, length, parsed.headers)
     {
-        return Ok(None);
+        return Ok(());
     }
-    let head = build(input, length, line, parsed.headers, limits, spare);
-    if head.is_err() {
-        spare.clear();
+    let built = build(input, length, line, parsed.headers, limits, spare, head);
+    if built.is_err() {
+        spare.headers.clear();
     }
-    head.map(Some)
+    built
 }
 
 struct RequestLine<'a> {
@@ -195,21 +226,22 @@ fn build(
     line: RequestLine<'_>,
     fields: &[httparse::Header<'_>],
     limits: &Limits,
-    spare: &mut HeaderMap,
-) -> Result<RequestHead, Refusal> {
+    spare: &mut Spare,
+    head: &mut Option<RequestHead>,
+) -> Result<(), Refusal> {
     let RequestLine { method, target, version } = line;
     let method = parse_method(method)?;
     // The commonest target of all needs no share in the input.
     let target = if target == "/" { Bytes::from_static(b"/") } else { input.slice_ref(target.as_bytes()) };
     let Target { uri, authority } = Target::parse(&method, &target)?;
-    let known = KnownFields::read(input, fields, spare)?;
+    let known = KnownFields::read(input, fields, &mut spare.headers)?;
 
     // RFC 9112 section 3.2: HTTP/1.1 needs Host even where the target overrides it.
     let host = match known.host {
         None if version == Version::HTTP_11 => return Err(Refusal::HostMissing),
         None => None,
         Some([]) => None,
-        Some(host) => Some(parse_authority(input.slice_ref(host)).ok_or(Refusal::HostInvalid)?),
+        Some(host) => Some(spare.authority(input, host)?),
     };
     let framing = known.framing.judge(version)?;
     let has_body = framing.exact_len() != Some(0);
@@ -242,8 +274,8 @@ fn build(
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.version_mut() = version;
-    *request.headers_mut() = mem::take(spare);
-    Ok(RequestHead {
+    *request.headers_mut() = mem::take(&mut spare.headers);
+    *head = Some(RequestHead {
         request,
         target,
         authority: authority.or(host),
@@ -253,7 +285,8 @@ fn build(
         te_trailers: known.te_trailers,
         length,
         close,
-    })
+    });
+    Ok(())
 }
 
 fn parse_method(method: &str) -> Result<Method, Refusal> {
@@ -395,15 +428,18 @@ mod tests {
             let mut scanner = HeadScanner::HEAD;
             if let Ok(Some(length)) = scanner.scan(&input, &bounds) {
                 accepted += 1;
-                let parsed = parse(&as_minor_version_1(input.clone()), &limits, &mut HeaderMap::new());
-                assert!(!matches!(parsed, Ok(None)), "only the scanner accepts {shown}");
-                if let Ok(Some(head)) = parsed {
+                let mut head = None;
+                let parsed =
+                    parse(&as_minor_version_1(input.clone()), &limits, &mut Spare::default(), &mut head);
+                assert!(parsed.is_err() || head.is_some(), "only the scanner accepts {shown}");
+                if let Some(head) = head {
                     assert_eq!(head.length, length, "{shown}");
                 }
             } else {
                 refused += 1;
-                let parsed = parse(&input, &limits, &mut HeaderMap::new());
-                assert!(matches!(parsed, Ok(None)), "only the parser accepts {shown}");
+                let mut head = None;
+                let parsed = parse(&input, &limits, &mut Spare::default(), &mut head);
+                assert!(parsed.is_ok() && head.is_none(), "only the parser accepts {shown}");
             }
         }
         assert!(accepted > 10_000 && refused > 10_000, "{accepted} accepted, {refused} refused");

@@ -26,6 +26,7 @@ mod stopping;
 
 // Of the evented server.
 #[path = "../../evented/src/interims.rs"]
+#[allow(dead_code)]
 mod interims;
 #[path = "../../evented/src/mailbox.rs"]
 #[allow(dead_code)]

@@ -228,7 +228,7 @@ fn send_whole(
         drop_contained(connection, body);
     }
     head.headers.clear();
-    tools.spare = head.headers;
+    tools.spare.headers = head.headers;
 }
 
 /// The head of an answer that was put into the outbox.

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicU64};
 
-use http::HeaderMap;
 use varvel::{Event, Report, Reporter, RequestId, WorkerInfo};
+use varvel_http1::Spare;
 use varvel_server_kit::{
     access_log::AccessLog, http_date::DateLine, stopping::Stopping, worker_pool::WorkerPool,
 };
@@ -55,14 +55,14 @@ impl Shared {
 
 /// What each thread that serves has for itself.
 pub(crate) struct Tools {
-    /// An empty map with room for the fields of the next request.
-    pub(crate) spare: HeaderMap,
+    /// What one request leaves to the next.
+    pub(crate) spare: Spare,
     pub(crate) date: DateLine,
 }
 
 impl Tools {
     pub(crate) fn new() -> Self {
-        Self { spare: HeaderMap::new(), date: DateLine::new() }
+        Self { spare: Spare::default(), date: DateLine::new() }
     }
 
     /// The `date` line for now.

@@ -144,7 +144,7 @@ impl<A: AsyncApp> Connection<A> {
             |event| shared.reporter.report(&Report::of(id, event)),
         );
         head.headers.clear();
-        shared.spare_headers = head.headers;
+        shared.spare.headers = head.headers;
         match sent {
             Sent::Head(sent) => {
                 exchange.status = Some(head.status);
@@ -440,7 +440,7 @@ impl<A: AsyncApp> Connection<A> {
 
     /// No informational head from here on.
     pub(super) fn close_interims(&mut self, shared: &Shared<A>) {
-        for (status, headers) in self.handle.interims.close() {
+        for (status, headers) in self.handle.close_interims() {
             self.send_interim(status, &headers, shared);
         }
     }

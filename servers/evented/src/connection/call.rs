@@ -322,7 +322,7 @@ impl<A: AsyncApp> Connection<A> {
         self.drop_call(&mut exchange, shared);
         self.drop_body(&mut exchange, shared);
         if exchange.status.is_none() {
-            drop(self.handle.interims.close());
+            drop(self.handle.close_interims());
         }
         if let Some(incoming) = exchange.incoming.take() {
             // Whoever still holds it must not touch the next request (spec S21).
@@ -332,7 +332,7 @@ impl<A: AsyncApp> Connection<A> {
             exchange.bytes = exchange.bytes.saturating_sub(self.outbox.len());
         }
         let finish = Finish::new(outcome, exchange.status, exchange.bytes);
-        self.handle.exchanges.end(finish, |event| self.report(&exchange, shared, event));
+        self.handle.end_exchange(finish, |event| self.report(&exchange, shared, event));
         if let (Some(log), Some(facts)) = (&shared.access_log, &exchange.log) {
             log.record(&facts.entry(&finish, self.handle.peer(), Instant::now()));
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use varvel_http1::{
     After, BodyEvent, BodyLength, CloseReason, Connection, DeadlineKind, Eof, Expired, Limits, Refusal,
-    RequestFraming, RequestHead, UpgradeRequest,
+    RequestFraming, RequestHead, Spare, UpgradeRequest,
 };
 
 use super::client::{Answer, Asked, End};
@@ -109,7 +109,7 @@ impl Server<'_> {
     fn receive_head(&mut self) -> Option<RequestHead> {
         loop {
             let before = self.input.clone();
-            let mut spare = HeaderMap::new();
+            let mut spare = Spare::default();
             let received =
                 self.call(|connection, input, now| connection.receive_head(input, &mut spare, now));
             let head_bytes = behind_blank_lines(&before);
@@ -410,7 +410,7 @@ impl Server<'_> {
         let written = self.out.len();
         let (input, out, now) = (&mut self.input, &mut self.out, self.now);
         let connection = &mut self.connection;
-        assert!(!matches!(connection.receive_head(input, &mut HeaderMap::new(), now), Ok(Some(_))));
+        assert!(!matches!(connection.receive_head(input, &mut Spare::default(), now), Ok(Some(_))));
         let is_answered = !matches!(self.sent.last(), Some(Sent { end: None, .. }));
         if is_answered || reason == Some(CloseReason::Upgraded) {
             assert!(!connection.send_continue(out));

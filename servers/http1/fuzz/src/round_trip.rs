@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use varvel_http1::{
-    After, BodyEvent, BodyLength, CloseReason, Config, Connection, RequestHead, ResponseFraming,
+    After, BodyEvent, BodyLength, CloseReason, Config, Connection, RequestHead, ResponseFraming, Spare,
     UpgradeRequest,
 };
 
@@ -29,7 +29,7 @@ pub fn round_trip(data: &[u8]) {
         longest_piece: script.pick(&[65536, 1, 7, 100]),
         script,
         input: Bytes::new(),
-        spare: HeaderMap::new(),
+        spare: Spare::default(),
     };
     for (index, request) in requests.iter().enumerate() {
         if !server.exchange(request) {
@@ -38,7 +38,7 @@ pub fn round_trip(data: &[u8]) {
         let behind = requests[index + 1..].iter().map(|request| request.encode().len()).sum::<usize>();
         assert_eq!(server.input.len() + server.wire.len(), behind, "{request:?} was taken, and no more");
     }
-    let spare = &mut HeaderMap::new();
+    let spare = &mut Spare::default();
     assert!(server.connection.receive_head(&mut server.input, spare, now).unwrap().is_none());
     assert_eq!(server.connection.close_reason(), None);
 }
@@ -51,7 +51,7 @@ struct Server<'a> {
     wire: Vec<u8>,
     longest_piece: usize,
     input: Bytes,
-    spare: HeaderMap,
+    spare: Spare,
 }
 
 impl Server<'_> {

@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, Method, Version};
+use http::{Method, Version};
 
 use super::{Connection, RequestFacts};
 use crate::close_reason::CloseReason;
 use crate::deadlines::DeadlineKind;
 use crate::error::{BodyFault, Refusal};
 use crate::request_body::{BodyEvent, BodyReader};
-use crate::request_head::{self, RequestHead};
+use crate::request_head::{self, RequestHead, Spare};
 use crate::state::{Event, Receiving, Sending, State};
 
 /// Where the peer closed its sending side.
@@ -40,8 +40,7 @@ impl Connection {
     /// `Ok(None)`: the head has not ended yet, or this is not the time for one, since a request is being
     /// answered or the connection is over ([`close_reason`](Self::close_reason) tells).
     ///
-    /// `spare` is an empty map with room, such as that of an earlier request after `clear()`; it becomes the
-    /// map of the request, and an empty one is left in its place. An empty map without room does as well.
+    /// `spare` is best kept for all connections of a thread; a new one does as well.
     ///
     /// # Errors
     ///
@@ -52,7 +51,7 @@ impl Connection {
     pub fn receive_head(
         &mut self,
         input: &mut Bytes,
-        spare: &mut HeaderMap,
+        spare: &mut Spare,
         now: Instant,
     ) -> Result<Option<RequestHead>, Refusal> {
         if self.state != State::START || self.close.is_some() {
@@ -61,43 +60,48 @@ impl Connection {
                 _ => Ok(None),
             };
         }
-        let received = self.read_head(input, spare);
-        match &received {
-            Ok(Some(head)) => {
-                input.advance(head.length);
-                self.begin_exchange(head);
-            }
-            Ok(None) => {
-                if !self.scanner.is_new() {
-                    self.clocks.wait_for(DeadlineKind::Head, now);
-                }
-                if self.peer_finished {
-                    self.close = Some(self.finished_reason());
-                }
-            }
-            Err(refusal) => self.fail(*refusal),
+        let mut head = None;
+        let received = self.read_head(input, spare, &mut head);
+        if let Some(head) = &head {
+            input.advance(head.length);
+            self.begin_exchange(head);
+        } else {
+            self.without_head(input, received, now);
         }
-        if !matches!(received, Ok(Some(_))) {
-            // A head that is refused, now or for its time, can be known for HEAD already, whose answer has no
-            // body.
-            self.request.is_head = input.starts_with(b"HEAD ");
+        received.map(|()| head)
+    }
+
+    /// The head is not there yet, or is refused.
+    #[cold]
+    fn without_head(&mut self, input: &Bytes, received: Result<(), Refusal>, now: Instant) {
+        if let Err(refusal) = received {
+            self.fail(refusal);
+        } else {
+            if !self.scanner.is_new() {
+                self.clocks.wait_for(DeadlineKind::Head, now);
+            }
+            if self.peer_finished {
+                self.close = Some(self.finished_reason());
+            }
         }
-        received
+        // It can be known for HEAD already, whose refusal, now or for its time, has no body.
+        self.request.is_head = input.starts_with(b"HEAD ");
     }
 
     #[inline(always)]
     fn read_head(
         &mut self,
         input: &mut Bytes,
-        spare: &mut HeaderMap,
-    ) -> Result<Option<RequestHead>, Refusal> {
+        spare: &mut Spare,
+        head: &mut Option<RequestHead>,
+    ) -> Result<(), Refusal> {
         if self.scanner.is_new() {
             self.skip_blank_lines(input)?;
             if matches!(&input[..], b"" | b"\r") {
-                return Ok(None);
+                return Ok(());
             }
         }
-        request_head::read(input, &mut self.scanner, &self.config.limits, spare)
+        request_head::read(input, &mut self.scanner, &self.config.limits, spare, head)
     }
 
     /// RFC 9112 section 2.2: a server ought to ignore at least one empty line before a request line.

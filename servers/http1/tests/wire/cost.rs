@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::HeaderMap;
-use varvel_http1::{BodyEvent, Config, Connection, Limits};
+
+use varvel_http1::{BodyEvent, Config, Connection, Limits, Spare};
 
 use crate::peer::Peer;
 
@@ -26,7 +26,7 @@ fn connections_move_between_threads() {
 fn head_that_comes_byte_by_byte_costs_its_length() {
     let head = Bytes::from(format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(65_000)));
     let mut peer = Peer::new();
-    let mut spare = HeaderMap::new();
+    let mut spare = Spare::default();
     let started = Instant::now();
     for end in 1..head.len() {
         let mut input = head.slice(..end);
@@ -87,7 +87,7 @@ fn nothing_is_copied() {
     let range = bytes.as_ptr_range();
     let mut peer = Peer::new();
     peer.input = bytes.clone();
-    let mut spare = HeaderMap::new();
+    let mut spare = Spare::default();
     let head = peer.connection.receive_head(&mut peer.input, &mut spare, peer.now).unwrap().unwrap();
     let path = head.request.uri().path().as_ptr();
     let value = head.request.headers()["x"].as_bytes().as_ptr();
@@ -101,12 +101,25 @@ fn nothing_is_copied() {
 #[test]
 fn spare_map_is_recycled_and_emptied() {
     let mut peer = Peer::new();
-    let mut spare = HeaderMap::with_capacity(200);
-    spare.insert("authorization", "of another request".parse().unwrap());
-    let capacity = spare.capacity();
+    let mut spare = Spare::default();
+    spare.headers.reserve(200);
+    spare.headers.insert("authorization", "of another request".parse().unwrap());
+    let capacity = spare.headers.capacity();
     peer.push(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     let head = peer.connection.receive_head(&mut peer.input, &mut spare, peer.now).unwrap().unwrap();
     assert_eq!(head.request.headers().len(), 1);
     assert_eq!(head.request.headers().capacity(), capacity);
-    assert!(spare.is_empty());
+    assert!(spare.headers.is_empty());
+}
+
+/// What is remembered of one Host must not be taken for another.
+#[test]
+fn authority_is_that_of_the_request_whatever_came_before() {
+    let mut spare = Spare::default();
+    for host in ["a", "a", "ab", "a", "A", "a:80", "", "b"] {
+        let mut peer = Peer::new();
+        peer.push(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes());
+        let head = peer.connection.receive_head(&mut peer.input, &mut spare, peer.now).unwrap().unwrap();
+        assert_eq!(head.authority.map_or(String::new(), |authority| authority.to_string()), host);
+    }
 }

@@ -23,7 +23,7 @@ fn requests_follow_each_other() {
     let mut peer = Peer::new();
     peer.push(GET.repeat(100).as_bytes());
     for _ in 0..100 {
-        let head = peer.connection.receive_head(&mut peer.input, &mut HeaderMap::new(), peer.now);
+        let head = peer.connection.receive_head(&mut peer.input, &mut Spare::default(), peer.now);
         assert!(head.unwrap().is_some());
         peer.respond();
         assert_eq!(peer.next_exchange(), After::KeepAlive);

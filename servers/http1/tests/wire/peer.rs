@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use varvel_http1::{
     After, BodyEvent, BodyFault, BodyLength, Config, Connection, HeadRefused, Refusal, RequestHead, SentHead,
+    Spare,
 };
 
 pub(crate) struct Peer {
@@ -45,7 +46,7 @@ impl Peer {
 
     pub(crate) fn try_receive(&mut self, bytes: &str) -> Result<Option<RequestHead>, Refusal> {
         self.push(bytes.as_bytes());
-        self.connection.receive_head(&mut self.input, &mut HeaderMap::new(), self.now)
+        self.connection.receive_head(&mut self.input, &mut Spare::default(), self.now)
     }
 
     pub(crate) fn next_body(&mut self) -> Result<BodyEvent, BodyFault> {

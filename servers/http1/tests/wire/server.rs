@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use varvel_http1::{After, BodyEvent, BodyLength, Config, Connection, Eof, RequestFraming, RequestHead};
+use varvel_http1::{
+    After, BodyEvent, BodyLength, Config, Connection, Eof, RequestFraming, RequestHead, Spare,
+};
 
 /// What a server understood of some bytes.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,7 +27,7 @@ pub(crate) fn serve<'a>(config: Config, pieces: impl IntoIterator<Item = &'a [u8
     let mut server = Server {
         connection: Connection::new(Arc::new(config), Instant::now()),
         input: Bytes::new(),
-        spare: HeaderMap::new(),
+        spare: Spare::default(),
         request: None,
         body: Vec::new(),
         requests: Vec::new(),
@@ -47,7 +49,7 @@ pub(crate) fn serve<'a>(config: Config, pieces: impl IntoIterator<Item = &'a [u8
 struct Server {
     connection: Connection,
     input: Bytes,
-    spare: HeaderMap,
+    spare: Spare,
     /// The request whose body is being read.
     request: Option<String>,
     body: Vec<u8>,
