@@ -77,6 +77,8 @@ pub(crate) struct Connection {
     version: Version,
     asks_for_upgrade: bool,
     chunked_request: bool,
+    /// The request body, which waits for 100 (RFC 9110 section 10.1.1).
+    held: Option<Vec<u8>>,
     interims: Vec<Head>,
     head: Option<Head>,
     framing: Framing,
@@ -108,6 +110,7 @@ impl Connection {
             end: None,
             asks_for_upgrade: draft.headers.contains_key(header::UPGRADE),
             chunked_request: draft.has_body && draft.length.is_none(),
+            held: None,
             version: draft.version,
             interims: Vec::new(),
             head: None,
@@ -116,12 +119,26 @@ impl Connection {
             method: draft.method.clone(),
         };
         connection.put(&wire::request_head(&draft));
+        let expectation =
+            draft.headers.get(header::EXPECT).map(|value| value.as_bytes().to_ascii_lowercase());
+        connection.held =
+            expectation.filter(|expectation| expectation == b"100-continue").map(|_| Vec::new());
         Ok(connection)
     }
 
     /// Sends as much as the server takes. One that has answered and closed takes nothing more; what it answered tells.
     fn put(&mut self, bytes: &[u8]) {
-        let _ = self.stream.write_all(bytes);
+        match &mut self.held {
+            Some(held) => held.extend_from_slice(bytes),
+            None => drop(self.stream.write_all(bytes)),
+        }
+    }
+
+    /// Sends what was held back, or what will be.
+    fn release(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.put(&held);
+        }
     }
 
     fn receive(&mut self, deadline: Instant) -> Received {
@@ -190,13 +207,26 @@ impl Connection {
                 let asked = (&self.method, self.version, self.asks_for_upgrade);
                 self.framing = wire::framing(&head, asked)?;
                 self.head = Some(head.clone());
+                // A server that answers without having asked for the body does not want it.
+                self.held = self.held.take().map(|_| Vec::new());
                 return Ok(Parsed::Whole(head));
             }
             if self.version < Version::HTTP_11 {
                 return Err("HTTP/1.0 has no interim heads".to_owned());
             }
+            if head.status == StatusCode::CONTINUE {
+                self.release();
+            }
             self.interims.push(head);
         }
+    }
+
+    fn look_for_head(&mut self, wait: Wait) -> Poll<Result<Head, Failure>> {
+        self.look(wait, Self::read_head, |this, end| {
+            let nothing = this.buffer.is_empty();
+            let kind = if nothing { FailureKind::NoAnswer } else { FailureKind::BrokenOff };
+            Err(Failure::new(kind, format!("{} in place of a head", how(end))))
+        })
     }
 
     fn read_frame(&mut self) -> Result<Parsed<Option<Frame>>, String> {
@@ -213,14 +243,18 @@ impl Line for Connection {
         if let Some(head) = &self.head {
             return Poll::Ready(Ok(head.clone()));
         }
-        self.look(wait, Self::read_head, |this, end| {
-            let nothing = this.buffer.is_empty();
-            let kind = if nothing { FailureKind::NoAnswer } else { FailureKind::BrokenOff };
-            Err(Failure::new(kind, format!("{} in place of a head", how(end))))
-        })
+        if self.held.is_some() {
+            if let Poll::Ready(found) = self.look_for_head(Wait::Not) {
+                return Poll::Ready(found);
+            }
+            // A server that does not know the expectation would wait for ever.
+            self.release();
+        }
+        self.look_for_head(wait)
     }
 
     fn interims(&mut self) -> Vec<Head> {
+        let _ = self.poll_head(Wait::Not);
         self.interims.clone()
     }
 

@@ -27,6 +27,11 @@ pub(crate) struct Inside {
 }
 
 impl Response {
+    /// The final head.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
     /// The status.
     pub fn status(&self) -> StatusCode {
         self.head.status

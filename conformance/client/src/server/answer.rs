@@ -81,7 +81,8 @@ pub(crate) fn head(
         Framing::None | Framing::Close => {}
     }
     let old = asked.version < Version::HTTP_11;
-    if asked.close || framing == Framing::Close || (old && !asked.keep_alive) {
+    let may_stay = !asked.close && asked.method != Method::CONNECT && (!old || asked.keep_alive);
+    if !may_stay || framing == Framing::Close {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     } else if old {
         headers.insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
