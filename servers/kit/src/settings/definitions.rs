@@ -176,7 +176,7 @@ define! {
 
     /// Header fields of a request.
     ///
-    /// Beyond: 431.
+    /// Beyond: 431. More than 24,576 different names are refused whatever is set.
     header_count_max: u32 as Positive = 100,
         "header-count-max", "Apache LimitRequestFields, hyper, gunicorn 100";
 
