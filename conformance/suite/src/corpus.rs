@@ -20,6 +20,8 @@ mod escape;
 mod expected;
 mod groups;
 mod parse;
+#[cfg(test)]
+mod proof;
 mod sighting;
 mod target;
 mod vector;

@@ -166,7 +166,7 @@ impl Suite {
     }
 
     /// The server of the routes that is set as the vector wants it.
-    fn routes(&self, vector: &Vector) -> Result<Arc<Running>, Failure> {
+    pub(crate) fn routes(&self, vector: &Vector) -> Result<Arc<Running>, Failure> {
         let mut servers = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(running) = servers.get(&vector.settings) {
             return Ok(Arc::clone(running));

@@ -110,6 +110,12 @@ impl Expected {
         self.any_of.iter().all(|answer| matches!(answer, Answer::Final(400.., _) | Answer::Closed))
     }
 
+    /// Whether the application finds that the request body is broken.
+    pub(super) fn breaks_the_body(&self) -> bool {
+        let Some(Seen::Called(call)) = &self.seen else { return false };
+        call.facts.iter().any(|fact| matches!(fact, Fact::BodyFails(_)))
+    }
+
     /// Whether the request may be refused.
     pub(super) fn may_be_refusal(&self) -> bool {
         self.any_of.iter().any(|answer| matches!(answer, Answer::Final(400.., _) | Answer::Closed))

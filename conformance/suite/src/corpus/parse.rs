@@ -328,7 +328,8 @@ fn check(vector: &Vector) -> Result<(), String> {
         if expected.any_of.contains(&Answer::Nothing) && !expected.is_interim() {
             return Err("`none` is for interim heads".to_owned());
         }
-        if expected.is_interim() && expected.seen.is_some() {
+        let is_last = at + 1 == vector.script.len();
+        if (expected.is_interim() || expected.is_open() && !is_last) && expected.seen.is_some() {
             return Err("what was seen stands with the final answer".to_owned());
         }
         if at + 1 < vector.script.len()

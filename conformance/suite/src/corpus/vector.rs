@@ -8,7 +8,7 @@ use super::{Delivery, expected::Expected, groups};
 use crate::Tuning;
 
 /// Bytes to send and what must come of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Vector {
     /// The group it belongs to, such as `chunked`.
@@ -51,7 +51,7 @@ pub enum Level {
 }
 
 /// An event of a vector's script.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Step {
     /// The client sends this, in one segment if delivered whole.
     Send(Vec<u8>),
@@ -95,6 +95,15 @@ impl Vector {
             _ => None,
         });
         answers.next().is_some_and(Expected::may_be_refusal)
+    }
+
+    /// Whether it can be judged only where the request body is read before the answer.
+    pub fn needs_a_reader(&self) -> bool {
+        self.script.iter().any(|step| match step {
+            Step::End => true,
+            Step::Expect(expected) => expected.is_open() || expected.breaks_the_body(),
+            _ => false,
+        })
     }
 
     /// Whether it can come out well only where a connection outlives an answer.
