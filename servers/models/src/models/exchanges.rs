@@ -7,7 +7,11 @@ use std::{
 
 use http::StatusCode;
 use loom::{
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    sync::atomic::{
+        AtomicBool, AtomicUsize,
+        Ordering::{Acquire, Relaxed, Release, SeqCst},
+        fence,
+    },
     thread,
 };
 use varvel::{Finish, Outcome};
@@ -16,6 +20,7 @@ use crate::exchanges::Exchanges;
 
 pub(crate) const ALL: &[crate::Model] = &[
     ("exchanges: a hook at the end of its exchange runs once", hook_at_the_end),
+    ("exchanges: a hook of who has left runs once", hook_of_who_has_left),
     ("exchanges: a hook is not told of another exchange", hook_behind_the_next_exchange),
     ("exchanges: who watches at the end is woken", watch_at_the_end),
     ("exchanges: who watches while the client leaves is woken", watch_at_the_disconnect),
@@ -41,6 +46,28 @@ fn hook_at_the_end() {
         application.on_finish(1, Box::new(hook), |_| {});
     });
     exchanges.end(finish(1), |_| {});
+    hooking.join().unwrap();
+    assert_eq!(runs.load(SeqCst), 1);
+}
+
+/// The evented server ends an exchange without an atomic exchange where the count of its handle says that nobody else
+/// has it; the count here goes as that of an `Arc` does.
+fn hook_of_who_has_left() {
+    let exchanges = Arc::new(Exchanges::default());
+    exchanges.begin(1);
+    let (runs, holders) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(1)));
+    let (application, counted, leaving) = (Arc::clone(&exchanges), Arc::clone(&runs), Arc::clone(&holders));
+    let hooking = thread::spawn(move || {
+        let hook = move |_: &Finish| _ = counted.fetch_add(1, SeqCst);
+        application.on_finish(1, Box::new(hook), |_| {});
+        leaving.fetch_sub(1, Release);
+    });
+    let is_unobserved = holders.load(Relaxed) == 0;
+    fence(Acquire);
+    match is_unobserved {
+        true => exchanges.end_unobserved(finish(1), |_| {}),
+        false => exchanges.end(finish(1), |_| {}),
+    }
     hooking.join().unwrap();
     assert_eq!(runs.load(SeqCst), 1);
 }
