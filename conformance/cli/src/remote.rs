@@ -85,6 +85,9 @@ fn remarks(known: &Acquaintance, run: &Run, safe: bool) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if !known.reads_bodies {
+        remarks.push("it answers before it has read the body: faults of bodies are left out".to_owned());
+    }
     if !known.keeps_alive {
         remarks
             .push("it closes the connection behind each answer: what needs it open is left out".to_owned());
@@ -182,6 +185,9 @@ impl Server {
     fn leaves_out(&self, vector: &Vector) -> Option<&'static str> {
         if self.known.describes && vector.routes().any(|route| !self.known.routes.contains(&route)) {
             return Some("asks for a route that the server does not serve");
+        }
+        if !self.known.reads_bodies && vector.needs_a_reader() {
+            return Some("the server answers before it has read the body");
         }
         if !self.known.keeps_alive && vector.needs_persistence() {
             return Some("the server closes the connection behind each answer");

@@ -18,6 +18,8 @@ pub struct Acquaintance {
     pub describes: bool,
     /// Which of the [routes](ROUTES) that do something particular it serves.
     pub routes: Vec<&'static str>,
+    /// Whether it reads the body of a request before it answers.
+    pub reads_bodies: bool,
     /// Whether it answers a second request on the same connection.
     pub keeps_alive: bool,
     /// Whether it answers two requests that came in one segment.
@@ -57,6 +59,7 @@ impl Acquaintance {
             status,
             describes,
             routes: ROUTES.into_iter().filter(serves).collect(),
+            reads_bodies: connect().is_ok_and(reads_bodies),
             keeps_alive: client.send(PLAIN).and_then(|()| client.response()).is_ok(),
             pipelines: at_once([PLAIN, PLAIN]).and_then(|(_, mut client)| client.response()).is_ok(),
             answers_ahead_of_noise: answers([PLAIN, NOISE]),
@@ -68,6 +71,13 @@ impl Acquaintance {
 fn is_description(response: &Response) -> bool {
     let described: Option<Value> = serde_json::from_slice(&response.body).ok();
     described.is_some_and(|value| value["method"] == "GET" && value["headers"].is_array())
+}
+
+/// Whether the answer waits for the body.
+fn reads_bodies(mut client: Client) -> bool {
+    let head = "POST / HTTP/1.1\r\nHost: varvel.test\r\nContent-Length: 5\r\n\r\n";
+    let waits = client.send(head).and_then(|()| client.silent());
+    waits.and_then(|()| client.send("hello")).and_then(|()| client.response()).is_ok()
 }
 
 /// Whether a route does something else than to describe the request, as any other path does.
@@ -128,6 +138,7 @@ mod tests {
             status: 404,
             describes: false,
             routes: Vec::new(),
+            reads_bodies: false,
             keeps_alive: false,
             pipelines: false,
             answers_ahead_of_noise: true,
