@@ -21,6 +21,7 @@ mod script;
 // What they compare with, and what they start from.
 mod client;
 mod request;
+mod response;
 mod seeds;
 
 #[path = "../../tests/wire/random.rs"]

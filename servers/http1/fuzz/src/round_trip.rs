@@ -5,17 +5,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
-use varvel_http1::{
-    After, BodyEvent, BodyLength, CloseReason, Config, Connection, RequestHead, ResponseFraming, Spare,
-    UpgradeRequest,
-};
+use http::{HeaderMap, Method, StatusCode, Version};
+use varvel_http1::{After, BodyEvent, CloseReason, Config, Connection, RequestHead, Spare, UpgradeRequest};
 
 use super::client::{Answer, Asked, End};
 use super::request::Request;
+use super::response::{Response, Setting, allowed, fields};
 use super::script::Script;
-
-const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
 /// All of the bytes are a script that makes up requests, cuts, and answers.
 pub fn round_trip(data: &[u8]) {
@@ -92,7 +88,13 @@ impl Server<'_> {
         if stops {
             self.connection.shutting_down();
         }
-        let Some(close) = self.answer(request, stops || (awaits_continue && !is_read), interims, out) else {
+        let setting = Setting {
+            asked: Asked { head: request.method == Method::HEAD, connect: request.method == Method::CONNECT },
+            is_http10,
+            takes_trailers: request.takes_trailers(),
+            closes: request.closes() || stops || (awaits_continue && !is_read),
+        };
+        let Some(close) = self.answer(setting, interims, out) else {
             let after = self.connection.next_exchange(&mut self.input, self.now);
             assert_eq!(after, After::Close(self.connection.close_reason().unwrap()));
             return false;
@@ -148,153 +150,25 @@ impl Server<'_> {
         }
     }
 
-    /// Sends a response and reads it back. Gives whether the connection closes behind it, which `must_close`
-    /// can be a reason for, or `None` if the response broke it.
+    /// Sends a response and reads it back. Gives whether the connection closes behind it, or `None` if the
+    /// response broke it.
     fn answer(
         &mut self,
-        request: &Request,
-        must_close: bool,
+        setting: Setting,
         interims: Vec<(u16, HeaderMap)>,
         mut out: Vec<u8>,
     ) -> Option<bool> {
-        let script = &mut self.script;
-        let asked =
-            Asked { head: request.method == Method::HEAD, connect: request.method == Method::CONNECT };
-        let lowest = if asked.connect { 300 } else { 200 };
-        let status = match script.below(3) {
-            0 if !asked.connect => script.pick(&[200, 204, 205]),
-            1 => 304,
-            _ => lowest + script.below(1000 - usize::from(lowest)) as u16,
-        };
-        let pieces: Vec<Vec<u8>> = (0..script.below(4)).map(|_| script.bytes(60).to_vec()).collect();
-        let content: Vec<u8> = pieces.concat();
-        let mut fields = fields(script);
-        let declared = match script.below(6) {
-            0 => Some(content.len() as u64),
-            1 => Some(script.below(100) as u64),
-            _ => None,
-        };
-        if let Some(length) = declared {
-            fields.insert("content-length", HeaderValue::from(length));
-        } else if script.one_in(8) {
-            let invalid = script.pick(&["", "x", "-1", "1, 1", "99999999999999999999", "0x1"]);
-            fields.insert("content-length", HeaderValue::from_static(invalid));
-        }
-        let known = match script.one_in(2) {
-            true => BodyLength::Known(content.len() as u64),
-            false => BodyLength::Unknown,
-        };
-        let trailers = script.one_in(2).then(|| self::fields(script));
+        let response = Response::make_up(&mut self.script, setting.asked);
+        let missing = response.send(&mut self.connection, setting, &mut out);
 
-        // What the wire must say.
-        let is_http10 = request.version == Version::HTTP_10;
-        let framing = match (status, declared, known) {
-            (204 | 304, ..) => ResponseFraming::None,
-            (205, ..) => ResponseFraming::Length(0),
-            (_, Some(length), _) | (_, None, BodyLength::Known(length)) => ResponseFraming::Length(length),
-            (_, None, BodyLength::Unknown) if is_http10 => ResponseFraming::UntilClose,
-            (_, None, BodyLength::Unknown) => ResponseFraming::Chunked,
-        };
-        let length = match framing {
-            ResponseFraming::Length(length) => Some(length),
-            _ if status == 304 => declared,
-            _ => None,
-        };
-        let bodiless = asked.head || framing == ResponseFraming::None;
-        let close = must_close || request.closes() || asked.connect || framing == ResponseFraming::UntilClose;
-
-        let code = StatusCode::from_u16(status).unwrap();
-        let date_line = format!("date: {DATE}\r\n");
-        let sent =
-            self.connection.send_head(code, &fields, known, date_line.as_bytes(), &mut out).expect("a head");
-        assert_eq!(sent.framing, if asked.head { ResponseFraming::None } else { framing });
-        assert_eq!(sent.close, close, "{request:?} {status} {framing:?}");
-        let mismatch = declared.filter(|&declared| {
-            known != BodyLength::Unknown && declared != content.len() as u64 && !asked.head
-        });
-        let has_length = !matches!(status, 204 | 205 | 304);
-        if has_length {
-            assert_eq!(sent.length_mismatch, mismatch);
-        }
-        let mut forbidden: Vec<&str> =
-            FORBIDDEN.into_iter().filter(|name| fields.contains_key(*name)).collect();
-        if fields.contains_key("content-length") && (declared.is_none() || status == 204) {
-            forbidden.push("content-length");
-        }
-        assert_eq!(sent.removed.names().collect::<Vec<_>>(), forbidden);
-
-        let mut expected = Vec::new();
-        for piece in &pieces {
-            let before = out.len();
-            let frame = self.connection.send_data(piece.len() as u64, &mut out);
-            let taken = &piece[..frame.take as usize];
-            assert_eq!(frame.excess, taken.len() < piece.len() && !asked.head);
-            assert!(!taken.is_empty() || out.len() == before);
-            out.extend_from_slice(taken);
-            out.extend_from_slice(frame.suffix);
-            expected.extend_from_slice(taken);
-        }
-        let wanted = match framing {
-            _ if bodiless => 0,
-            ResponseFraming::Length(length) => content.len().min(length as usize),
-            _ => content.len(),
-        };
-        assert_eq!(expected, content[..wanted]);
-        let missing = match framing {
-            ResponseFraming::Length(length) if !bodiless => length - wanted as u64,
-            _ => 0,
-        };
-        let before = out.len();
-        let end = self.connection.send_end(trailers.as_ref(), &mut out);
-        assert_eq!(end.err().map_or(0, |short| short.missing), missing);
-        assert!(missing == 0 || out.len() == before, "a short response that looks finished");
-
-        // What the wire says.
         let mut wire = &out[..];
-        for (status, fields) in &interims {
-            let answer = Answer::read(&mut wire, asked);
-            assert_eq!(answer.status, *status);
-            assert_eq!(answer.fields, allowed(fields), "interim");
+        for (status, fields) in interims {
+            let answer = Answer::read(&mut wire, setting.asked);
+            assert_eq!((answer.status, answer.fields), (status, allowed(&fields)));
         }
-        let answer = Answer::read(&mut wire, asked);
+        response.check(&Answer::read(&mut wire, setting.asked), setting);
         assert!(wire.is_empty(), "behind the answer: {}", wire.escape_ascii());
-        assert_eq!(answer.status, status);
-        assert_eq!(answer.reason, code.canonical_reason().unwrap_or_default());
-        assert_eq!(answer.body, expected);
-        let end = match framing {
-            ResponseFraming::UntilClose if !bodiless => End::Closed,
-            // A client cannot see that the answer to HEAD would have ended with the connection.
-            _ if missing > 0 => End::Cut,
-            _ => End::Whole,
-        };
-        assert_eq!(answer.end, end, "{}", out.escape_ascii());
-
-        let mut lines = allowed(&fields);
-        if !fields.contains_key("date") {
-            lines.push(("date".into(), DATE.into()));
-        }
-        if let Some(length) = length {
-            lines.push(("content-length".into(), length.to_string().into()));
-        }
-        if framing == ResponseFraming::Chunked {
-            lines.push(("transfer-encoding".into(), "chunked".into()));
-        }
-        if close {
-            lines.push(("connection".into(), "close".into()));
-        } else if is_http10 {
-            lines.push(("connection".into(), "keep-alive".into()));
-        }
-        assert_eq!(answer.fields, lines);
-
-        let has_trailers = framing == ResponseFraming::Chunked && !bodiless && request.takes_trailers();
-        let sendable = |fields: &HeaderMap| {
-            let fields = fields.iter().filter(|(name, _)| !NO_TRAILERS.contains(&name.as_str()));
-            fields.map(line).collect::<Vec<_>>()
-        };
-        let lines = trailers.iter().filter(|_| has_trailers).flat_map(sendable);
-        assert_eq!(answer.trailers, lines.collect::<Vec<_>>());
-
-        (missing == 0).then_some(close)
+        (missing == 0).then(|| response.closes(setting))
     }
 
     fn upgrade(&mut self, head: &RequestHead, interims: Vec<(u16, HeaderMap)>, mut out: Vec<u8>) {
@@ -324,67 +198,4 @@ impl Server<'_> {
         assert_eq!(after, After::Close(CloseReason::Upgraded));
         assert_eq!(self.input, left, "what follows belongs to the tunnel");
     }
-}
-
-/// What only the server may set, in the order in which it names them.
-const FORBIDDEN: [&str; 5] = ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
-
-/// What is no trailer.
-const NO_TRAILERS: [&str; 9] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// The lines that fields of an application become.
-fn allowed(fields: &HeaderMap) -> Vec<(String, Vec<u8>)> {
-    let is_servers = |name: &HeaderName| FORBIDDEN.contains(&name.as_str()) || name == "content-length";
-    fields.iter().filter(|(name, _)| !is_servers(name)).map(line).collect()
-}
-
-fn line((name, value): (&HeaderName, &HeaderValue)) -> (String, Vec<u8>) {
-    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let value = value.as_bytes();
-    let start = value.iter().position(|byte| !is_space(byte)).unwrap_or(value.len());
-    let end = value.iter().rposition(|byte| !is_space(byte)).map_or(start, |last| last + 1);
-    (name.to_string(), value[start..end].to_vec())
-}
-
-/// Fields that an application could set: any name with any value that the types admit.
-fn fields(script: &mut Script<'_>) -> HeaderMap {
-    const NAMES: [&str; 14] = [
-        "set-cookie",
-        "content-type",
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "transfer-encoding",
-        "upgrade",
-        "date",
-        "trailer",
-        "te",
-        "host",
-        "x",
-        "server",
-        "etag",
-    ];
-    let mut fields = HeaderMap::new();
-    for _ in 0..script.below(4) {
-        let name = match script.below(NAMES.len() + 2) {
-            at if at < NAMES.len() => NAMES[at].to_owned(),
-            _ => script.text(8, super::request::TOKEN),
-        };
-        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
-        let Ok(value) = HeaderValue::from_bytes(script.bytes(20)) else { continue };
-        if name != "content-length" {
-            fields.append(name, value);
-        }
-    }
-    fields
 }
