@@ -9,7 +9,7 @@ use varvel::{Finish, Frame};
 use crate::{
     Failure, Head, Record, Response, Tunnel,
     line::{Line, Wait},
-    response::{Inside, unseen},
+    response::{Inside, Whole, unseen},
     server::InProcess,
 };
 
@@ -219,13 +219,13 @@ impl Exchange {
             error: inside.error(),
             records: inside.records(),
         });
-        Ok(Response {
+        Ok(Response(Box::new(Whole {
             head: self.head.take().expect("the head was found above"),
             interims: self.line.interims(),
             body: body.freeze(),
             trailers: self.trailers.take(),
             inside,
-        })
+        })))
     }
 
     /// Takes the connection over, of an upgrade that the application accepts.

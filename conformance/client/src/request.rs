@@ -1,9 +1,12 @@
 //! Requests to be sent.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, uri::Authority};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header,
+    uri::{Authority, PathAndQuery},
+};
 
-use crate::{Client, Exchange, Failure, Response, Tunnel};
+use crate::{Client, Exchange, Failure, Response, Tunnel, response::unseen};
 
 /// A request that is being written; [`send`](Self::send), [`start`](Self::start) and their like send it.
 ///
@@ -34,6 +37,8 @@ enum Content {
 pub(crate) struct Draft {
     pub(crate) method: Method,
     pub(crate) target: Bytes,
+    /// What the application gets of the target.
+    pub(crate) uri: Uri,
     pub(crate) version: Version,
     /// With Host, and with the field that delimits the body.
     pub(crate) headers: HeaderMap,
@@ -44,9 +49,9 @@ pub(crate) struct Draft {
 }
 
 impl<'c> RequestBuilder<'c> {
+    #[track_caller]
     pub(crate) fn new(client: &'c Client, method: Method, target: &str) -> Self {
-        let plain = target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
-        assert!(plain && !target.is_empty(), "{target:?} is not a request target");
+        assert!(uri(&method, target).is_some(), "{target:?} is not a request target");
         Self {
             client,
             method,
@@ -173,13 +178,13 @@ impl<'c> RequestBuilder<'c> {
         self.try_start().unwrap_or_else(|failure| panic!("{failure}"))
     }
 
-    /// Sends it, without a poll of the application: each is one [`Exchange::step`]. In process only; a live server does
-    /// not wait.
+    /// Sends it, without a poll of the application: each is one [`Exchange::step`].
     ///
     /// # Panics
-    /// If the server takes no connection.
+    /// If the server takes no connection, and on a live target, which does not wait.
     #[track_caller]
     pub fn begin(self) -> Exchange {
+        assert!(!self.client.is_live(), "{}", unseen("a single poll"));
         self.connect(false).unwrap_or_else(|failure| panic!("{failure}"))
     }
 
@@ -241,8 +246,9 @@ impl<'c> RequestBuilder<'c> {
             }
             None => {}
         }
+        let uri = uri(&method, &target).expect("it was checked at first");
         let target = Bytes::from(target);
-        let draft = Draft { method, target, version, headers, authority, length, has_body };
+        let draft = Draft { method, target, uri, version, headers, authority, length, has_body };
         let open = matches!(content, Content::Open(_));
         let mut exchange = client.exchange(draft, open)?;
         if let Content::Whole(mut body) = content {
@@ -271,4 +277,24 @@ fn authority(method: &Method, target: &str, headers: &HeaderMap, client: &Client
         Some(named) => named.parse().ok(),
         None => Some(client.authority()),
     }
+}
+
+/// The URI that a target is to the application (spec S6, S7); `None` if it is no target.
+fn uri(method: &Method, target: &str) -> Option<Uri> {
+    let path = match target.split_once("://") {
+        _ if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') => return None,
+        _ if *method == Method::CONNECT => {
+            return target.parse().ok().filter(|uri: &Uri| uri.authority().is_some() && uri.path() == "");
+        }
+        _ if target == "*" && *method == Method::OPTIONS => "*".to_owned(),
+        _ if target.starts_with('/') => target.to_owned(),
+        Some(("http" | "https", rest)) => match rest.find(['/', '?']) {
+            Some(at) if rest[at..].starts_with('?') => format!("/{}", &rest[at..]),
+            Some(at) => rest[at..].to_owned(),
+            None => "/".to_owned(),
+        },
+        _ => return None,
+    };
+    // Two slashes ahead would be taken for an authority.
+    path.parse::<PathAndQuery>().ok().map(Uri::from)
 }

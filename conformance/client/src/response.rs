@@ -10,7 +10,10 @@ use crate::{Failure, FailureKind, Head, Record};
 
 /// A whole answer, body and all.
 #[derive(Clone)]
-pub struct Response {
+pub struct Response(pub(crate) Box<Whole>);
+
+#[derive(Clone)]
+pub(crate) struct Whole {
     pub(crate) head: Head,
     pub(crate) interims: Vec<Head>,
     pub(crate) body: Bytes,
@@ -29,17 +32,17 @@ pub(crate) struct Inside {
 impl Response {
     /// The final head.
     pub fn head(&self) -> &Head {
-        &self.head
+        &self.0.head
     }
 
     /// The status.
     pub fn status(&self) -> StatusCode {
-        self.head.status
+        self.0.head.status
     }
 
     /// The fields, those included by which the server delimits the body and dates the answer.
     pub fn headers(&self) -> &HeaderMap {
-        &self.head.headers
+        &self.0.head.headers
     }
 
     /// The first field of this name, as text.
@@ -48,13 +51,13 @@ impl Response {
     /// If its value is not ASCII.
     #[track_caller]
     pub fn header(&self, name: &str) -> Option<&str> {
-        let value = self.head.headers.get(name)?;
+        let value = self.0.head.headers.get(name)?;
         Some(value.to_str().unwrap_or_else(|_| panic!("{name} is not ASCII: {value:?}")))
     }
 
     /// The body; of an exchange, what was not read from it before.
     pub fn body(&self) -> &Bytes {
-        &self.body
+        &self.0.body
     }
 
     /// The body as text.
@@ -63,7 +66,7 @@ impl Response {
     /// If it is not UTF-8.
     #[track_caller]
     pub fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap_or_else(|error| panic!("the body is no text: {error}"))
+        std::str::from_utf8(&self.0.body).unwrap_or_else(|error| panic!("the body is no text: {error}"))
     }
 
     /// The body as JSON.
@@ -73,18 +76,18 @@ impl Response {
     #[cfg(feature = "json")]
     #[track_caller]
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> T {
-        let body = self.body.escape_ascii();
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}, in {body}"))
+        let body = self.0.body.escape_ascii();
+        serde_json::from_slice(&self.0.body).unwrap_or_else(|error| panic!("{error}, in {body}"))
     }
 
     /// The trailers, if any came.
     pub fn trailers(&self) -> Option<&HeaderMap> {
-        self.trailers.as_ref()
+        self.0.trailers.as_ref()
     }
 
     /// The interim heads that came ahead of the answer.
     pub fn interim(&self) -> &[Head] {
-        &self.interims
+        &self.0.interims
     }
 
     /// The error that the application returned; `None` if it returned a response, or panicked.
@@ -117,7 +120,7 @@ impl Response {
 
     #[track_caller]
     fn inside(&self, what: &str) -> &Inside {
-        match &self.inside {
+        match &self.0.inside {
             Some(inside) => inside,
             None => panic!("{}", unseen(what)),
         }
@@ -126,7 +129,7 @@ impl Response {
     /// Panics if the application broke the contract.
     #[track_caller]
     pub(crate) fn demand_clean(&self) {
-        let records = self.inside.iter().flat_map(|inside| &inside.records);
+        let records = self.0.inside.iter().flat_map(|inside| &inside.records);
         let breaches: Vec<_> = records.filter(|record| record.is_breach()).map(ToString::to_string).collect();
         if !breaches.is_empty() {
             panic!("{}", Failure::new(FailureKind::Contract, breaches.join("; ")));
@@ -141,13 +144,13 @@ pub(crate) fn unseen(what: &str) -> String {
 
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let body = &self.body[..self.body.len().min(200)];
+        let body = &self.0.body[..self.0.body.len().min(200)];
         f.debug_struct("Response")
-            .field("status", &self.head.status)
-            .field("headers", &self.head.headers)
+            .field("status", &self.0.head.status)
+            .field("headers", &self.0.head.headers)
             .field("body", &format_args!("\"{}\"", body.escape_ascii()))
-            .field("body_bytes", &self.body.len())
-            .field("trailers", &self.trailers)
+            .field("body_bytes", &self.0.body.len())
+            .field("trailers", &self.0.trailers)
             .finish_non_exhaustive()
     }
 }

@@ -18,7 +18,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
 use varvel::{
     AsyncApp, AsyncAppFactory, AsyncBody, BoxError, BoxFuture, Caps, ConnInfo, Event, Limits, Offer,
@@ -135,7 +134,7 @@ impl Server {
         let mut info = self.connection.clone();
         info.id = id;
 
-        let Draft { method, target, version, mut headers, authority, length, has_body } = draft;
+        let Draft { method, target, uri, version, mut headers, authority, length, has_body } = draft;
         let expectation = headers.get(header::EXPECT).map(|value| value.as_bytes().to_ascii_lowercase());
         let expects_continue =
             has_body && version >= Version::HTTP_11 && expectation.as_deref() == Some(b"100-continue");
@@ -159,7 +158,7 @@ impl Server {
         let incoming = has_body.then(|| Incoming::new(length, self.limits().body_bytes_max));
         let body = incoming.as_ref().map_or_else(AsyncBody::empty, |incoming| incoming.body(&connection));
         let mut request = Request::new(body);
-        *request.uri_mut() = uri(&method, &target);
+        *request.uri_mut() = uri;
         *request.method_mut() = method;
         *request.version_mut() = version;
         // Which field delimits the body is the server's business (spec S10).
@@ -167,7 +166,7 @@ impl Server {
         *request.headers_mut() = headers;
 
         let task = Task::new(&self.bell);
-        let mut call = Call::new(id, task, connection, incoming, asked, target, request, scope);
+        let mut call = Call::new(task, connection, incoming, asked, request, scope);
         if expectation.is_some_and(|expectation| expectation != b"100-continue") {
             call.refuse(StatusCode::EXPECTATION_FAILED, self);
         }
@@ -339,11 +338,16 @@ impl Server {
         for call in self.calls.take() {
             call.borrow_mut().cut(self);
         }
-        self.ops.end();
-        for (_, task) in self.tasks.take() {
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(task))) {
-                let message = panic_message(&*panic);
-                self.report(&Report::new(Event::Panicked { during: Phase::Drop, message }));
+        let left = (self.ops.end(), self.tasks.take());
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(left))) {
+            let message = panic_message(&*panic);
+            self.report(&Report::new(Event::Panicked { during: Phase::Drop, message }));
+        }
+        // Each is accepted, so each runs to its end (spec W3), ahead of the teardown (spec L5).
+        while self.bell.jobs() > self.lost_jobs.get() {
+            self.bell.hush();
+            if self.bell.jobs() > 0 && !self.bell.wait(self.patience) {
+                break;
             }
         }
         let teardown = catch_unwind(AssertUnwindSafe(|| self.complete(app.teardown(self.worker.clone()))));
@@ -427,23 +431,6 @@ impl Server {
     fn awaits_stop(&self, task: &Arc<Task>) -> bool {
         self.ops.awaits_stop(task)
     }
-}
-
-/// The URI of a request: path and query as they are, or one of the two exceptions of the contract.
-fn uri(method: &Method, target: &Bytes) -> http::Uri {
-    let text = std::str::from_utf8(target).unwrap_or_default();
-    let path = match text.split_once("://") {
-        // The absolute form yields its path and query (spec S6).
-        Some((_, rest)) if *method != Method::CONNECT && !text.starts_with('/') => {
-            match rest.find(['/', '?']) {
-                Some(at) if rest[at..].starts_with('?') => format!("/{}", &rest[at..]),
-                Some(at) => rest[at..].to_owned(),
-                None => "/".to_owned(),
-            }
-        }
-        _ => text.to_owned(),
-    };
-    path.parse().unwrap_or_else(|error| panic!("{text:?} is not a request target: {error}"))
 }
 
 /// Whether a list field names something, whatever the case of its letters.

@@ -1,6 +1,6 @@
 //! What an in-process client is made with.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, rc::Rc, sync::Arc, time::Duration};
 
 use varvel::{
     Address, App, AppFactory, AsyncApp, AsyncAppFactory, Caps, ConnInfo, Driver, Limits, Policy, Shared,
@@ -55,14 +55,14 @@ impl Default for Setup {
             caps: CAPS,
             limits: Limits::default(),
             policy: None,
-            connection: ConnInfo::new(0, Address::Unnamed, Address::Unnamed),
+            connection: ConnInfo::new(0, loopback(50_000), loopback(80)),
             patience: Duration::from_secs(5),
         }
     }
 }
 
 impl Setup {
-    /// The defaults: every capability that needs no socket, no bounds on bodies, a connection from nowhere.
+    /// The defaults: every capability that needs no socket, no bounds on bodies, connections over the loopback.
     pub fn new() -> Self {
         Self::default()
     }
@@ -174,4 +174,8 @@ impl Setup {
         }
         Server::start(factory, policy, info, self.connection, self.patience).map(Client::in_process)
     }
+}
+
+fn loopback(port: u16) -> Address {
+    Address::Ip((Ipv4Addr::LOCALHOST, port).into())
 }

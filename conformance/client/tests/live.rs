@@ -28,7 +28,7 @@ impl AsyncApp for Probe {
     fn call(&self, request: Request<AsyncBody>, mut scope: Scope) -> AppFuture {
         Box::pin(async move {
             let path = request.uri().path().to_owned();
-            Ok(match path.trim_start_matches('/') {
+            Ok(match path.trim_matches(['/', '.']) {
                 "hello" => Response::builder().header("x-a", "b").body("Hello, World!".into())?,
                 "describe" => {
                     let (head, body) = request.into_parts();
@@ -220,6 +220,8 @@ fn answers_look_the_same_on_every_target() {
             ("chunked", client.post("/describe").body("hello").trailer("x-t", "1")),
             ("absolute", client.get("http://example.com/describe?x")),
             ("continue", client.post("/describe").body("hello").header("expect", "100-continue")),
+            ("continue for an echo", client.post("/echo").body("hello").header("expect", "100-continue")),
+            ("two slashes", client.get("//describe/../?x")),
             ("no pull", client.post("/unread").body("hello").header("expect", "100-continue")),
             ("asterisk", client.options("*")),
             ("echo", client.post("/echo").body("ping")),

@@ -462,3 +462,48 @@ fn a_deferred_reply_is_the_answer() {
     }));
     assert_eq!(masked.get("/").send().text(), "false");
 }
+
+#[test]
+fn another_thread_may_read_the_request_and_answer_it() {
+    let client = Client::sync(sync_fn(|request, mut scope| {
+        let (placeholder, reply) = scope.take_deferral().unwrap().defer();
+        std::thread::spawn(move || match request.into_body().collect(100) {
+            Ok(body) => reply.send(Response::new(WriteBody::full(body))).unwrap(),
+            Err(error) => reply.fail(error.into()).unwrap(),
+        });
+        Ok(placeholder)
+    }));
+    let mut exchange = client.post("/").streaming().start();
+    exchange.send_data("some");
+    exchange.send_data("thing");
+    exchange.end_data();
+    assert_eq!(exchange.response().text(), "something");
+}
+
+#[test]
+fn a_reply_to_a_client_that_has_left_is_told_so() {
+    let replies = Arc::new(Mutex::new(None));
+    let kept = Arc::clone(&replies);
+    let client = Client::sync(sync_fn(move |_, mut scope| {
+        let (placeholder, reply) = scope.take_deferral().unwrap().defer();
+        *kept.lock().unwrap() = Some(reply);
+        Ok(placeholder)
+    }));
+    let mut exchange = client.get("/").start();
+    assert!(exchange.poll_head().is_pending());
+    exchange.disconnect();
+    let reply = replies.lock().unwrap().take().unwrap();
+    assert!(reply.is_disconnected());
+    assert!(reply.send(Response::new(WriteBody::empty())).is_err());
+}
+
+#[test]
+fn what_is_no_target_is_a_mistake_of_the_test() {
+    let client = answering(200, &[], AsyncBody::empty);
+    for target in ["", "hello", "/a b", "/a#b", "ftp://x/", "*", "example.com:80", "/\u{fc}"] {
+        let sent = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| client.get(target).send()));
+        let message = sent.map(|response| response.status()).unwrap_err();
+        assert!(message.downcast_ref::<String>().unwrap().contains("is not a request target"), "{target}");
+    }
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| client.connect("/path"))).is_err());
+}

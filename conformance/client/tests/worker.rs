@@ -121,6 +121,20 @@ fn offloaded_jobs_are_waited_for() {
 }
 
 #[test]
+fn a_sync_application_may_block_on_its_job() {
+    let client = Client::sync(sync_fn(|_, scope| {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let job = Box::new(move || sender.send("done").unwrap());
+        scope.worker().offload(job).map_err(|_| varvel::AppError::unavailable("no pool"))?;
+        Ok(Response::new(WriteBody::from_static(receiver.recv()?.as_bytes())))
+    }));
+    let begun = std::time::Instant::now();
+    assert_eq!(client.get("/").send().text(), "done");
+    // Its patience is 5 s.
+    assert!(begun.elapsed() < Duration::from_secs(4));
+}
+
+#[test]
 fn what_is_masked_is_given_back() {
     let client = Setup::new().without(Caps::OFFLOAD | Caps::SPAWN | Caps::INTERIM | Caps::UPGRADE).app(
         app_fn(|_, mut scope| async move {

@@ -1,6 +1,7 @@
 //! One exchange on the in-process server: from the call over the body to the hooks at the end.
 
 use std::{
+    any::Any,
     collections::VecDeque,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -10,10 +11,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, response};
 use varvel::{
-    AppError, AsyncAppResult, AsyncBody, BodyError, BodyErrorKind, BodyParts, BoxFuture, Caps, Event, Finish,
-    Frame, OnDisconnect, Outcome, Phase, Report, RequestId, Scope,
+    AppError, AsyncAppResult, AsyncBody, AsyncTunnel, BodyError, BodyErrorKind, BodyParts, BoxFuture, Caps,
+    Event, Exchange as _, Finish, Frame, OnDisconnect, Outcome, Phase, Report, RequestId, Scope,
 };
 
 use super::{
@@ -83,22 +84,20 @@ pub(crate) enum End {
 
 impl Call {
     pub(crate) fn new(
-        id: u64,
         task: Arc<Task>,
         connection: Arc<Connection>,
         incoming: Option<Arc<Incoming>>,
         asked: Asked,
-        target: Bytes,
         request: Request<AsyncBody>,
         scope: Scope,
     ) -> Self {
         Self {
-            id,
+            id: connection.conn().id,
             task,
             connection,
             incoming,
             asked,
-            target,
+            target: Bytes::copy_from_slice(scope.raw_target()),
             running: Running::Waiting(Box::new((request, scope))),
             interims: Vec::new(),
             head: None,
@@ -140,11 +139,7 @@ impl Call {
     }
 
     pub(crate) fn unsent(&self) -> u64 {
-        let sizes = self.outbox.iter().map(|frame| match frame {
-            Frame::Data(data) => data.len() as u64,
-            _ => 1,
-        });
-        sizes.sum()
+        self.outbox.iter().map(size).sum()
     }
 
     /// The next frame that the server has sent.
@@ -165,6 +160,7 @@ impl Call {
         loop {
             let waker = self.task.waker();
             let mut cx = Context::from_waker(&waker);
+            let full = self.unsent() >= self.wanted;
             match &mut self.running {
                 Running::Over => return,
                 Running::Waiting(_) if server.is_busy() => return,
@@ -200,20 +196,13 @@ impl Call {
                     }
                 }
                 Running::Answering(body) => {
-                    let full = self.outbox.iter().map(size).sum::<u64>() >= self.wanted;
                     if full && !self.discarding && !once {
                         return;
                     }
                     match catch_unwind(AssertUnwindSafe(|| body.poll_frame(&mut cx))) {
                         Ok(Poll::Pending) => return self.check_half_close(server),
-                        Ok(Poll::Ready(Some(Ok(frame)))) => self.send(frame, server),
-                        Ok(Poll::Ready(Some(Err(error)))) => self.body_failed(error, server),
-                        Ok(Poll::Ready(None)) => self.body_ended(server),
-                        Err(panic) => {
-                            let message = panic_message(&*panic).to_owned();
-                            self.report_panic(server, Phase::Body, &*panic);
-                            self.break_off(Outcome::Failed, format!("its body panicked: {message}"), server);
-                        }
+                        Ok(Poll::Ready(frame)) => self.produced(frame, server),
+                        Err(panic) => self.body_panicked(&*panic, server),
                     }
                 }
                 Running::Tunnel(tunnel) => {
@@ -234,6 +223,15 @@ impl Call {
         }
     }
 
+    /// The body's next frame, or its end.
+    fn produced(&mut self, frame: Option<Result<Frame, BodyError>>, server: &Server) {
+        match frame {
+            Some(Ok(frame)) => self.send(frame, server),
+            Some(Err(error)) => self.body_failed(error, server),
+            None => self.body_ended(server),
+        }
+    }
+
     fn answer(&mut self, result: AsyncAppResult, server: &Server) {
         let response = match result {
             Ok(response) => response,
@@ -249,29 +247,61 @@ impl Call {
             self.running = Running::Answering(body);
             return self.notice_leaving(server);
         }
-        let date = server.date();
         let length = body.exact_len();
-        let tunnel = match body.into_parts() {
-            BodyParts::Tunnel(tunnel) => tunnel,
+        match body.into_parts() {
+            BodyParts::Tunnel(tunnel) => self.begin_tunnel(head.headers, tunnel, server),
             parts => {
-                let Ok((head, framing)) = answer::head(
-                    &self.with_persistence(),
-                    head.status,
-                    head.headers,
-                    length,
-                    date,
-                    |event| {
-                        self.report(server, event);
-                    },
-                ) else {
-                    self.contain_drop(parts, server);
-                    return self.respond(StatusCode::INTERNAL_SERVER_ERROR, server);
-                };
                 let at_once = matches!(parts, BodyParts::Empty | BodyParts::Full(_));
-                return self.begin_body(head, framing, AsyncBody::from(parts), at_once, server);
+                self.begin_answer(head, length, AsyncBody::from(parts), at_once, server);
             }
-        };
-        let head = answer::accepted(&self.asked, head.headers, date, |event| self.report(server, event));
+        }
+    }
+
+    fn begin_answer(
+        &mut self,
+        head: response::Parts,
+        length: Option<u64>,
+        mut body: AsyncBody,
+        at_once: bool,
+        server: &Server,
+    ) {
+        // If the answer's body is what pulls the request's, a client that waits for 100 gets it ahead of the head.
+        let mut first = None;
+        if self.connection.awaits_continue() && !at_once && self.asked.method != Method::HEAD {
+            let waker = self.task.waker();
+            let poll = || body.poll_frame(&mut Context::from_waker(&waker));
+            first = match catch_unwind(AssertUnwindSafe(poll)) {
+                Ok(Poll::Pending) => None,
+                Ok(Poll::Ready(Some(Err(error)))) => {
+                    self.contain_drop(body, server);
+                    return self.fail(error.into(), server);
+                }
+                Ok(Poll::Ready(frame)) => Some(frame),
+                Err(panic) => {
+                    self.report_panic(server, Phase::Body, &*panic);
+                    self.contain_drop(body, server);
+                    return self.respond(StatusCode::INTERNAL_SERVER_ERROR, server);
+                }
+            };
+            self.take_interims(server);
+        }
+        let report = |event: Event<'_>| self.report(server, event);
+        match answer::head(&self.with_persistence(), head.status, head.headers, length, server.date(), report)
+        {
+            Ok((head, framing)) => self.begin_body(head, framing, body, at_once, server),
+            Err(()) => {
+                self.contain_drop(body, server);
+                return self.respond(StatusCode::INTERNAL_SERVER_ERROR, server);
+            }
+        }
+        if let (Some(frame), Running::Answering(_)) = (first, &self.running) {
+            self.produced(frame, server);
+        }
+    }
+
+    fn begin_tunnel(&mut self, headers: HeaderMap, tunnel: AsyncTunnel, server: &Server) {
+        let report = |event: Event<'_>| self.report(server, event);
+        let head = answer::accepted(&self.asked, headers, server.date(), report);
         self.send_head(head);
         let pipe = Pipe::new(server.limits().write_high_water);
         if self.half_closed {
@@ -350,6 +380,10 @@ impl Call {
     }
 
     fn send_head(&mut self, head: Head) {
+        if let (true, Some(incoming)) = (self.connection.awaits_continue(), &self.incoming) {
+            // A client that was not asked for its body does not send it.
+            incoming.withhold();
+        }
         self.connection.head_sent();
         self.head = Some(head);
     }
@@ -416,6 +450,11 @@ impl Call {
         }
         let outcome = if gone { Outcome::Disconnected } else { Outcome::Failed };
         self.break_off(outcome, error.to_string(), server);
+    }
+
+    fn body_panicked(&mut self, panic: &(dyn Any + Send), server: &Server) {
+        self.report_panic(server, Phase::Body, panic);
+        self.break_off(Outcome::Failed, format!("its body panicked: {}", panic_message(panic)), server);
     }
 
     fn break_off(&mut self, outcome: Outcome, why: String, server: &Server) {
@@ -529,7 +568,7 @@ impl Call {
         server.report(&Report::of(id, event));
     }
 
-    fn report_panic(&self, server: &Server, during: Phase, panic: &(dyn std::any::Any + Send)) {
+    fn report_panic(&self, server: &Server, during: Phase, panic: &(dyn Any + Send)) {
         self.report(server, Event::Panicked { during, message: panic_message(panic) });
     }
 

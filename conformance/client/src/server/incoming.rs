@@ -62,6 +62,14 @@ impl Incoming {
         });
     }
 
+    /// The client sends none of it.
+    pub(crate) fn withhold(&self) {
+        self.change(|state| {
+            state.frames.clear();
+            state.end = Some(Err(BodyErrorKind::Incomplete));
+        });
+    }
+
     /// Whether all of it has arrived, or all that ever will.
     pub(crate) fn has_ended(&self) -> bool {
         self.lock().end.is_some()

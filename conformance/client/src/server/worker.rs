@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
-    thread,
+    thread::{self, ThreadId},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -22,7 +22,9 @@ pub(crate) struct HandWorker {
     info: WorkerInfo,
     bell: Arc<Bell>,
     start: Instant,
-    state: Mutex<State>,
+    /// The test's.
+    thread: ThreadId,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
@@ -46,11 +48,11 @@ struct State {
 
 impl HandWorker {
     pub(crate) fn new(info: WorkerInfo, bell: Arc<Bell>) -> Self {
-        Self { info, bell, start: Instant::now(), state: Mutex::default() }
+        Self { info, bell, start: Instant::now(), thread: thread::current().id(), state: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Moves the clock.
@@ -90,13 +92,11 @@ impl HandWorker {
         watchers.into_iter().for_each(Waker::wake);
     }
 
-    /// Takes no more tasks and jobs.
-    pub(crate) fn end(&self) {
+    /// Takes no more tasks and jobs, and gives back what has not begun.
+    pub(crate) fn end(&self) -> (Vec<Job>, Vec<BoxFuture>) {
         let mut state = self.lock();
         state.ended = true;
-        let left = (std::mem::take(&mut state.jobs), std::mem::take(&mut state.tasks));
-        drop(state);
-        drop(left);
+        (std::mem::take(&mut state.jobs), std::mem::take(&mut state.tasks))
     }
 
     /// The tasks spawned since the last time.
@@ -104,22 +104,26 @@ impl HandWorker {
         std::mem::take(&mut self.lock().tasks)
     }
 
-    /// Begins the offloaded jobs, each on a thread of its own; `false` if there are none.
-    pub(crate) fn begin_jobs(self: &Arc<Self>) -> bool {
+    /// Begins the offloaded jobs; `false` if there are none.
+    pub(crate) fn begin_jobs(&self) -> bool {
         let jobs = std::mem::take(&mut self.lock().jobs);
         let any = !jobs.is_empty();
-        for job in jobs {
-            self.bell.job_begins();
-            let worker = Arc::clone(self);
-            thread::spawn(move || {
-                if let Err(panic) = catch_unwind(AssertUnwindSafe(job)) {
-                    let message = panic_message(&*panic);
-                    worker.report(&Report::new(Event::Panicked { during: Phase::Background, message }));
-                }
-                worker.bell.job_ends();
-            });
-        }
+        jobs.into_iter().for_each(|job| self.begin_job(job));
         any
+    }
+
+    /// Runs a job on a thread of its own.
+    fn begin_job(&self, job: Job) {
+        self.bell.job_begins();
+        let (bell, state) = (Arc::clone(&self.bell), Arc::clone(&self.state));
+        thread::spawn(move || {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(job)) {
+                let message = panic_message(&*panic);
+                let report = Report::new(Event::Panicked { during: Phase::Background, message });
+                lock(&state).records.push(Record::of(&report));
+            }
+            bell.job_ends();
+        });
     }
 
     pub(crate) fn records(&self) -> Vec<Record> {
@@ -183,9 +187,16 @@ impl WorkerOps for HandWorker {
         if state.ended || !self.info.caps.contains(Caps::OFFLOAD) {
             return Err(job);
         }
-        state.jobs.push(job);
-        drop(state);
-        self.bell.ring();
+        if thread::current().id() == self.thread {
+            // Behind the poll that offloads it, so that the two do not race.
+            state.jobs.push(job);
+            drop(state);
+            self.bell.ring();
+        } else {
+            // A sync application may block until it is done.
+            drop(state);
+            self.begin_job(job);
+        }
         Ok(())
     }
 
@@ -214,4 +225,8 @@ impl WorkerOps for HandWorker {
         }
         Poll::Pending
     }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
