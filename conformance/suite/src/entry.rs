@@ -117,18 +117,20 @@ impl Entry {
         self.id() == id || self.clauses().iter().any(|clause| clause.id == id)
     }
 
-    /// How it counts if it does not pass, for this reason.
+    /// How it counts if it does not pass, for this reason. What a foreign server does otherwise without doing harm, such as
+    /// to refuse by another status, counts a degree less.
     pub fn blame(self, measure: Measure, failure: &Failure) -> Mark {
         let is_harmless = measure == Measure::Http && failure.is_harmless();
         match self {
             Self::Check(check) if check.clause.level.is_required() => Mark::Failed,
             Self::Check(_) => Mark::Warned,
             Self::Vector(vector) => match vector.level {
+                Level::May => Mark::Noted,
+                _ if measure == Measure::Contract => Mark::Failed,
                 Level::Must if is_harmless => Mark::Warned,
                 Level::Must => Mark::Failed,
-                Level::Should | Level::Strict if measure == Measure::Contract => Mark::Failed,
+                Level::Should | Level::Strict if is_harmless => Mark::Noted,
                 Level::Should | Level::Strict => Mark::Warned,
-                Level::May => Mark::Noted,
             },
         }
     }

@@ -31,8 +31,9 @@ pub(super) struct Sighting {
     query: Option<Option<Vec<u8>>>,
     authority: Option<Option<Vec<u8>>>,
     fields: Fields,
-    /// Whether lines of one name may have been joined by commas, as RFC 9110 section 5.3 permits.
-    is_joined: bool,
+    /// Whether the application is that of a foreign server. It may have joined lines of one name by commas, as RFC 9110
+    /// section 5.3 permits, and tells the version as it was sent.
+    is_foreign: bool,
     body: Option<Body>,
 }
 
@@ -127,7 +128,7 @@ impl Sighting {
             query: Some(optional("query")),
             authority: Some(optional("authority")),
             fields: pairs(call.field("fields"), unhex),
-            is_joined: false,
+            is_foreign: false,
             body: None,
         }
     }
@@ -145,7 +146,7 @@ impl Sighting {
             query: optional("query"),
             authority: optional("authority"),
             fields: pairs(&value["headers"], latin1),
-            is_joined: true,
+            is_foreign: true,
             body: Some(Body {
                 len: value["body_len"].as_u64()?,
                 sha256: value["body_sha256"].as_str()?.to_owned(),
@@ -161,7 +162,8 @@ impl Sighting {
         expect_eq("a call with the method", &self.method, &call.method)?;
         call.facts.iter().filter(|fact| fact.is_of_http()).try_for_each(|fact| self.holds(fact))?;
         let wanted = format!("{} {} HTTP/{}", call.method, call.target.escape_ascii(), call.version);
-        let is_same = is_or_untold(&self.target, &call.target) && self.version == call.version;
+        let is_version = self.is_foreign || self.version == call.version;
+        let is_same = is_or_untold(&self.target, &call.target) && is_version;
         ensure(is_same, format_args!("a call for {wanted}"), format_args!("one for {}", self.request_line()))
             .and_then(|()| call.facts.iter().try_for_each(|fact| self.holds(fact)))
             .map_err(Failure::harmless)
@@ -214,7 +216,7 @@ impl Sighting {
             fields.iter().filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value);
         let seen: Vec<&[u8]> = values.map(Vec::as_slice).collect();
         let wanted: Vec<&[u8]> = wanted.iter().map(Vec::as_slice).collect();
-        let is_same = seen == wanted || self.is_joined && joined(&seen) == joined(&wanted);
+        let is_same = seen == wanted || self.is_foreign && joined(&seen) == joined(&wanted);
         ensure(is_same, format_args!("the application sees {name}: {}", listed(&wanted)), listed(&seen))
     }
 
