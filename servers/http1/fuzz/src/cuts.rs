@@ -10,6 +10,7 @@ use varvel_http1::{
     RequestFraming, RequestHead, Spare, UpgradeRequest,
 };
 
+use super::chunks;
 use super::client::{Answer, Asked, End};
 use super::config::config;
 use super::script::Script;
@@ -91,7 +92,7 @@ impl Server<'_> {
         };
         self.sent.push(Sent { asked, ..Sent::default() });
         assert_eq!(self.connection.wants_body(), head.framing.exact_len() != Some(0));
-        let mut body = Body { framing: head.framing, received: 0, taken: 0, ended: false };
+        let mut body = Body { framing: head.framing, content: Vec::new(), raw: Vec::new(), ended: false };
         while !self.script.is_used_up() && !self.script.one_in(8) {
             if !self.act(&mut body) {
                 return false;
@@ -215,18 +216,19 @@ impl Server<'_> {
         let before = self.input.clone();
         let event = self.call(|connection, input, now| connection.receive_body(input, now));
         assert!(before.ends_with(&self.input), "the front of the input is taken");
-        body.taken += before.len() - self.input.len();
+        body.raw.extend_from_slice(&before[..before.len() - self.input.len()]);
         match event {
             Ok(BodyEvent::Data(data)) => {
                 assert!(!data.is_empty());
                 assert!(before.as_ptr_range().contains(&data.as_ptr()), "data is a slice of the input");
-                body.received += data.len() as u64;
-                assert!(self.limits.body_bytes_max.is_none_or(|max| body.received <= max));
+                body.content.extend_from_slice(&data);
+                assert!(self.limits.body_bytes_max.is_none_or(|max| body.content.len() as u64 <= max));
             }
             Ok(BodyEvent::End(trailers)) => {
-                assert!(body.ended || body.framing.exact_len().is_none_or(|length| length == body.received));
-                let trailers = trailers.map_or(0, |trailers| trailers.len());
-                assert!(trailers <= self.limits.trailer_count_max as usize);
+                if !body.ended {
+                    body.check(&self.limits);
+                }
+                assert!(trailers.is_none() || body.framing == RequestFraming::Chunked);
                 assert!(!self.connection.wants_body());
                 body.ended = true;
             }
@@ -246,7 +248,6 @@ impl Server<'_> {
             }
             Err(fault) => self.check_fault(fault, body),
         }
-        body.check_framing(&self.limits);
         true
     }
 
@@ -474,23 +475,23 @@ impl Server<'_> {
 /// What came of a request body.
 struct Body {
     framing: RequestFraming,
-    received: u64,
-    /// Bytes of input.
-    taken: usize,
+    content: Vec<u8>,
+    /// What was taken from the input.
+    raw: Vec<u8>,
+    /// It has ended, or failed.
     ended: bool,
 }
 
 impl Body {
-    /// Framing costs a peer about as much as it costs the server.
-    fn check_framing(&self, limits: &Limits) {
-        let framing = self.taken as u64 - self.received;
-        let chunks = self.received + 1;
-        let earned = 16 * chunks + 2 * self.received;
-        let last = u64::from(limits.chunk_line_bytes_max) + u64::from(limits.trailer_bytes_max) + 4;
-        assert!(
-            framing <= earned + u64::from(limits.chunk_overhead_bytes_max) + last,
-            "{framing} bytes of framing"
-        );
+    /// Reads a whole body once more.
+    fn check(&self, limits: &Limits) {
+        match self.framing {
+            RequestFraming::None => assert!(self.raw.is_empty()),
+            RequestFraming::Length(length) => {
+                assert!(self.raw == self.content && self.content.len() as u64 == length);
+            }
+            RequestFraming::Chunked => assert_eq!(chunks::decode(&self.raw, limits), self.content),
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod config;
 mod script;
 
 // What they compare with, and what they start from.
+mod chunks;
 mod client;
 mod request;
 mod response;

@@ -73,12 +73,15 @@ impl Server<'_> {
             interims.extend(sent.is_ok().then(|| (status.as_u16(), fields)));
         }
 
-        // Before the answer, behind it, or not at all.
-        let when = self.script.below(3);
+        // Before the answer, behind it, partly before and partly behind it, or not at all.
+        let when = self.script.below(4);
+        let mut body = Vec::new();
         if when == 0 {
-            awaits_continue &= request.body.content().is_empty();
-            self.check_body(request);
+            self.read_body(request, &mut body, usize::MAX);
+        } else if when == 2 && !request.body.content().is_empty() {
+            self.read_body(request, &mut body, 1);
         }
+        awaits_continue &= body.is_empty();
         let is_read = when == 0 || !request.has_body();
         if head.upgrade.is_some() && is_read && self.script.one_in(2) {
             self.upgrade(&head, interims, out);
@@ -99,8 +102,8 @@ impl Server<'_> {
             assert_eq!(after, After::Close(self.connection.close_reason().unwrap()));
             return false;
         };
-        if when == 1 {
-            self.check_body(request);
+        if when == 1 || when == 2 {
+            self.read_body(request, &mut body, usize::MAX);
         }
         self.next_exchange(close)
     }
@@ -115,9 +118,9 @@ impl Server<'_> {
         }
     }
 
-    fn check_body(&mut self, request: &Request) {
-        let mut body = Vec::new();
-        loop {
+    /// Reads at least so many bytes of the body, or all there are.
+    fn read_body(&mut self, request: &Request, body: &mut Vec<u8>, least: usize) {
+        while body.len() < least {
             match self.connection.receive_body(&mut self.input, self.now) {
                 Ok(BodyEvent::NeedMore) => self.feed(),
                 Ok(BodyEvent::Data(data)) => body.extend_from_slice(&data),
