@@ -181,8 +181,13 @@ impl Future for Answer {
 
 #[cfg(test)]
 mod tests {
+    use varvel_test::Client;
+
     use super::*;
-    use crate::testing::{call, call_sync, get, request};
+
+    fn both() -> [Client; 2] {
+        [Client::sync(OnThreads), Client::new(OnLoops)]
+    }
 
     #[test]
     fn both_forms_answer_every_route_alike() {
@@ -191,35 +196,45 @@ mod tests {
             ("GET", "/", "", 200, "Hello, World!"),
             ("POST", "/echo", "ping", 200, "ping"),
             ("POST", "/echo", "", 200, ""),
-            ("GET", "/wait?ms=1", "", 200, "ok"),
-            ("GET", "/wait", "", 200, "ok"),
             ("GET", "/stream?n=64", "", 200, megabyte.as_str()),
             ("GET", "/stream?n=0", "", 200, ""),
             ("GET", "/elsewhere", "", 404, "nothing here\n"),
         ] {
-            for response in [
-                call_sync(&OnThreads, request(method, target, body)).unwrap(),
-                call(OnLoops, request(method, target, body)).unwrap(),
-            ] {
+            for client in both() {
+                let response = client.request(method, target).body(body).send();
                 assert_eq!(response.status(), status, "{target}");
-                assert!(response.body() == expected, "{target}: {} bytes", response.body().len());
+                assert!(response.text() == expected, "{target}: {} bytes", response.body().len());
             }
         }
     }
 
     #[test]
-    fn hello_is_plain_text() {
-        for response in [call_sync(&OnThreads, get("/")).unwrap(), call(OnLoops, get("/")).unwrap()] {
-            assert_eq!(response.headers()[header::CONTENT_TYPE], "text/plain");
-            assert_eq!(response.headers().len(), 1);
+    fn hello_is_plain_text_and_says_no_more_than_it_must() {
+        for client in both() {
+            let response = client.get("/").send();
+            let mut fields: Vec<_> = response.headers().keys().map(|name| name.as_str()).collect();
+            fields.sort_unstable();
+            assert_eq!(fields, ["content-length", "content-type", "date"]);
+            assert_eq!(response.header("content-type"), Some("text/plain"));
         }
     }
 
     #[test]
     fn a_stream_declares_no_length_and_an_echo_the_one_that_came() {
-        let sync = OnThreads.call(get("/stream?n=1"), Scope::for_test()).unwrap();
-        assert_eq!(sync.body().exact_len(), None);
-        let echo = OnThreads.call(request("POST", "/echo", "ping"), Scope::for_test()).unwrap();
-        assert_eq!(echo.body().exact_len(), Some(4));
+        for client in both() {
+            assert_eq!(client.get("/stream?n=1").send().header("transfer-encoding"), Some("chunked"));
+            assert_eq!(client.post("/echo").body("ping").send().header("content-length"), Some("4"));
+        }
+    }
+
+    #[test]
+    fn a_wait_takes_its_time() {
+        for client in both() {
+            let mut exchange = client.get("/wait?ms=250").start();
+            client.advance(Duration::from_millis(249));
+            assert!(exchange.poll_head().is_pending());
+            client.advance(Duration::from_millis(1));
+            assert_eq!(exchange.response().text(), "ok");
+        }
     }
 }

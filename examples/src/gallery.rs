@@ -17,10 +17,7 @@
 //!
 //! It is one async application, built for each worker, and runs on any server.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use serde_json::json;
@@ -180,7 +177,7 @@ impl Site {
 
     async fn await_letter(&self, path: &str, scope: Scope) -> Response<AsyncBody> {
         let name = letter_name(path).unwrap_or_default();
-        let patience = Instant::now() + LONGEST_WAIT;
+        let patience = scope.worker().now() + LONGEST_WAIT;
         match self.gallery.letterbox.read(name, scope.worker(), patience).await {
             Some(letter) => respond::text(letter),
             None => respond::empty(StatusCode::NO_CONTENT),
@@ -226,7 +223,7 @@ async fn hints(scope: Scope) -> AsyncAppResult {
         Err(error) => format!("No hints this time: {error}."),
     };
     // What a slow database would give a browser time for.
-    pause(scope.worker(), Instant::now() + Duration::from_millis(300)).await;
+    pause(scope.worker(), scope.worker().now() + Duration::from_millis(300)).await;
     Ok(respond::html(include_str!("gallery/hinted.html").replace("{{outcome}}", &outcome)))
 }
 

@@ -16,6 +16,3 @@ pub mod gallery;
 mod digest;
 mod query;
 mod wire_text;
-
-#[cfg(test)]
-mod testing;

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
@@ -48,7 +48,7 @@ pub(super) fn events(worker: &Worker, watching: Watching) -> Response<AsyncBody>
     let worker = worker.clone();
     let body = AsyncBody::generate(|mut frames| async move {
         let index = worker.info().index + 1;
-        let mut next = Instant::now();
+        let mut next = worker.now();
         for line in 1_u64.. {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let tick = json!({
@@ -75,7 +75,7 @@ pub(super) fn lines(worker: &Worker, count: u64) -> Response<AsyncBody> {
     let body = AsyncBody::generate(move |mut frames| async move {
         for line in 1..=count {
             frames.data(format!("line {line} of {count}\n")).await;
-            let next = Instant::now() + Duration::from_millis(100);
+            let next = worker.now() + Duration::from_millis(100);
             if line < count && pause(&worker, next).await == Woken::Stopping {
                 frames.data("the server stops\n").await;
                 break;

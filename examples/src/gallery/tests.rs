@@ -1,50 +1,35 @@
 //! Each route, called without a server.
 
-use std::{
-    pin::pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
-    thread,
-};
+use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::Value;
-use varvel::{App, AppFactory, ReadBody, bridge::BlockOn};
+use varvel::{Address, Caps, ConnInfo};
+use varvel_test::{Client, Response, Setup};
 
 use super::*;
-use crate::testing::{call_sync, get, request};
 
-/// The application, as a sync one.
-fn site() -> impl App + Clone + Send + 'static {
-    Arc::new(BlockOn::new(Gallery::default()).build(Scope::for_test().worker()).unwrap())
+fn client() -> Client {
+    Client::factory(Gallery::default()).unwrap()
 }
 
-fn answer(request: Request<ReadBody>) -> Response<Bytes> {
-    call_sync(&site(), request).unwrap()
-}
-
-fn text(response: &Response<Bytes>) -> &str {
-    std::str::from_utf8(response.body()).unwrap()
-}
-
-fn value(response: &Response<Bytes>) -> Value {
-    serde_json::from_slice(response.body()).unwrap()
+fn get(target: &str) -> Response {
+    client().get(target).send()
 }
 
 #[test]
 fn the_page_says_what_runs_and_leaves_no_gap() {
-    let response = answer(get("/"));
-    assert_eq!(response.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8");
-    let page = text(&response);
-    assert!(page.contains("<strong>no server</strong>"), "the server of a scope for tests");
+    let response = get("/");
+    assert_eq!(response.header("content-type"), Some("text/html; charset=utf-8"));
+    let page = response.text();
+    assert!(page.contains("<strong>varvel-test</strong>"), "the server of a test");
     assert!(page.contains(&format!("<dd>{}</dd>", std::process::id())));
     assert!(!page.contains("{{") && !page.contains("}}"), "every placeholder is filled");
 }
 
 #[test]
 fn everything_that_the_page_refers_to_is_there() {
-    let page = answer(get("/"));
-    let addresses = text(&page).split(['"', '\'']).filter(|text| text.starts_with('/'));
+    let page = get("/");
+    let addresses = page.text().split(['"', '\'']).filter(|text| text.starts_with('/'));
     let mut seen = 0;
     for address in addresses {
         let path = address.split('?').next().unwrap();
@@ -52,7 +37,7 @@ fn everything_that_the_page_refers_to_is_there() {
         seen += 1;
     }
     assert!(seen >= 9, "{seen} addresses");
-    assert!(!text(&page).contains("https://"), "nothing comes from elsewhere");
+    assert!(!page.text().contains("https://"), "nothing comes from elsewhere");
 }
 
 #[test]
@@ -73,24 +58,25 @@ fn every_demonstration_has_its_place_on_the_page() {
 #[test]
 fn every_answer_forbids_what_it_does_not_need() {
     for target in ["/", "/hello", "/script.js", "/request", "/nowhere", "/stream?n=1"] {
-        let response = answer(get(target));
-        let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+        let response = get(target);
+        let policy = response.header("content-security-policy").unwrap();
         assert!(policy.starts_with("default-src 'none';"), "{target}");
-        assert_eq!(response.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff", "{target}");
+        assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{target}");
     }
 }
 
 #[test]
 fn an_unknown_address_has_a_page_of_its_own() {
     for target in ["/nowhere", "/hello/", "/letters/", "/letters/a.b", "//"] {
-        let response = answer(get(target));
+        let response = get(target);
         assert_eq!(response.status(), 404, "{target}");
-        assert!(text(&response).contains("Back to the gallery"));
+        assert!(response.text().contains("Back to the gallery"));
     }
 }
 
 #[test]
 fn a_wrong_method_is_told_the_right_ones() {
+    let client = client();
     for (method, target, allowed) in [
         ("POST", "/", "GET, HEAD, OPTIONS"),
         ("DELETE", "/hello", "GET, HEAD, OPTIONS"),
@@ -98,52 +84,57 @@ fn a_wrong_method_is_told_the_right_ones() {
         ("GET", "/crowd", "POST, OPTIONS"),
         ("PUT", "/letters/x", "GET, HEAD, POST, OPTIONS"),
     ] {
-        let response = answer(request(method, target, ""));
-        assert_eq!(
-            (response.status().as_u16(), &response.headers()[header::ALLOW]),
-            (405, &HeaderValue::from_static(allowed))
-        );
-        let options = answer(request("OPTIONS", target, ""));
-        assert_eq!(
-            (options.status().as_u16(), &options.headers()[header::ALLOW]),
-            (204, &HeaderValue::from_static(allowed))
-        );
+        for (method, status) in [(method, 405), ("OPTIONS", 204)] {
+            let response = client.request(method, target).send();
+            assert_eq!((response.status().as_u16(), response.header("allow")), (status, Some(allowed)));
+        }
     }
 }
 
 #[test]
 fn head_is_treated_like_get() {
+    let client = client();
     for target in ["/", "/hello", "/style.css"] {
-        let response = answer(request("HEAD", target, ""));
+        let response = client.head(target).send();
         assert_eq!(response.status(), 200);
-        assert_eq!(response.headers(), answer(get(target)).headers());
+        assert_eq!(response.headers(), client.get(target).send().headers());
     }
 }
 
 #[test]
-fn a_stream_ends_with_its_last_line() {
-    assert_eq!(text(&answer(get("/stream?n=2"))), "line 1 of 2\nline 2 of 2\n");
+fn a_stream_sends_each_line_before_the_next_exists() {
+    let client = client();
+    let mut exchange = client.get("/stream?n=2").start();
+    assert_eq!(exchange.read(12), "line 1 of 2\n");
+    assert!(exchange.poll_frame().is_pending());
+    client.advance(Duration::from_millis(100));
+    assert_eq!(exchange.response().text(), "line 2 of 2\n");
 }
 
 #[test]
-fn a_slow_answer_waits() {
-    let start = Instant::now();
-    assert_eq!(text(&answer(get("/slow?ms=20"))), "Worth waiting 20 ms for.\n");
-    assert!(start.elapsed() >= Duration::from_millis(20));
+fn a_slow_answer_waits_but_not_for_ever() {
+    let client = client();
+    for (target, millis) in [("/slow?ms=20", 20), ("/slow", 1000), ("/slow?ms=99999999", 30_000)] {
+        let mut exchange = client.get(target).start();
+        client.advance(Duration::from_millis(millis - 1));
+        assert!(exchange.poll_head().is_pending(), "{target}");
+        client.advance(Duration::from_millis(1));
+        assert_eq!(exchange.response().text(), format!("Worth waiting {millis} ms for.\n"));
+    }
 }
 
 #[test]
 fn an_upload_is_measured() {
-    let response = answer(request("POST", "/upload", "hello"));
-    assert_eq!(value(&response)["bytes"], 5);
-    let sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
-    assert_eq!(value(&response)["sha256"], sha256);
+    let response = client().post("/upload").body("hello").in_pieces_of(2).send();
+    let upload: Value = response.json();
+    assert_eq!(upload["bytes"], 5);
+    assert_eq!(upload["sha256"], "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824");
 }
 
 #[test]
 fn a_request_is_described_whatever_its_method() {
     for method in ["GET", "PROPFIND", "OPTIONS"] {
-        let seen = value(&answer(request(method, "/request/a%2Fb?x=1", "body")));
+        let seen: Value = client().request(method, "/request/a%2Fb?x=1").body("body").send().json();
         assert_eq!(seen["request"][0], json!(["method", method]));
         assert_eq!(seen["request"][2], json!(["path", "/request/a%2Fb"]));
         assert_eq!(seen["request"][3], json!(["query", "x=1"]));
@@ -152,77 +143,84 @@ fn a_request_is_described_whatever_its_method() {
 
 #[test]
 fn trailers_carry_the_digest_of_what_came_before() {
-    let response = answer(get("/trailers"));
-    let upload = value(&answer(request(
-        "POST",
-        "/upload",
-        "The digest of these lines\nis known when they are over,\nand sent then.\n",
-    )));
-    assert_eq!(response.headers()["x-body-sha256"].to_str().unwrap(), upload["sha256"].as_str().unwrap());
-    assert_eq!(response.headers()[header::TRAILER], "x-body-sha256");
+    let client = client();
+    let response = client.get("/trailers").header("te", "trailers").send();
+    let upload: Value = client.post("/upload").body(response.body().clone()).send().json();
+    assert_eq!(response.trailers().unwrap()["x-body-sha256"], upload["sha256"].as_str().unwrap());
+    assert_eq!(response.header("trailer"), Some("x-body-sha256"));
 }
 
 #[test]
-fn hints_are_told_to_be_impossible_where_they_are() {
-    // A scope for tests has no way to send any.
-    let response = answer(get("/hints"));
-    assert!(text(&response).contains("No hints this time"), "{}", text(&response));
+fn hints_go_ahead_of_the_page_or_are_told_to_be_impossible() {
+    for (client, hints, told) in [
+        (client(), 1, "went ahead of this page"),
+        (Setup::new().without(Caps::INTERIM).factory(Gallery::default()).unwrap(), 0, "No hints this time"),
+    ] {
+        let mut exchange = client.get("/hints").start();
+        assert_eq!(exchange.interim().len(), hints);
+        client.advance(Duration::from_millis(300));
+        let page = exchange.response();
+        assert!(page.text().contains(told), "{}", page.text());
+    }
 }
 
 #[test]
-fn a_tunnel_needs_an_upgrade() {
-    assert_eq!(answer(get("/tunnel")).status(), 400);
+fn a_tunnel_shouts_back_and_needs_an_upgrade() {
+    let client = client();
+    let mut tunnel = client.get("/tunnel").upgrade("shout");
+    tunnel.send("hello");
+    assert_eq!(tunnel.receive(5), b"HELLO");
+    assert_eq!(client.get("/tunnel").send().status(), 400);
+    assert_eq!(client.get("/tunnel").try_upgrade("whisper").unwrap_err().status(), 400);
 }
 
 #[test]
 fn a_crowd_needs_an_address_to_go_to() {
-    assert_eq!(answer(request("POST", "/crowd?n=1", "")).status(), 501);
+    let nowhere = ConnInfo::new(0, Address::Unnamed, Address::Unnamed);
+    let client = Setup::new().connection(nowhere).factory(Gallery::default()).unwrap();
+    assert_eq!(client.post("/crowd?n=1").send().status(), 501);
 }
 
 #[test]
 fn a_letter_reaches_all_who_wait_for_it() {
-    let site = site();
-    let readers = [(); 2].map(|()| {
-        let site = site.clone();
-        thread::spawn(move || call_sync(&site, get("/letters/home")).unwrap())
-    });
-    let mut reached = 0;
-    while reached < 2 {
-        let posted = call_sync(&site, request("POST", "/letters/home", "come back")).unwrap();
-        reached += value(&posted)["readers"].as_u64().unwrap();
-        thread::yield_now();
-    }
+    let client = client();
+    let readers = [(); 2].map(|()| client.get("/letters/home").start());
+    let left = client.get("/letters/home").start();
+    drop(left);
+    let posted: Value = client.post("/letters/home").body("come back").send().json();
+    assert_eq!(posted["readers"], 2, "one who left is not counted");
     for reader in readers {
-        assert_eq!(text(&reader.join().unwrap()), "come back");
+        assert_eq!(reader.response().text(), "come back");
     }
 }
 
 #[test]
-fn a_reader_who_left_is_not_counted() {
-    let letterbox = Letterbox::default();
-    let scope = Scope::for_test();
-    let mut cx = Context::from_waker(Waker::noop());
-    {
-        let mut reading = pin!(letterbox.read("home", scope.worker(), Instant::now() + LONGEST_WAIT));
-        assert!(reading.as_mut().poll(&mut cx).is_pending());
-    }
-    assert_eq!(letterbox.post("home", &Bytes::from_static(b"come back")), 0);
+fn who_waits_in_vain_for_a_letter_is_told_so() {
+    let client = client();
+    let patient = client.get("/letters/home").start();
+    client.advance(LONGEST_WAIT);
+    assert_eq!(patient.response().status(), 204);
+    let stopped = client.get("/letters/home").start();
+    client.stop();
+    assert_eq!(stopped.response().status(), 204);
 }
 
 #[test]
-fn events_come_one_at_a_time_and_count_who_watches() {
-    let watchers = Watchers::default();
-    let scope = Scope::for_test();
-    let mut body = streams::events(scope.worker(), watchers.join()).into_body();
-    let mut cx = Context::from_waker(Waker::noop());
-    let Poll::Ready(Some(Ok(varvel::Frame::Data(event)))) = body.poll_frame(&mut cx) else {
-        panic!("the first event is there at once");
-    };
-    let event = std::str::from_utf8(&event).unwrap();
-    let data: Value = serde_json::from_str(event.strip_prefix("data: ").unwrap().trim_end()).unwrap();
-    assert_eq!((&data["line"], &data["watchers"]), (&json!(1), &json!(1)));
-    assert!(event.ends_with("\n\n"));
-    assert!(body.poll_frame(&mut cx).is_pending());
-    drop(body);
+fn events_come_once_a_second_count_who_watches_and_end_with_the_server() {
+    let gallery = Gallery::default();
+    let watchers = gallery.watchers.clone();
+    let client = Client::factory(gallery).unwrap();
+    let mut exchange = client.get("/events").start();
+    for line in 1..=3 {
+        let Some(varvel::Frame::Data(event)) = exchange.frame() else { panic!("an event") };
+        let event = std::str::from_utf8(&event).unwrap();
+        let data: Value = serde_json::from_str(event.strip_prefix("data: ").unwrap().trim_end()).unwrap();
+        assert_eq!((&data["line"], &data["watchers"]), (&json!(line), &json!(1)));
+        assert!(event.ends_with("\n\n"));
+        assert!(exchange.poll_frame().is_pending());
+        client.advance(Duration::from_secs(1));
+    }
+    client.stop();
+    assert!(exchange.response().text().ends_with("event: goodbye\ndata: the server stops\n\n"));
     assert_eq!(watchers.count(), 0);
 }
