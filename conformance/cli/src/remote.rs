@@ -97,15 +97,15 @@ fn remarks(known: &Acquaintance, run: &Run, safe: bool) -> Vec<String> {
     }
     if !known.answers_ahead_of_noise {
         remarks.push(
-            "a good request gets no answer of its own if something that is none arrives right behind it: told once, by \
-             this line; refusals are not delivered behind a good request"
+            "a good request loses its answer if bytes that are no request arrive right behind it; this is told here, and \
+             refusals are not delivered behind good requests"
                 .to_owned(),
         );
     }
     if !known.answers_ahead_of_more {
         remarks.push(
-            "a request with `Connection: close` gets no answer of its own if another arrives right behind it: told once, \
-             by this line; the last requests of connections are not delivered ahead of another"
+            "a request with `Connection: close` loses its answer if another arrives right behind it; this is told here, \
+             and the last request of a connection is not delivered ahead of others"
                 .to_owned(),
         );
     }

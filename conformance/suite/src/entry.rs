@@ -52,7 +52,7 @@ impl Entry {
     pub fn group_title(self) -> String {
         match self {
             Self::Check(check) => format!("{}. {}", check.clause.group.letter(), check.clause.group.title()),
-            Self::Vector(vector) => format!("corpus/{}", vector.group),
+            Self::Vector(vector) => vector.group.to_owned(),
         }
     }
 

@@ -5,7 +5,11 @@ mod json;
 mod junit;
 mod markdown;
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use varvel_spec::Clause;
 
@@ -96,6 +100,14 @@ impl Mark {
     /// All of them, in the order in which they are told.
     pub const ALL: [Mark; 7] =
         [Mark::Passed, Mark::Failed, Mark::Warned, Mark::Noted, Mark::Skipped, Mark::LeftOut, Mark::NotRun];
+
+    /// Those that occur among these findings, and passed and failed in any case.
+    pub(crate) fn occurring<'f>(
+        findings: impl IntoIterator<Item = &'f Finding>,
+    ) -> impl Iterator<Item = Mark> {
+        let occurring: BTreeSet<Mark> = findings.into_iter().map(|finding| finding.mark).collect();
+        Self::ALL.into_iter().filter(move |mark| *mark <= Mark::Failed || occurring.contains(mark))
+    }
 
     /// The word for it, such as `left out`.
     pub const fn word(self) -> &'static str {

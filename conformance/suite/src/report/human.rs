@@ -1,6 +1,6 @@
 //! The report for people: what went wrong, in full, and a table.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use varvel_spec::Clause;
 
@@ -42,9 +42,8 @@ impl Details<'_> {
         indented(f, &format!("alone:    {} {}", self.report.alone, entry.id()))?;
         if !transcript.is_empty() {
             writeln!(f)?;
-            indented(f, transcript)?;
         }
-        Ok(())
+        transcript.lines().try_for_each(|line| writeln!(f, "    {line}"))
     }
 
     fn in_brief(&self, f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
@@ -53,9 +52,29 @@ impl Details<'_> {
     }
 }
 
+/// Four blanks ahead of each line; long lines are broken at blanks, and what follows keeps their indentation.
 fn indented(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    text.lines().try_for_each(|line| writeln!(f, "{}", format!("    {line}").trim_end()))
+    for line in text.lines() {
+        let margin = &line[..line.len() - line.trim_start().len()];
+        let mut width = 0;
+        for (nth, word) in line.trim_start().split(' ').enumerate() {
+            let length = word.chars().count();
+            if nth == 0 || width + 1 + length > WIDTH {
+                let end = if nth == 0 { "" } else { "\n" };
+                write!(f, "{end}    {margin}{word}")?;
+                width = 4 + margin.len() + length;
+            } else {
+                write!(f, " {word}")?;
+                width += 1 + length;
+            }
+        }
+        writeln!(f)?;
+    }
+    Ok(())
 }
+
+/// Beyond this many columns lines are broken.
+const WIDTH: usize = 118;
 
 /// The table: clause by clause for servers of the contract, by groups of vectors for all, and the totals.
 #[derive(Clone, Copy, Debug)]
@@ -113,22 +132,47 @@ impl Table<'_> {
             .try_for_each(|finding| note(f, finding))
     }
 
+    /// What went over the wire: a row for each group, and a column for each mark that occurs.
     fn groups(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(report) = self;
-        let groups: Vec<_> =
-            report.groups().into_iter().filter(|(_, findings)| findings[0].entry.check().is_none()).collect();
-        if groups.is_empty() {
+        let vectors = || report.findings.iter().filter(|finding| finding.entry.vector().is_some());
+        if vectors().next().is_none() {
             return Ok(());
         }
-        writeln!(f, "\nOn the wire")?;
-        for (group, findings) in groups {
-            writeln!(f, "  {group:<20} {}", Totals(findings))?;
+        let marks: Vec<Mark> = Mark::occurring(vectors()).collect();
+        write!(f, "\n{:<24}", "On the wire")?;
+        marks.iter().try_for_each(|mark| write!(f, "{mark:>10}"))?;
+        writeln!(f)?;
+        for (group, findings) in report.groups() {
+            if findings[0].entry.vector().is_none() {
+                continue;
+            }
+            write!(f, "  {group:<22}")?;
+            for mark in &marks {
+                match count(findings, *mark) {
+                    0 => write!(f, "{:>10}", "-")?,
+                    count => write!(f, "{count:>10}")?,
+                }
+            }
+            writeln!(f)?;
             // For foreign servers they are told once, above the table.
             if report.measure == Measure::Contract {
                 findings.iter().try_for_each(|finding| note(f, finding))?;
             }
         }
-        Ok(())
+        if report.measure == Measure::Http { self.left_out(f) } else { Ok(()) }
+    }
+
+    /// Why vectors were left out, each reason once.
+    fn left_out(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+        for finding in self.0.findings.iter().filter(|finding| finding.mark == Mark::LeftOut) {
+            *reasons.entry(&finding.reason).or_default() += 1;
+        }
+        if !reasons.is_empty() {
+            writeln!(f)?;
+        }
+        reasons.iter().try_for_each(|(reason, count)| writeln!(f, "  {count:>4} left out: {reason}"))
     }
 }
 
@@ -149,8 +193,7 @@ pub(super) struct Totals<'r>(pub(super) &'r [Finding]);
 
 impl fmt::Display for Totals<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts = Mark::ALL.map(|mark| (mark, count(self.0, mark)));
-        let told = counts.iter().filter(|(mark, count)| *count > 0 || *mark <= Mark::Failed);
+        let told = Mark::occurring(self.0).map(|mark| (mark, count(self.0, mark)));
         let words: Vec<String> = told.map(|(mark, count)| format!("{count} {mark}")).collect();
         f.write_str(&words.join(", "))
     }

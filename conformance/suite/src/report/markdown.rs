@@ -1,4 +1,4 @@
-//! The report for a README: a table by groups, and what failed.
+//! The report for a README: a table by groups, and, folded up, what failed.
 
 use std::fmt;
 
@@ -11,9 +11,8 @@ pub struct Markdown<'r>(pub &'r Report);
 impl fmt::Display for Markdown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(report) = self;
-        writeln!(f, "### Conformance: {}\n", escape(&report.title()))?;
-        let marks: Vec<Mark> =
-            Mark::ALL.into_iter().filter(|mark| *mark <= Mark::Failed || report.count(*mark) > 0).collect();
+        writeln!(f, "### Conformance of {}\n", escape(&report.title()))?;
+        let marks: Vec<Mark> = Mark::occurring(&report.findings).collect();
         let row = |f: &mut fmt::Formatter<'_>, name: &str, findings: &[super::Finding], frame: &str| {
             write!(f, "| {frame}{name}{frame} |")?;
             for mark in &marks {
@@ -34,16 +33,17 @@ impl fmt::Display for Markdown<'_> {
         }
         row(f, "all", &report.findings, "**")?;
 
-        let failed: Vec<_> = report.findings.iter().filter(|finding| finding.mark == Mark::Failed).collect();
-        if !failed.is_empty() {
-            writeln!(f, "\nFailed:\n")?;
-        }
-        for finding in failed {
-            let failure = finding.failure.as_ref().map_or(String::new(), |(failure, _)| failure.brief());
-            writeln!(f, "- `{}`: {}", finding.entry.id(), escape(&failure))?;
-        }
         for remark in report.remarks.iter().chain(&report.cut_short) {
             writeln!(f, "\n{}", escape(remark))?;
+        }
+        let failed: Vec<_> = report.findings.iter().filter(|finding| finding.mark == Mark::Failed).collect();
+        if !failed.is_empty() {
+            writeln!(f, "\n<details><summary>What failed</summary>\n")?;
+            for finding in failed {
+                let failure = finding.failure.as_ref().map_or(String::new(), |(failure, _)| failure.brief());
+                writeln!(f, "- `{}`: {}", finding.entry.id(), escape(&failure))?;
+            }
+            writeln!(f, "\n</details>")?;
         }
         writeln!(
             f,
