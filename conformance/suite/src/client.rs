@@ -33,6 +33,8 @@ pub struct Client {
     /// How long anything that must happen may take.
     limit: Duration,
     transcript: Transcript,
+    /// All that was received, if that is asked for.
+    received: Option<Vec<u8>>,
 }
 
 /// How the server ended a connection.
@@ -60,7 +62,17 @@ impl Client {
         // Each piece that is sent on its own shall travel on its own.
         stream.set_nodelay(true).map_err(refused)?;
         stream.set_write_timeout(Some(limit)).map_err(refused)?;
-        Ok(Self { stream, buffer: Vec::new(), end: None, limit, transcript })
+        Ok(Self { stream, buffer: Vec::new(), end: None, limit, transcript, received: None })
+    }
+
+    /// Keeps all that is received from now on.
+    pub(crate) fn keep_received(&mut self) {
+        self.received.get_or_insert_default();
+    }
+
+    /// All that was received since then, and how the server ended the connection if it did.
+    pub(crate) fn received(&self) -> (&[u8], Option<End>) {
+        (self.received.as_deref().unwrap_or_default(), self.end)
     }
 
     /// This end's address, as the server must see it.
@@ -403,6 +415,9 @@ impl Client {
                 Ok(count) => {
                     self.transcript.add(Direction::Received, &piece[..count]);
                     self.buffer.extend_from_slice(&piece[..count]);
+                    if let Some(received) = &mut self.received {
+                        received.extend_from_slice(&piece[..count]);
+                    }
                     return Ok(true);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     About, Case, Check, Entry, Failure, Finding, Mark, Measure, Plan, Report, Running, Setup, Skip, Subject,
-    corpus::{Examined, Target, Vector},
+    corpus::{Delivery, Examined, Target, Vector},
     entries,
     transcript::Transcript,
 };
@@ -163,6 +163,16 @@ impl Suite {
             }
             Err(failure) => Outcome::Failed { failure, transcript: String::new() },
         }
+    }
+
+    /// What the server sends for a vector that is delivered so, with every date the same, and how it ends the
+    /// connection: for comparing servers, of which each is right by itself.
+    ///
+    /// # Errors
+    /// If the server does not start, or accepts no connection.
+    pub fn listen(&self, vector: &Vector, delivery: Delivery) -> Result<String, Failure> {
+        let running = self.routes(vector)?;
+        Examined { target: Target::new(running.address()), running: Some(&running) }.listen(vector, delivery)
     }
 
     /// The server of the routes that is set as the vector wants it.

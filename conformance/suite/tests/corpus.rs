@@ -1,6 +1,6 @@
-//! The corpus against the reference server, and the corpus itself.
+//! The corpus against the reference server.
 
-use std::{collections::BTreeSet, process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use varvel_conformance::{
@@ -21,15 +21,11 @@ fn main() -> ExitCode {
     // They wait most of the time.
     arguments.test_threads.get_or_insert(8);
     let suite = Arc::new(Suite::new(Arc::new(Reference::new())));
-    let mut trials = vec![
-        Trial::test("the corpus keeps to its format", keeps_to_its_format),
-        Trial::test("names are unique", names_are_unique),
-    ];
-    trials.extend(corpus::vectors().iter().map(|vector| {
+    let trials = corpus::vectors().iter().map(|vector| {
         let suite = Arc::clone(&suite);
         Trial::ignorable_test(vector.id(), move || is_met(&suite, vector))
-    }));
-    libtest_mimic::run(&arguments, trials).exit_code()
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
 fn is_met(suite: &Suite, vector: &Vector) -> Result<Completion, Failed> {
@@ -43,20 +39,5 @@ fn is_met(suite: &Suite, vector: &Vector) -> Result<Completion, Failed> {
             Err(format!("{vector}\n\n{failure}\n\n{transcript}").into())
         }
         (Outcome::NotRun, _) => Err("the server did not start".into()),
-    }
-}
-
-fn keeps_to_its_format() -> Result<(), Failed> {
-    match corpus::mistakes() {
-        [] => Ok(()),
-        mistakes => Err(mistakes.join("\n").into()),
-    }
-}
-
-fn names_are_unique() -> Result<(), Failed> {
-    let mut names = BTreeSet::new();
-    match corpus::vectors().iter().find(|vector| !names.insert(vector.id())) {
-        None => Ok(()),
-        Some(vector) => Err(format!("two vectors are called {}", vector.id()).into()),
     }
 }

@@ -49,16 +49,37 @@ impl Examined<'_> {
         }
     }
 
-    fn converse(&self, vector: &Vector, delivery: Delivery, transcript: &Transcript) -> Verdict {
-        let sightings = self.running.map(Sightings::begin);
-        let mut conversation = Conversation {
+    /// All that the server sends for a vector that is delivered so, but dates, and how it ends the connection.
+    pub(crate) fn listen(&self, vector: &Vector, delivery: Delivery) -> Result<String, Failure> {
+        let mut conversation = self.begin(delivery, &Transcript::new(1))?;
+        conversation.client.keep_received();
+        // Whether it is what the vector expects is not asked here; what came up to there tells.
+        let verdict = conversation.run(vector);
+        let (received, end) = conversation.client.received();
+        let mut text = without_dates(received);
+        text += match (verdict, end) {
+            (_, Some(End::Closed)) => "* closed\n",
+            (_, Some(End::Reset)) => "* reset\n",
+            (Ok(()), None) => "* open\n",
+            (Err(_), None) => "* open, and not as expected\n",
+        };
+        Ok(text)
+    }
+
+    fn begin<'v>(&'v self, delivery: Delivery, transcript: &Transcript) -> Result<Conversation<'v>, Failure> {
+        Ok(Conversation {
             examined: *self,
             client: self.connect(transcript)?,
             delivery,
             head: None,
             sent: Vec::new(),
             told: Vec::new(),
-        };
+        })
+    }
+
+    fn converse(&self, vector: &Vector, delivery: Delivery, transcript: &Transcript) -> Verdict {
+        let sightings = self.running.map(Sightings::begin);
+        let mut conversation = self.begin(delivery, transcript)?;
         conversation.run(vector)?;
         if let Some(sightings) = sightings {
             sightings.compare(conversation.client.local_address()?, &conversation.told)?;
@@ -82,6 +103,22 @@ impl Examined<'_> {
         status == 200 || !self.target.routes && is_understood(status)
     }
 }
+
+/// Bytes as text, a line each, in which every date is the same.
+fn without_dates(bytes: &[u8]) -> String {
+    let line = |line: &[u8]| match line {
+        [name @ .., b'\r', b'\n']
+            if name.len() == DATE.len() && name[..6].eq_ignore_ascii_case(b"date: ") =>
+        {
+            format!("{DATE}\\r\\n\n")
+        }
+        line => format!("{}\n", line.escape_ascii()),
+    };
+    bytes.split_inclusive(|byte| *byte == b'\n').map(line).collect()
+}
+
+/// A field of the length that all dates have (RFC 9110 section 5.6.7).
+const DATE: &str = "date: Sun, 06 Nov 1994 08:49:37 GMT";
 
 /// Whether a server that does not serve the routes has understood a request that it answers so.
 fn is_understood(status: u16) -> bool {
@@ -368,5 +405,42 @@ fn is_cut_short(mut chunks: &[u8]) -> Result<bool, Failure> {
             return Ok(true);
         }
         chunks = &chunks[whole..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_the_same_and_nothing_else_is() {
+        let date = |bytes: &[u8]| without_dates(bytes);
+        let one = date(b"HTTP/1.1 200 OK\r\nDate: Sat, 21 Nov 2026 12:47:11 GMT\r\n\r\n");
+        assert_eq!(one, date(b"HTTP/1.1 200 OK\r\ndate: Sat, 21 Nov 2026 12:47:12 GMT\r\n\r\n"));
+        for other in [
+            &b"HTTP/1.1 200 OK\r\ndate: Sat, 21 Nov 2026 12:47:12\r\n\r\n"[..],
+            b"HTTP/1.1 200 OK\r\ndate: Sat, 21 Nov 2026 12:47:12 GMT\n\r\n",
+            b"HTTP/1.1 200 OK\r\nDaten: at, 21 Nov 2026 12:47:12 GMT\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\n\r\n",
+        ] {
+            assert_ne!(one, date(other), "{}", other.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn chunks_without_their_end_are_cut_short_and_garbage_is_an_error() {
+        for (chunks, is_short) in [
+            ("", true),
+            ("5", true),
+            ("5\r\nhel", true),
+            ("5\r\nhello\r\n", true),
+            ("5\r\nhello\r\n0\r\n", true),
+            ("5\r\nhello\r\n0\r\nX: y\r\n", true),
+            ("5\r\nhello\r\n0\r\n\r\n", false),
+            ("5\r\nhello\r\n0\r\nX: y\r\n\r\n", false),
+        ] {
+            assert_eq!(is_cut_short(chunks.as_bytes()).unwrap(), is_short, "{chunks:?}");
+        }
+        assert!(is_cut_short(b"5\r\nhello\r\nInternal Server Error\r\n").is_err());
     }
 }

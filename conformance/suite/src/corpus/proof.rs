@@ -25,23 +25,29 @@ use super::{
     vector::Step,
     vectors,
 };
-use crate::{Outcome, Plan, Probe, Running, Setup, Subject, Suite, Tuning, broken::Reference};
+use crate::{LIMIT, Outcome, Plan, Probe, Running, Setup, Subject, Suite, Tuning, broken::Reference};
 
-/// Runs a vector whole, with little patience: what does not come fails it, as it should.
-fn examine(vector: &Vector, running: &Running) -> Outcome {
-    let limit = if vector.settings.is_empty() { 400 } else { 2000 };
-    let mut target = Target::new(running.address()).with_limit(Duration::from_millis(limit));
+/// Whether a vector, delivered whole, comes out well.
+fn is_met(vector: &Vector, running: &Running, limit: Duration) -> bool {
+    let mut target = Target::new(running.address()).with_limit(limit);
     for delivery in [Delivery::ByteByByte, Delivery::LineByLine, Delivery::Behind, Delivery::Ahead] {
         target = target.without_delivery(delivery);
     }
-    Examined { target, running: Some(running) }.examine(vector)
+    Examined { target, running: Some(running) }.examine(vector) == Outcome::Passed
+}
+
+/// The same with little patience, for what is to come out badly: what does not come fails it, as it should.
+fn is_met_at_once(vector: &Vector, running: &Running) -> bool {
+    // Deadlines that are set are shorter.
+    let limit = if vector.settings.is_empty() { 250 } else { 1500 };
+    is_met(vector, running, Duration::from_millis(limit))
 }
 
 /// Judges all vectors, some at a time, and gathers what is said of them.
 fn all(judge: impl Fn(&Vector) -> Vec<String> + Sync) -> Vec<String> {
     let (next, said) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
-        for _ in 0..8 {
+        for _ in 0..24 {
             scope.spawn(|| {
                 while let Some(vector) = vectors().get(next.fetch_add(1, Ordering::Relaxed)) {
                     let words = judge(vector);
@@ -59,12 +65,12 @@ fn every_line_of_every_vector_is_looked_at() {
     let suite = Suite::new(Arc::new(Reference::new()));
     let unseen = all(|vector| {
         let running = suite.routes(vector).unwrap();
-        if examine(vector, &running) != Outcome::Passed {
-            // Not met, as the tests of the reference server say.
+        if !is_met(vector, &running, LIMIT) {
+            // As the tests of the reference server say.
             return Vec::new();
         }
         let passes = |(what, wrong): &(String, Vector)| {
-            (examine(wrong, &running) == Outcome::Passed).then(|| format!("{}: {what}", vector.id()))
+            is_met_at_once(wrong, &running).then(|| format!("{}: {what}", vector.id()))
         };
         falsified(vector).iter().filter_map(passes).collect()
     });
@@ -195,10 +201,25 @@ fn no_vector_is_met_by_every_server_that_is_wrong_in_general() {
         Running::start(&(Arc::new(wrong) as Arc<dyn Subject>), Setup::from(plan)).unwrap()
     });
     let met_by_all = all(|vector| {
-        let is_met = wrong.iter().all(|running| examine(vector, running) == Outcome::Passed);
+        let is_met = wrong.iter().all(|running| is_met_at_once(vector, running));
         is_met.then(|| vector.id()).into_iter().collect()
     });
     assert!(met_by_all.is_empty(), "{met_by_all:?}");
+}
+
+#[test]
+fn what_servers_send_is_compared_to_the_byte() {
+    let listen = |subject: Arc<dyn Subject>| {
+        let vector = vectors().iter().find(|vector| vector.id() == "request_line/plain").unwrap();
+        Suite::new(subject).listen(vector, Delivery::Whole).unwrap()
+    };
+    let sent = listen(Arc::new(Reference::new()));
+    assert!(sent.starts_with(r"HTTP/1.1 200 OK\r\n") && sent.ends_with("* open\n"), "{sent}");
+    assert_eq!(sent, listen(Arc::new(Reference::new())));
+    let other = listen(Arc::new(Wrong::Tidying));
+    let different = sent.bytes().zip(other.bytes()).filter(|(one, other)| one != other).count();
+    // The method in both answers: `GET` and `get`.
+    assert_eq!((sent.len(), different), (other.len(), 6), "{other}");
 }
 
 /// A server that does one thing to whatever comes. Plain requests it answers well, so that it fails for the vectors.

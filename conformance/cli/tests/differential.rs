@@ -1,0 +1,99 @@
+//! The corpus against all our servers at once: what they send is the same, byte for byte, but for the date.
+//!
+//! Each of them is right by itself, as their own tests show; here it is seen that whoever changes the server, or the form
+//! of the application, changes nothing that a client could notice.
+
+use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use varvel::{
+    Launch, ServeError, Served, Server,
+    bridge::{BlockOn, Offloaded},
+};
+use varvel_conformance::{
+    MostlyInline, Probe, Subject, Suite, Tuning,
+    corpus::{Delivery, Vector, vectors},
+    silence_planned_panics,
+};
+use varvel_evented::Evented;
+use varvel_server_kit::settings::Settings;
+use varvel_threaded::Threaded;
+
+/// Our servers, with the application in its own form and through each bridge.
+#[derive(Clone, Copy, Debug)]
+enum Ours {
+    Threaded,
+    ThreadedBlockOn,
+    Evented,
+    EventedOffloaded,
+    EventedInline,
+}
+
+const ALL: [Ours; 5] =
+    [Ours::Threaded, Ours::ThreadedBlockOn, Ours::Evented, Ours::EventedOffloaded, Ours::EventedInline];
+
+impl Subject for Ours {
+    fn name(&self) -> String {
+        format!("{self:?}")
+    }
+
+    fn serve(&self, probe: Probe, launch: Launch, tuning: &Tuning) -> Result<Served, ServeError> {
+        let mut settings = Settings::default();
+        for (name, value) in tuning.settings() {
+            settings.set(name, &value).expect("a setting of the kit");
+        }
+        match self {
+            Self::Threaded => Threaded::new(settings).serve(probe, launch),
+            Self::ThreadedBlockOn => Threaded::new(settings).serve(BlockOn::new(probe), launch),
+            Self::Evented => Evented::new(settings).serve(probe, launch),
+            Self::EventedOffloaded => Evented::new(settings).serve(Offloaded::new(probe), launch),
+            Self::EventedInline => Evented::new(settings).serve(MostlyInline(probe), launch),
+        }
+    }
+}
+
+/// Where our servers differ, as the specification permits, and why.
+const DIFFERENT: &[(&str, &str)] = &[
+    (
+        "expect/echo-begins-behind-the-continue",
+        "an offloaded answer is pending before it pulls, and a pending answer's head must not wait (B9, H10)",
+    ),
+    (
+        "faults/error-before-anything-was-sent",
+        "the threaded server holds the head back until there is a first piece, and then can still answer 500",
+    ),
+    (
+        "faults/file-that-shrank",
+        "the evented server resets where the threaded one closes short of the length (B10)",
+    ),
+];
+
+fn main() -> ExitCode {
+    silence_planned_panics();
+    let mut arguments = Arguments::from_args();
+    // They wait most of the time.
+    arguments.test_threads.get_or_insert(8);
+    let suites = Arc::new(ALL.map(|ours| Suite::new(Arc::new(ours))));
+    let trials = vectors().iter().map(|vector| {
+        let suites = Arc::clone(&suites);
+        Trial::ignorable_test(vector.id(), move || are_the_same(&*suites, vector))
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+fn are_the_same(suites: &[Suite], vector: &Vector) -> Result<Completion, Failed> {
+    let mut senders = BTreeMap::<String, Vec<String>>::new();
+    for suite in suites {
+        let sent = suite.listen(vector, Delivery::Whole)?;
+        senders.entry(sent).or_default().push(suite.subject().name());
+    }
+    let reason = DIFFERENT.iter().find(|(id, _)| *id == vector.id()).map(|(_, reason)| *reason);
+    match (senders.len(), reason) {
+        (1, None) => return Ok(Completion::Completed),
+        (1, Some(reason)) => return Err(format!("all the same, in spite of the reason: {reason}").into()),
+        (_, Some(reason)) => return Ok(Completion::ignored_with(reason)),
+        (_, None) => {}
+    }
+    let of_each = senders.iter().map(|(sent, names)| format!("{}:\n{sent}\n", names.join(", ")));
+    Err(format!("{vector}\n\n{}", of_each.collect::<String>()).into())
+}
