@@ -222,6 +222,19 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_arrives_once_when_both_come_at_the_same_time() {
+        for _ in 0..10 {
+            let (sender, receiver) = mpsc::channel();
+            let (answer, reply) = defer();
+            std::thread::scope(|scope| {
+                scope.spawn(move || reply.send(Response::new(WriteBody::empty())).unwrap());
+                answer.on_reply(move |answer| sender.send(status(answer)).is_ok());
+            });
+            assert_eq!(receiver.iter().collect::<Vec<_>>(), [Ok(200)]);
+        }
+    }
+
+    #[test]
     fn a_reply_dropped_unanswered_is_an_internal_error() {
         let (sender, receiver) = mpsc::channel();
         let (answer, reply) = defer();
