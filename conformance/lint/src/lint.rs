@@ -36,10 +36,10 @@ impl<A> Lint<A> {
     }
 
     pub(crate) fn at(inner: A, place: Place) -> Self {
-        Self::sharing(inner, place, Findings::new())
+        Self::with_findings(inner, place, Findings::new())
     }
 
-    pub(crate) fn sharing(inner: A, place: Place, findings: Findings) -> Self {
+    pub(crate) fn with_findings(inner: A, place: Place, findings: Findings) -> Self {
         let settings = Settings {
             findings,
             poll_limit: Duration::from_millis(100),
@@ -77,6 +77,13 @@ impl<A> Lint<A> {
     /// What was found, in any mode. Clones of this lint, and those that it makes as a factory, share one list and one mode.
     pub fn findings(&self) -> Findings {
         self.core.settings.findings.clone()
+    }
+
+    /// Adds what is found to this list, and takes its mode: one list for several applications.
+    #[must_use]
+    pub fn sharing(self, findings: &Findings) -> Self {
+        let findings = findings.clone();
+        self.with(|settings| settings.findings = findings)
     }
 
     /// How long a poll may take, instead of 100 ms (spec A1).

@@ -50,8 +50,8 @@ impl<M> Lint<M> {
     /// ```
     pub fn sandwich<A>(app: A, wrap: impl FnOnce(Lint<A>) -> M) -> Self {
         let findings = Findings::new();
-        let inside = Lint::sharing(app, Place::Inside, findings.clone());
-        Lint::sharing(wrap(inside), Place::Outside, findings)
+        let inside = Lint::with_findings(app, Place::Inside, findings.clone());
+        Lint::with_findings(wrap(inside), Place::Outside, findings)
     }
 }
 

@@ -12,6 +12,7 @@ use http::HeaderMap;
 use varvel::{AsyncBody, BodyError, Caps, Frame, FrameSink, PollBody, WriteBody, Writer};
 
 use crate::{
+    Rule,
     answer::{check_trailers, check_wanted, length_rule},
     passage,
     record::{Body, Place, Record},
@@ -86,13 +87,23 @@ impl Watch {
         if let Some(passage) = self.record.passage.as_ref().filter(|_| len > 0) {
             if self.is_inside() { passage.produced(len) } else { passage.passed_on(len) }
         }
-        let declared = self.lengths.declared.filter(|declared| (before..self.produced).contains(declared));
-        if let Some(declared) = declared {
-            self.record.state().flawed = true;
-            self.record.breach(length_rule(&self.record, r::A5_LONG), || {
+        // Told once, with the frame that goes beyond.
+        let crosses = |limit: &u64| (before..self.produced).contains(limit);
+        let Lengths { declared, promised } = self.lengths;
+        if let Some(declared) = declared.filter(crosses) {
+            self.wrong_length(r::A5_LONG, || {
                 format!("Content-Length is {declared}, the body has {} bytes so far", self.produced)
             });
+        } else if let Some(promised) = promised.filter(crosses) {
+            self.wrong_length(r::A5_PROMISE, || {
+                format!("{promised} bytes promised, {} produced so far", self.produced)
+            });
         }
+    }
+
+    fn wrong_length(&self, rule: &'static Rule, what: impl FnOnce() -> String) {
+        self.record.state().flawed = true;
+        self.record.breach(length_rule(&self.record, rule), what);
     }
 
     fn trailers(&mut self, trailers: &HeaderMap) {
@@ -113,14 +124,13 @@ impl Watch {
         self.phase = Phase::Ended;
         self.over(Body::Ended);
         let Lengths { declared, promised } = self.lengths;
-        if let Some(declared) = declared.filter(|declared| self.produced < *declared) {
-            self.record.state().flawed = true;
-            self.record.breach(length_rule(&self.record, r::A5_SHORT), || {
+        let misses = |length: &u64| self.produced < *length;
+        if let Some(declared) = declared.filter(misses) {
+            self.wrong_length(r::A5_SHORT, || {
                 format!("Content-Length is {declared}, the body ended after {} bytes", self.produced)
             });
-        } else if let Some(promised) = promised.filter(|promised| self.produced != *promised) {
-            self.record.state().flawed = true;
-            self.record.breach(length_rule(&self.record, r::A5_PROMISE), || {
+        } else if let Some(promised) = promised.filter(misses) {
+            self.wrong_length(r::A5_PROMISE, || {
                 format!("{promised} bytes promised, {} produced", self.produced)
             });
         }
@@ -149,11 +159,14 @@ impl Watch {
         }
     }
 
-    /// The body is gone; `drop_it` is what drops it.
+    /// The body is gone; `drop_it` is what drops it, which may panic.
     fn gone(&mut self, drop_it: impl FnOnce()) {
-        drop_it();
+        let dropped = catch_unwind(AssertUnwindSafe(drop_it));
         let unfinished = matches!(self.phase, Phase::Data | Phase::Trailers);
         self.over(if self.busy { Body::Failed } else { Body::Dropped });
+        if let Err(panic) = dropped {
+            resume_unwind(panic);
+        }
         if unfinished && !self.is_inside() {
             passage::check_drop(&self.record, r::M5_BODY);
         }

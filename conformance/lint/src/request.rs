@@ -39,7 +39,10 @@ fn check_target(record: &Record, head: &request::Parts, scope: &Scope) {
         record.breach(r::S6_PATH, || format!("it is {:?}", uri.path()));
     }
     let delivered = uri.path_and_query().map_or("", |path| path.as_str());
-    if !names(scope.raw_target(), delivered) {
+    // To ask a server as a whole, an absolute-form target has no path (RFC 9112 section 3.2.4).
+    let asks_server =
+        delivered == "*" && head.method == Method::OPTIONS && !scope.raw_target().starts_with(b"/");
+    if !asks_server && !names(scope.raw_target(), delivered) {
         record.breach(r::S7_TARGET, || {
             format!(
                 "{:?} on the wire, {delivered:?} delivered",
@@ -206,16 +209,22 @@ pub(crate) fn asked(head: &request::Parts, exact_len: Option<u64>) -> Option<Upg
         return Some(if extended { UpgradeKind::ExtendedConnect } else { UpgradeKind::Connect });
     }
     let wants = list(&head.headers, header::CONNECTION).any(|option| option.eq_ignore_ascii_case("upgrade"));
-    let asks = head.version == Version::HTTP_11
-        && wants
-        && exact_len == Some(0)
-        && !protocols(&head.headers).is_empty();
+    let protocols = protocols(&head.headers);
+    let names_some = !protocols.is_empty() && protocols.into_iter().all(is_protocol);
+    let asks = head.version == Version::HTTP_11 && wants && exact_len == Some(0) && names_some;
     asks.then_some(UpgradeKind::Http1)
 }
 
 /// The offer that such a request makes.
 pub(crate) fn offer(kind: UpgradeKind, headers: &HeaderMap) -> Offer {
     Offer::new(kind, protocols(headers).join(", "))
+}
+
+/// Whether it is a name, or a name and a version (RFC 9110 section 7.8).
+fn is_protocol(protocol: &str) -> bool {
+    // Names of fields are tokens as well.
+    let is_token = |part: &str| header::HeaderName::from_bytes(part.as_bytes()).is_ok();
+    protocol.splitn(2, '/').all(is_token)
 }
 
 fn protocols(headers: &HeaderMap) -> Vec<&str> {
