@@ -45,7 +45,7 @@ impl Connection {
     /// # Errors
     ///
     /// The peer sent what is no request, or one this server must not serve. Answer with
-    /// [`send_refusal`](Self::send_refusal). Nothing of the input is consumed, and the same error is given
+    /// [`send_refusal`](Self::send_refusal). Nothing of the head is consumed, and the same error is given
     /// from now on.
     #[inline]
     pub fn receive_head(
