@@ -25,6 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "varvel",
             "varvel-spec",
             "varvel-conformance",
+            "varvel-lint",
             "varvel-server-kit",
             "varvel-threaded",
             "varvel-evented",

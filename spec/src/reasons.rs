@@ -12,6 +12,9 @@ pub struct Reason {
     pub text: &'static str,
 }
 
+/// How many clauses a paragraph may name and still be about each.
+const NAMED_MAX: usize = 6;
+
 impl Clause {
     /// The places of the rationale that name this clause, in their order. Few clauses need a reason.
     pub fn reasons(&self) -> Vec<Reason> {
@@ -21,7 +24,9 @@ impl Clause {
                 reasons.push(section);
                 continue;
             }
-            let named = paragraphs(section.text).filter(|text| self.is_named_in(text));
+            // A list of many clauses is about none of them.
+            let is_about = |text: &&str| self.is_named_in(text) && references(text).count() <= NAMED_MAX;
+            let named = paragraphs(section.text).filter(is_about);
             reasons.extend(named.map(|text| Reason { text, ..section }));
         }
         reasons

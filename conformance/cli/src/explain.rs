@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 
 use varvel_conformance::{Check, Entry, corpus, corpus::Vector, entries, unchecked};
+use varvel_lint::{Rule, rules};
 use varvel_spec::{Clause, Group};
 
 use crate::{list::chapter_file, selection::Named};
@@ -16,6 +17,7 @@ pub(crate) fn explain(named: &Named) -> String {
         Named::Group(group) => text.group(group),
         Named::Entry(Entry::Check(check)) => text.check(check),
         Named::Entry(Entry::Vector(vector)) => text.vector(vector),
+        Named::Rule(rule) => text.rule(rule),
     };
     text.0
 }
@@ -41,16 +43,22 @@ impl Text {
         writeln!(out, "Checked by    {}{how}", kinds.join(", "))?;
         writeln!(out, "Stands in     spec/varvel.md, line {}", clause.line)?;
 
-        for reason in clause.reasons() {
-            writeln!(out, "\n{} (spec/rationale.md)\n{}", reason.heading, reason.text)?;
+        let reasons = clause.reasons();
+        if !reasons.is_empty() {
+            writeln!(out, "\nReasons, from spec/rationale.md")?;
+        }
+        for reason in reasons {
+            writeln!(out, "\n{}\n\n{}", reason.heading, reason.text)?;
         }
 
         let mine = || entries().filter(|entry| entry.clauses().contains(&clause));
-        let checks = mine().filter_map(Entry::check);
+        let checks: Vec<&Check> = mine().filter_map(Entry::check).collect();
         let vectors: Vec<&Vector> = mine().filter_map(Entry::vector).collect();
-        match unchecked(clause) {
-            Some(reason) if mine().next().is_none() => writeln!(out, "\nNo check of the suite: {reason}.")?,
-            _ => writeln!(out, "\nChecks, in {}", chapter_file(clause.group))?,
+        if let (None, Some(reason)) = (mine().next(), unchecked(clause)) {
+            writeln!(out, "\nNo check of the suite: {reason}.")?;
+        }
+        if !checks.is_empty() {
+            writeln!(out, "\nChecks, in {}", chapter_file(clause.group))?;
         }
         for check in checks {
             writeln!(out, "  {}{}", check.id(), conditions(check))?;
@@ -58,7 +66,21 @@ impl Text {
         if !vectors.is_empty() {
             writeln!(out, "\nVectors, in conformance/suite/corpus")?;
         }
-        vectors.iter().try_for_each(|vector| line(out, vector))
+        vectors.iter().try_for_each(|vector| line(out, vector))?;
+
+        let mut rules = rules().filter(|rule| rule.clause == clause).peekable();
+        if rules.peek().is_some() {
+            writeln!(out, "\nRules of the lint, in conformance/lint")?;
+        }
+        rules.try_for_each(|rule| writeln!(out, "  {:<22} {}", rule.id, rule.text))
+    }
+
+    fn rule(&mut self, rule: &Rule) -> fmt::Result {
+        let out = &mut self.0;
+        writeln!(out, "{}, a rule of the lint\n\n{}\n\n{}\n", rule.id, rule.text, rule.remedy)?;
+        writeln!(out, "Level         {}", rule.level)?;
+        writeln!(out, "Binds         the {}", format!("{:?}", rule.binds).to_lowercase())?;
+        writeln!(out, "Belongs to    {}", rule.clause)
     }
 
     fn chapter(&mut self, group: Group) -> fmt::Result {

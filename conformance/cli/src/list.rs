@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 use varvel_conformance::{Entry, corpus, entries, unchecked};
+use varvel_lint::{Rule, rules};
 use varvel_spec::{Clause, Group};
 
 /// The source file of a chapter's checks, from the root of the repository.
@@ -23,13 +24,12 @@ pub(crate) fn human(selected: &[Entry], everything: bool) -> String {
         for (clause, entries) in clauses {
             let vectors = entries.iter().filter(|entry| entry.vector().is_some()).count();
             let checks = entries.len() - vectors;
-            let sizes = match (checks, vectors) {
-                (0, 0) => {
-                    unchecked(clause).map_or("by the lint".to_owned(), |reason| format!("not here: {reason}"))
-                }
-                (checks, 0) => counted(checks, "check"),
-                (0, vectors) => counted(vectors, "vector"),
-                (checks, vectors) => format!("{}, {}", counted(checks, "check"), counted(vectors, "vector")),
+            let sizes = [(checks, "check"), (vectors, "vector"), (rules_of(clause).len(), "lint rule")];
+            let sizes = sizes.into_iter().filter(|(count, _)| *count > 0);
+            let sizes: Vec<String> = sizes.map(|(count, what)| counted(count, what)).collect();
+            let sizes = match unchecked(clause) {
+                Some(reason) if entries.is_empty() => format!("not by the suite: {reason}"),
+                _ => sizes.join(", "),
             };
             let _ = writeln!(out, "  {:<4} {:<48} {sizes}", clause.id, clause.title);
             for check in entries.iter().filter_map(|entry| entry.check()) {
@@ -64,6 +64,10 @@ fn counted(count: usize, what: &str) -> String {
 
 fn of_clause(selected: &[Entry], clause: &Clause) -> Vec<Entry> {
     selected.iter().filter(|entry| entry.clauses().contains(&clause)).copied().collect()
+}
+
+fn rules_of(clause: &Clause) -> Vec<&'static Rule> {
+    rules().filter(|rule| rule.clause == clause).collect()
 }
 
 /// The same for programs.
@@ -117,6 +121,10 @@ fn clause_items(out: &mut String, clause: &Clause, entries: &[Entry]) {
             let file = format!("../conformance/suite/corpus/{}.txt", group.name);
             let _ = writeln!(out, "- vectors of [{}]({file}): {}", group.name, code(names));
         }
+    }
+    let rules: Vec<String> = rules_of(clause).iter().map(|rule| rule.id.to_owned()).collect();
+    if !rules.is_empty() {
+        let _ = writeln!(out, "- [rules of the lint](../conformance/lint/src/rules.rs): {}", code(rules));
     }
     if let (true, Some(reason)) = (entries.is_empty(), unchecked(clause)) {
         let _ = writeln!(out, "- not by the suite: {reason}");

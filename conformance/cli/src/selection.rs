@@ -1,6 +1,7 @@
 //! Ids that people type: what they name, and what they may have meant.
 
 use varvel_conformance::{Entry, corpus, entries};
+use varvel_lint::{Rule, rules};
 use varvel_spec::{Clause, Group, clauses, retired};
 
 use crate::arguments::Selected;
@@ -11,6 +12,7 @@ pub(crate) enum Named {
     Chapter(Group),
     Group(corpus::Group),
     Entry(Entry),
+    Rule(&'static Rule),
 }
 
 /// Finds what has this id. Letter case does not matter.
@@ -20,7 +22,8 @@ pub(crate) fn named(id: &str) -> Result<Named, String> {
     let chapter = || Group::ALL.into_iter().find(|group| is(&group.letter().to_string())).map(Named::Chapter);
     let group = || corpus::groups().find(|group| is(group.name)).map(Named::Group);
     let entry = || entries().find(|entry| is(&entry.id())).map(Named::Entry);
-    clause().or_else(chapter).or_else(group).or_else(entry).ok_or_else(|| unknown(id))
+    let rule = || rules().find(|rule| is(rule.id)).map(Named::Rule);
+    clause().or_else(chapter).or_else(group).or_else(entry).or_else(rule).ok_or_else(|| unknown(id))
 }
 
 /// What is to be run or listed, in the order of the catalogue: of each option that was given, something holds it.
@@ -31,8 +34,15 @@ pub(crate) fn selected(selected: &Selected) -> Result<Vec<Entry>, String> {
     {
         let all: Vec<Named> = ids.iter().map(|id| named(id)).collect::<Result<_, _>>()?;
         for (named, id) in all.iter().zip(ids) {
-            if named.option() != option {
-                return Err(format!("{id} is {}; choose it by --{}", named.kind(), named.option()));
+            let (kind, by) = named.kind();
+            match by {
+                Some(by) if by == option => {}
+                Some(by) => return Err(format!("{id} is {kind}; choose it by --{by}")),
+                None => {
+                    return Err(format!(
+                        "{id} is {kind}, which is not run against servers; --explain tells of it"
+                    ));
+                }
             }
         }
         if !all.is_empty() {
@@ -61,24 +71,19 @@ impl Named {
             Self::Chapter(group) => entry.clauses().iter().any(|clause| clause.group == *group),
             Self::Group(group) => entry.group() == group.name,
             Self::Entry(one) => *one == entry,
+            Self::Rule(_) => false,
         }
     }
 
-    fn kind(&self) -> &'static str {
+    /// What it is, and the option that chooses it.
+    fn kind(&self) -> (&'static str, Option<&'static str>) {
         match self {
-            Self::Clause(_) => "a clause",
-            Self::Chapter(_) => "a chapter of the specification",
-            Self::Group(_) => "a group of the corpus",
-            Self::Entry(entry) if entry.kind() == "check" => "a check",
-            Self::Entry(_) => "a vector",
-        }
-    }
-
-    fn option(&self) -> &'static str {
-        match self {
-            Self::Clause(_) => "clause",
-            Self::Chapter(_) | Self::Group(_) => "group",
-            Self::Entry(_) => "check",
+            Self::Clause(_) => ("a clause", Some("clause")),
+            Self::Chapter(_) => ("a chapter of the specification", Some("group")),
+            Self::Group(_) => ("a group of the corpus", Some("group")),
+            Self::Entry(Entry::Check(_)) => ("a check", Some("check")),
+            Self::Entry(Entry::Vector(_)) => ("a vector", Some("check")),
+            Self::Rule(_) => ("a rule of the lint", None),
         }
     }
 }
@@ -96,6 +101,7 @@ fn unknown(id: &str) -> String {
     let groups = corpus::groups().map(|group| group.name.to_owned());
     let ids = clauses().iter().map(|clause| clause.id.to_owned());
     let known = letters.chain(groups).chain(ids).chain(entries().map(Entry::id));
+    let known = known.chain(rules().map(|rule| rule.id.to_owned()));
     let likeness = |other: &str| {
         let (one, other) = (id.to_ascii_lowercase(), other.to_ascii_lowercase());
         // Whoever remembers a part of a name means it.

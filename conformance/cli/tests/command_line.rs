@@ -187,6 +187,7 @@ fn a_run_that_cannot_be_made_has_status_2_and_says_why() {
         (&["--explain", "H8/bad-chunk"], "did you mean H8/bad-chunks"),
         (&["--explain", "chunkd"], "did you mean chunked"),
         (&["--explain", "L4"], "L4 is retired"),
+        (&["--list", "--check", "A5.short"], "a rule of the lint"),
         (&["--list", "--group", "H8"], "H8 is a clause; choose it by --clause"),
         (&["--list", "--clause", "H8", "--group", "L"], "nothing is all of that"),
         (&["--list", "--format", "junit"], "--format junit"),
@@ -227,6 +228,16 @@ fn a_vector_is_explained_with_its_bytes_and_what_must_come() {
     for told in [id, "\n> POST ", "\n< ", "corpus/chunked.txt, line ", "RFC 9112"] {
         assert!(out.contains(told), "{told:?} is missing:\n{out}");
     }
+}
+
+#[test]
+fn a_rule_of_the_lint_is_explained_with_its_clause() {
+    let (status, out, _) = varvel_conformance(&["--explain", "A5.short"]);
+    assert_eq!(status, 0, "{out}");
+    assert!(
+        out.contains("Binds         the application") && out.contains("A5 A declared length is true"),
+        "{out}"
+    );
 }
 
 #[test]
