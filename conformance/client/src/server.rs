@@ -192,13 +192,14 @@ impl Server {
     pub(crate) fn turn(&self) -> bool {
         for _ in 0..ROUNDS_MAX {
             self.bell.hush();
+            // Before anything is looked at: a job that ends from here on rings.
+            let jobs = self.bell.jobs();
             self.ops.fire_timers();
             let began = self.ops.begin_jobs();
             if self.run_tasks() | self.run_calls() | began {
                 continue;
             }
             // Whatever a job does is waited for, so that what the test sees does not depend on how fast it is.
-            let jobs = self.bell.jobs();
             if jobs <= self.lost_jobs.get() {
                 self.lost_jobs.set(jobs);
                 return true;
@@ -219,7 +220,8 @@ impl Server {
                 return true;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            let hopeless = at_rest && !self.may_be_woken();
+            // In this order: whoever wakes something rings, and lets go of its waker only then.
+            let hopeless = at_rest && !self.may_be_woken() && !self.bell.is_rung();
             if wait == Wait::Not || hopeless || left.is_zero() || !self.bell.wait(left) {
                 return false;
             }
@@ -303,7 +305,8 @@ impl Server {
                 }
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            let hopeless = task.wakers() <= self.ops.wakers_of(&task) && !self.may_be_woken();
+            let hopeless =
+                task.wakers() <= self.ops.wakers_of(&task) && !self.may_be_woken() && !self.bell.is_rung();
             if hopeless || left.is_zero() || !self.bell.wait(left) {
                 return None;
             }

@@ -29,6 +29,11 @@ impl Bell {
         self.rung.notify_all();
     }
 
+    /// Whether it was rung since it was hushed.
+    pub(crate) fn is_rung(&self) -> bool {
+        self.lock().rung
+    }
+
     /// Forgets that it was rung; to be done before looking for who was woken.
     pub(crate) fn hush(&self) {
         self.lock().rung = false;
