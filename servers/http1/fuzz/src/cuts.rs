@@ -34,6 +34,7 @@ pub fn cuts(data: &[u8]) {
         now,
         wire,
         input: Bytes::new(),
+        spare: Spare::default(),
         finished: false,
         out: Vec::new(),
         sent: Vec::new(),
@@ -53,6 +54,7 @@ struct Server<'a> {
     /// What the peer has still to send.
     wire: &'a [u8],
     input: Bytes,
+    spare: Spare,
     /// The peer has closed its sending side, and the connection was told.
     finished: bool,
     out: Vec<u8>,
@@ -110,14 +112,17 @@ impl Server<'_> {
     fn receive_head(&mut self) -> Option<RequestHead> {
         loop {
             let before = self.input.clone();
-            let mut spare = Spare::default();
+            let mut spare = std::mem::take(&mut self.spare);
             let received =
                 self.call(|connection, input, now| connection.receive_head(input, &mut spare, now));
+            self.spare = spare;
             let head_bytes = behind_blank_lines(&before);
             match received {
                 Ok(Some(head)) => {
                     let length = head_bytes.len() - self.input.len();
                     check_head(&head, &head_bytes.slice(..length), &self.limits);
+                    // Not emptied, as it should be: nothing of it may get into the next request.
+                    self.spare.headers = head.request.headers().clone();
                     return Some(head);
                 }
                 Ok(None) => {
@@ -574,6 +579,10 @@ fn check_head(head: &RequestHead, bytes: &Bytes, limits: &Limits) {
         assert!(is_slice || minor > &b"1"[..], "a value is a slice of the input");
     }
     assert!(version == Version::HTTP_10 || request.headers().get_all(header::HOST).iter().count() == 1);
+    if matches!(head.target[0], b'/' | b'*') {
+        let host = kept.get(header::HOST).copied().filter(|host| !host.is_empty());
+        assert_eq!(head.authority.as_ref().map(|authority| authority.as_str().as_bytes()), host);
+    }
 
     match head.framing {
         RequestFraming::None => assert!(codings.is_empty() && lengths.is_empty()),
