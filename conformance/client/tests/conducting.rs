@@ -441,3 +441,18 @@ fn a_body_that_fails_breaks_the_answer_off() {
     assert_eq!(exchange.finish().unwrap().outcome, Outcome::Failed);
     assert!(matches!(&exchange.reports()[0].event, Recorded::BodyFailed { kind: BodyErrorKind::Failed, .. }));
 }
+
+#[test]
+fn an_answer_of_known_length_is_complete_with_its_last_byte() {
+    let client = Client::new(app_fn(|_, _| async {
+        let body = AsyncBody::generate(|mut frames| async move {
+            frames.data("hello").await;
+            Ok(())
+        });
+        Ok(Response::builder().header("content-length", 5).body(body)?)
+    }));
+    let mut exchange = client.get("/").start();
+    assert_eq!((exchange.read(4), exchange.stage()), (Bytes::from("hell"), Stage::Over));
+    assert_eq!(exchange.finish().unwrap().outcome, Outcome::Completed);
+    assert_eq!(exchange.response().text(), "o");
+}

@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::TcpListener,
+    sync::{Arc, Mutex},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -10,12 +11,12 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use varvel::{
-    AppError, AppFuture, AsyncApp, AsyncBody, BodyError, Control, Frame, Launch, Scope, Server, Shared,
-    bridge::BlockOn,
+    AppError, AppFuture, AsyncApp, AsyncBody, BodyError, Control, Event, Frame, Launch, Report, Reporter,
+    Scope, Server, Shared, bridge::BlockOn,
 };
 use varvel_evented::Evented;
 use varvel_server_kit::settings::Settings;
-use varvel_test::{Client, Failure, FailureKind, Head};
+use varvel_test::{Client, Failure, FailureKind, Head, Recorded};
 use varvel_threaded::Threaded;
 
 /// One path for each behaviour.
@@ -113,6 +114,7 @@ impl AsyncApp for Probe {
 struct Live {
     client: Client,
     control: Control,
+    reports: Arc<Reports>,
     serving: Option<JoinHandle<()>>,
 }
 
@@ -120,16 +122,17 @@ impl Live {
     fn start<F: Send + 'static>(server: impl Server<F> + Send + 'static, factory: F) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = Client::at(&format!("http://{}", listener.local_addr().unwrap()));
-        let control = Control::new();
-        let launch = Launch::new(vec![listener.into()]).with_control(control.clone());
+        let (control, reports) = (Control::new(), Arc::new(Reports::default()));
+        let launch = Launch::new(vec![listener.into()])
+            .with_control(control.clone())
+            .with_reporter(Arc::clone(&reports) as _);
         let serving = thread::spawn(move || _ = server.serve(factory, launch).unwrap());
         assert!(control.wait_ready());
-        Self { client, control, serving: Some(serving) }
+        Self { client, control, reports, serving: Some(serving) }
     }
-}
 
-impl Drop for Live {
-    fn drop(&mut self) {
+    /// Stops the server, so that nothing more is reported.
+    fn stop(&mut self) {
         self.control.stop(Duration::ZERO);
         if let Some(serving) = self.serving.take() {
             serving.join().unwrap();
@@ -137,17 +140,59 @@ impl Drop for Live {
     }
 }
 
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// What was reported, without the words.
+#[derive(Default)]
+struct Reports(Mutex<Vec<String>>);
+
+impl Reporter for Reports {
+    fn report(&self, report: &Report<'_>) {
+        let told = match report.event {
+            Event::AppFailed { kind, .. } => format!("{kind:?}"),
+            Event::Panicked { during, message } => format!("{during} {message}"),
+            Event::BodyFailed { error } => format!("body {:?}", error.kind()),
+            Event::Contract { clause, .. } => clause.to_owned(),
+            _ => return,
+        };
+        self.0.lock().unwrap().push(told);
+    }
+}
+
 fn on_every_target<T: PartialEq + std::fmt::Debug>(observe: impl Fn(&Client) -> Vec<T>) -> Vec<T> {
-    let here = observe(&Client::new(Probe));
+    let client = Client::new(Probe);
+    let here = observe(&client);
+    let told = told(&client);
     let evented = Live::start(Evented::new(Settings::default()), Shared(Probe));
     let threaded = Live::start(Threaded::new(Settings::default()), BlockOn::new(Shared(Probe)));
-    for (server, live) in [("evented", &evented), ("threaded", &threaded)] {
+    for (server, mut live) in [("evented", evented), ("threaded", threaded)] {
         let there = observe(&live.client);
         let different: Vec<_> = here.iter().zip(&there).filter(|(here, there)| here != there).collect();
         assert!(different.is_empty(), "in process, {server}: {different:#?}");
         assert_eq!(here.len(), there.len());
+        live.stop();
+        assert_eq!(told, *live.reports.0.lock().unwrap(), "what is reported: in process, {server}");
     }
     here
+}
+
+/// The reports of an in-process server, as [`Reports`] keeps those of a live one.
+fn told(client: &Client) -> Vec<String> {
+    let told = client.reports().into_iter().filter_map(|report| {
+        let told = match &report.event {
+            Recorded::AppFailed { kind, .. } => format!("{kind:?}"),
+            Recorded::Panicked { during, message } => format!("{during} {message}"),
+            Recorded::BodyFailed { kind, .. } => format!("body {kind:?}"),
+            Recorded::Contract { clause, .. } => (*clause).to_owned(),
+            _ => return None,
+        };
+        Some(told)
+    });
+    told.collect()
 }
 
 /// What a client can tell of an answer. Of the date only that there is one.
