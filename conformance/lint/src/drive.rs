@@ -19,7 +19,9 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, Response, StatusCode, header, request, response, uri::Authority};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request, response, uri::Authority,
+};
 use varvel::{
     Address, App, AppError, AsyncApp, AsyncAppResult, AsyncBody, BodyError, BodyParts, BoxFuture, Caps,
     ConnInfo, Driver, Exchange, Finish, FinishHook, Frame, FrameSink, InterimError, Job, Outcome, ReadBody,
@@ -107,7 +109,8 @@ impl Bench {
 
     /// Begins a call.
     pub(crate) fn start<A: AsyncApp>(&self, app: &A, request: Request<AsyncBody>) -> Run<A::Future> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        complete(&mut head, body.exact_len());
         let (scope, exchange) = self.scope(&head, body.exact_len());
         self.start_in(app, Request::from_parts(head, body), scope, exchange)
     }
@@ -168,7 +171,8 @@ impl Bench {
 
     /// Makes a sync call, and writes its body.
     pub(crate) fn call_sync<A: App>(&self, app: &A, request: Request<ReadBody>) -> Answer {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        complete(&mut head, body.exact_len());
         let (scope, exchange) = self.scope(&head, body.exact_len());
         self.call_sync_in(app, Request::from_parts(head, body), scope, &exchange)
     }
@@ -240,6 +244,17 @@ impl Bench {
             catch_unwind(AssertUnwindSafe(poll)).unwrap_or(false)
         });
         lock(&self.ops.tasks).append(&mut tasks);
+    }
+}
+
+/// Adds the fields that a request would have had on the wire.
+fn complete(head: &mut request::Parts, exact_len: Option<u64>) {
+    let host = head.uri.authority().map_or("varvel.test", Authority::as_str);
+    if let Ok(host) = HeaderValue::from_str(host) {
+        head.headers.entry(header::HOST).or_insert(host);
+    }
+    if let Some(len) = exact_len.filter(|len| *len > 0) {
+        head.headers.entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from(len));
     }
 }
 

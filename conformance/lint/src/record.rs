@@ -298,14 +298,12 @@ impl Record {
             self.breach(r::S13_EXCLUSIVE, || format!("{running} calls run"));
         }
         if let Some(Built { info: before, .. }) = &self.core.built {
-            // A masked worker was shown to `build`.
-            let caps = info.caps.without(self.core.settings.masked);
             if before.index != info.index {
                 self.breach(r::S1_WORKER, || {
                     format!("built on worker {}, called on worker {}", before.index, info.index)
                 });
             } else if (before.server, before.workers, before.caps, before.driver)
-                != (info.server, info.workers, caps, info.driver)
+                != (info.server, info.workers, info.caps, info.driver)
             {
                 self.breach(r::S18_CHANGED, || format!("built on {before:?}, called on {info:?}"));
             }
