@@ -49,11 +49,18 @@
 //! The checks are the tables at the top of the files in `cases/`, a file for each chapter. Most share one running
 //! server; those that need other settings, or stop it, start one of their own.
 //!
+//! # The wire corpus
+//!
+//! What can be seen with nothing but a connection and an application that describes its requests is data: the
+//! [`corpus`], some 870 vectors of bytes, answers and calls. A [`Suite`] runs them against a subject, a
+//! [`Target`](corpus::Target) against any server by its address.
+//!
 //! # Why they can be believed
 //!
 //! Each check names faults of a small [reference server](broken::Reference) that it must catch. The tests of this crate
 //! run it against that server as it is, where it must pass, and with each of these faults, where it must fail; and they
-//! hold that every clause has a check or a reason why not ([`UNCHECKED`]).
+//! hold that every clause has a check or a reason why not ([`UNCHECKED`]). Of the corpus they turn each line into something
+//! wrong, which must be found.
 
 #![forbid(unsafe_code)]
 

@@ -26,8 +26,11 @@ pub struct Suite {
     told: AtomicBool,
     cases: AtomicU64,
     /// Servers of the routes, by their settings.
-    routes: Mutex<BTreeMap<Vec<(&'static str, &'static str)>, Arc<Running>>>,
+    routes: Mutex<BTreeMap<Settings, Arc<Running>>>,
 }
+
+/// Those of a vector, as names and values.
+type Settings = Vec<(&'static str, &'static str)>;
 
 /// What became of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -137,7 +137,7 @@ fn read_line(vector: &mut Vector, line: &'static str) -> Result<(), String> {
         },
         "< " => match text.strip_prefix("  ") {
             Some(detail) => answer_detail(last_expected(vector)?, detail)?,
-            None => vector.script.push(Step::Expect(Expected::new(alternatives(text)?))),
+            None => vector.script.push(Step::Expect(Box::new(Expected::new(alternatives(text)?)))),
         },
         "= " => match text.strip_prefix("  ") {
             Some(detail) => {
@@ -260,33 +260,35 @@ fn call_detail(call: &mut Call, text: &str) -> Result<(), String> {
         }),
         Some(("trailer", trailer)) => {
             let (name, value) = field(trailer)?;
-            let known = call.facts.iter_mut().find_map(|fact| match fact {
-                Fact::Trailer(known, values) if *known == name => Some(values),
-                _ => None,
-            });
-            match known {
-                Some(values) => return Ok(values.push(value)),
-                None => Fact::Trailer(name, vec![value]),
-            }
+            Fact::Trailer(name, vec![value])
         }
         Some(("-trailer", name)) => Fact::NoTrailer(name.to_ascii_lowercase()),
         _ => match text.strip_prefix('-') {
             Some(name) => Fact::NoField(name.to_ascii_lowercase()),
             None => {
                 let (name, value) = field(text)?;
-                let known = call.facts.iter_mut().find_map(|fact| match fact {
-                    Fact::Field(known, values) if *known == name => Some(values),
-                    _ => None,
-                });
-                match known {
-                    Some(values) => return Ok(values.push(value)),
-                    None => Fact::Field(name, vec![value]),
-                }
+                Fact::Field(name, vec![value])
             }
         },
     };
-    call.facts.push(fact);
+    add_fact(&mut call.facts, fact);
     Ok(())
+}
+
+/// Adds what was seen; a further value of a field or trailer joins those that it has.
+fn add_fact(facts: &mut Vec<Fact>, fact: Fact) {
+    for known in facts.iter_mut() {
+        match (known, &fact) {
+            (Fact::Field(known, values), Fact::Field(name, more))
+            | (Fact::Trailer(known, values), Fact::Trailer(name, more))
+                if known == name =>
+            {
+                return values.extend_from_slice(more);
+            }
+            _ => {}
+        }
+    }
+    facts.push(fact);
 }
 
 /// `name: value`, with the name in lower case.
@@ -341,4 +343,83 @@ fn check(vector: &Vector) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &'static str) -> (Vec<Vector>, Vec<String>) {
+        file(Group { name: "group", text })
+    }
+
+    #[test]
+    fn the_example_in_the_readme_is_a_vector() {
+        let readme = include_str!("../../corpus/README.md");
+        let example = readme.split("```\n").nth(1).unwrap();
+        let (vectors, mistakes) = read(example);
+        assert!(mistakes.is_empty(), "{mistakes:?}");
+        let [vector] = &vectors[..] else { panic!("one vector") };
+        assert_eq!((vector.id().as_str(), vector.level), ("group/size-with-plus-sign", Level::Should));
+        assert_eq!((&vector.sections[..], &vector.rules[..]), (&["RFC 9112 §7.1"][..], &["chunk-size"][..]));
+        assert_eq!(vector.clauses, [varvel_spec::ids::B3, varvel_spec::ids::H8]);
+        assert_eq!(vector.history, ["CVE-2022-24761"]);
+        assert!(vector.why.starts_with("A general integer parser"), "{}", vector.why);
+        let [Step::Send(bytes), Step::Expect(expected)] = &vector.script[..] else {
+            panic!("a request, an answer")
+        };
+        assert!(
+            bytes.starts_with(b"POST / HTTP/1.1\r\nHost:") && bytes.ends_with(b"+5\r\nhello\r\n0\r\n\r\n")
+        );
+        assert_eq!(expected.any_of, [Answer::Final(400, After::Close)]);
+        let Some(Seen::Called(call)) = &expected.seen else { panic!("a call") };
+        assert!(matches!(call.facts[..], [Fact::BodyFails("Malformed")]), "{call:?}");
+    }
+
+    #[test]
+    fn values_of_one_name_stay_together_and_in_order() {
+        let (vectors, _) = read(
+            "## a\nMUST · RFC 9112 §5\nWhy.\n> x\n< 200 keep\n<   a: 1\n<   b: 2\n<   A: 3\n\
+             = GET / HTTP/1.1\n=   a: 1\n=   A: 2\n",
+        );
+        let Step::Expect(expected) = &vectors[0].script[1] else { panic!("an answer") };
+        let one = |name: &str, values: &[&[u8]]| {
+            (name.to_owned(), values.iter().map(|v| v.to_vec()).collect::<Vec<_>>())
+        };
+        assert_eq!(expected.fields, [one("a", &[b"1", b"3"]), one("b", &[b"2"])]);
+        let Some(Seen::Called(call)) = &expected.seen else { panic!("a call") };
+        assert!(matches!(&call.facts[..], [Fact::Field(_, values)] if values.len() == 2), "{call:?}");
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_file_and_line_and_spoils_no_other_vector() {
+        const GOOD: &str = "\n## good\nMUST · RFC 9112 §5\nWhy.\n> x\n< 400 close\n";
+        for (wrong, line, error) in [
+            ("## Bad\nMUST · RFC 9112 §5\nWhy.\n> x\n< 400 close", 1, "a name is made of words"),
+            ("## a\nWILL · RFC 9112 §5\nWhy.\n> x\n< 400 close", 2, "\"WILL\" is no level"),
+            ("## a\nMUST · H8\nWhy.\n> x\n< 400 close", 2, "no section of an RFC"),
+            ("## a\nMUST · RFC 9112 §5 · H99\nWhy.\n> x\n< 400 close", 2, "there is no clause H99"),
+            ("## a\nMUST · RFC 9112 §5\n> x\n< 400 close", 4, "it does not say why"),
+            ("## a\nMUST · RFC 9112 §5\nWhy.\n> \\q\n< 400 close", 4, "an escape that is none"),
+            ("## a\nMUST · RFC 9112 §5\nWhy.\n> x\n< 4000 close", 5, "no answer"),
+            ("## a\nMUST · RFC 9112 §5\nWhy.\n> x\n< 400", 5, "does not say what becomes of the connection"),
+            ("## a\nMUST · RFC 9112 §5\nWhy.\n> x", 4, "it does not end with an answer"),
+            ("## a\nMUST · RFC 9112 §5\nWhy.\n@ head-timeout soon\n> x\n< 400 close", 4, "cannot be"),
+            ("## a\nMUST · RFC 9112 §5\nWhy.\n@ unknown 1\n> x\n< 400 close", 4, "there is no setting"),
+            ("## a\nMUST · RFC 9112 §5\nWhy.\n>x\n< 400 close", 4, "a mark without a space"),
+            ("## a\nMUST · RFC 9112 §5\nWhy.\n> x\n= not called\n< 400 close", 5, "it belongs to no answer"),
+            ("## a\nMUST · RFC 9112 §5\nWhy.\n> x\n< 400 close\n< 200 keep", 6, "something follows the end"),
+            (
+                "## a\nMUST · RFC 9112 §5\nWhy.\n> x\n< 200 keep\n= GET / HTTP/1.1\n=   body late",
+                7,
+                "no kind of error",
+            ),
+        ] {
+            let (vectors, mistakes) = read(Box::leak(format!("{wrong}{GOOD}").into_boxed_str()));
+            let [mistake] = &mistakes[..] else { panic!("{wrong}: {mistakes:?}") };
+            assert!(mistake.starts_with(&format!("corpus/group.txt, line {line} ")), "{mistake}");
+            assert!(mistake.contains(error), "{mistake}");
+            assert!(matches!(&vectors[..], [good] if good.name == "good"), "{wrong}: {vectors:?}");
+        }
+    }
 }

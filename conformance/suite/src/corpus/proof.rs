@@ -84,7 +84,7 @@ fn falsified(vector: &Vector) -> Vec<(String, Vector)> {
         let Step::Expect(expected) = step else { continue };
         for (what, wrong) in falsehoods(expected) {
             let mut vector = vector.clone();
-            vector.script[at] = Step::Expect(wrong);
+            vector.script[at] = Step::Expect(Box::new(wrong));
             all.push((format!("answer {at}, {what}"), vector));
         }
     }

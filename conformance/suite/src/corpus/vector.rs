@@ -62,7 +62,7 @@ pub(super) enum Step {
     /// It sends nothing for so long.
     Pause(Duration),
     /// This must come.
-    Expect(Expected),
+    Expect(Box<Expected>),
 }
 
 impl Vector {
@@ -94,7 +94,7 @@ impl Vector {
             Step::Expect(expected) => Some(expected),
             _ => None,
         });
-        answers.next().is_some_and(Expected::may_be_refusal)
+        answers.next().is_some_and(|expected| expected.may_be_refusal())
     }
 
     /// Whether it can be judged only where the request body is read before the answer.
