@@ -35,7 +35,7 @@ fn check_target(record: &Record, head: &request::Parts, scope: &Scope) {
     }
     if uri.scheme().is_some() || uri.authority().is_some() {
         record.breach(r::S6_FORM, || format!("it is {uri}"));
-    } else if !uri.path().starts_with('/') && !(uri.path() == "*" && head.method == Method::OPTIONS) {
+    } else if !(uri.path().starts_with('/') || uri.path() == "*" && head.method == Method::OPTIONS) {
         record.breach(r::S6_PATH, || format!("it is {:?}", uri.path()));
     }
     let delivered = uri.path_and_query().map_or("", |path| path.as_str());

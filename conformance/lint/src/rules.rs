@@ -13,7 +13,7 @@ macro_rules! rules {
         /// All rules, in the order of the table.
         pub(crate) static RULES: &[Rule] = &[$(Rule {
             id: $id,
-            clause: &ids::$clause,
+            clause: ids::$clause,
             binds: Party::$party,
             level: Level::$level,
             text: $text,

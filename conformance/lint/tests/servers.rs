@@ -25,8 +25,12 @@ use varvel_threaded::Threaded;
 enum Form {
     Threaded,
     ThreadedBridged,
+    /// The lint stands above the bridge, and watches it as an application.
+    AboveBlockOn,
     Evented,
     EventedBridged,
+    /// The same.
+    AboveOffloaded,
 }
 
 struct Linted {
@@ -34,6 +38,13 @@ struct Linted {
     serving: bool,
     /// What the lints of all its servers have found.
     findings: Findings,
+}
+
+impl Linted {
+    fn lint<F>(&self, factory: F) -> Lint<F> {
+        let lint = Lint::new(factory).sharing(&self.findings);
+        if self.serving { lint.serving() } else { lint }
+    }
 }
 
 impl Subject for Linted {
@@ -46,13 +57,14 @@ impl Subject for Linted {
         for (name, value) in tuning.settings() {
             settings.set(name, &value).expect("a setting of the kit");
         }
-        let lint = Lint::new(probe).sharing(&self.findings);
-        let app = if self.serving { lint.serving() } else { lint };
+        let (threaded, evented) = (Threaded::new(settings.clone()), Evented::new(settings));
         match self.form {
-            Form::Threaded => Threaded::new(settings).serve(app, launch),
-            Form::ThreadedBridged => Threaded::new(settings).serve(BlockOn::new(app), launch),
-            Form::Evented => Evented::new(settings).serve(app, launch),
-            Form::EventedBridged => Evented::new(settings).serve(Offloaded::new(app), launch),
+            Form::Threaded => threaded.serve(self.lint(probe), launch),
+            Form::ThreadedBridged => threaded.serve(BlockOn::new(self.lint(probe)), launch),
+            Form::AboveBlockOn => threaded.serve(self.lint(BlockOn::new(probe)), launch),
+            Form::Evented => evented.serve(self.lint(probe), launch),
+            Form::EventedBridged => evented.serve(Offloaded::new(self.lint(probe)), launch),
+            Form::AboveOffloaded => evented.serve(self.lint(Offloaded::new(probe)), launch),
         }
     }
 }
@@ -106,6 +118,11 @@ fn nothing_is_found_of_threaded_through_the_bridge() {
 }
 
 #[test]
+fn nothing_is_found_of_threaded_from_above_the_bridge() {
+    nothing_is_found_of(Form::AboveBlockOn, false);
+}
+
+#[test]
 fn nothing_is_found_of_evented() {
     nothing_is_found_of(Form::Evented, false);
 }
@@ -118,4 +135,9 @@ fn nothing_is_found_of_evented_by_a_lint_that_serves() {
 #[test]
 fn nothing_is_found_of_evented_through_the_bridge() {
     nothing_is_found_of(Form::EventedBridged, false);
+}
+
+#[test]
+fn nothing_is_found_of_evented_from_above_the_bridge() {
+    nothing_is_found_of(Form::AboveOffloaded, false);
 }

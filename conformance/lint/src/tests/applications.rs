@@ -177,6 +177,8 @@ fn blocking_tunnel() {
     let _ = tunnel.run(Quiet).as_mut().poll(&mut Context::from_waker(Waker::noop()));
 }
 
+// Somebody has to hold a borrow across an await.
+#[allow(clippy::await_holding_refcell_ref)]
 pub(super) const BROKEN: &[Broken] = &[
     ("A1.call", || {
         let app = Lint::new(app_fn(|_, _| {
@@ -210,7 +212,6 @@ pub(super) const BROKEN: &[Broken] = &[
         let app = app_fn(move |_, scope: Scope| {
             let state = Rc::clone(&state);
             async move {
-                #[allow(clippy::await_holding_refcell_ref)]
                 let mut calls = state.borrow_mut();
                 scope.worker().sleep(Duration::from_millis(1)).await;
                 *calls += 1;

@@ -107,7 +107,7 @@ fn an_upgrade_is_let_through() {
         request.headers_mut().append(header::UPGRADE, "b".parse().unwrap());
         request
     };
-    let answer = finds_nothing(app.clone(), upgrade);
+    let answer = finds_nothing(app, upgrade);
     assert!(answer.is_tunnel);
     assert_eq!(answer.status(), Some(StatusCode::SWITCHING_PROTOCOLS));
     // Hidden, there is no token.

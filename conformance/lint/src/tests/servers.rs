@@ -780,7 +780,8 @@ pub(super) const BROKEN: &[Broken] = &[
 
 #[test]
 fn a_failure_that_is_answered_as_the_table_says_is_let_through() {
-    let kinds: [(fn() -> varvel::AsyncAppResult, Option<u16>); 4] = [
+    type Answered = (fn() -> varvel::AsyncAppResult, Option<u16>);
+    let kinds: [Answered; 4] = [
         (|| Err(AppError::internal("a reason")), Some(500)),
         (|| Err(AppError::new(FailKind::Body(BodyErrorKind::Malformed), "a reason")), Some(431)),
         (|| Err(AppError::new(FailKind::Body(BodyErrorKind::Timeout), "a reason")), Some(408)),
