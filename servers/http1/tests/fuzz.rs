@@ -48,7 +48,7 @@ fn seeds() -> impl Iterator<Item = Seed> {
 
 /// One to three small changes, with a liking for the bytes that matter.
 fn damage(bytes: &[u8], random: &mut Random) -> Vec<u8> {
-    const MATTER: &[u8] = b"\r\n\0 \t:;,=\"\\/?#*0159aAxGH\x0b\x80\xff\x16";
+    const MATTER: &[u8] = b"\r\n\0 \t:;,=\"\\/?#*0159aAxGH\x0b\x7f\x80\xff\x16";
     let mut bytes = bytes.to_vec();
     for _ in 0..1 + random.below(3) {
         if bytes.is_empty() {
