@@ -3,7 +3,7 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -29,11 +29,14 @@ use crate::{LIMIT, Outcome, Plan, Probe, Running, Setup, Subject, Suite, Tuning,
 
 /// Whether a vector, delivered whole, comes out well.
 fn is_met(vector: &Vector, running: &Running, limit: Duration) -> bool {
-    let mut target = Target::new(running.address()).with_limit(limit);
-    for delivery in [Delivery::ByteByByte, Delivery::LineByLine, Delivery::Behind, Delivery::Ahead] {
-        target = target.without_delivery(delivery);
-    }
+    let target = whole(running.address()).with_limit(limit);
     Examined { target, running: Some(running) }.examine(vector) == Outcome::Passed
+}
+
+/// A target for vectors that are delivered whole.
+fn whole(address: SocketAddr) -> Target {
+    let others = Delivery::ALL.into_iter().filter(|delivery| *delivery != Delivery::Whole);
+    others.fold(Target::new(address), Target::without_delivery)
 }
 
 /// The same with little patience, for what is to come out badly: what does not come fails it, as it should.
@@ -205,6 +208,21 @@ fn no_vector_is_met_by_every_server_that_is_wrong_in_general() {
         is_met.then(|| vector.id()).into_iter().collect()
     });
     assert!(met_by_all.is_empty(), "{met_by_all:?}");
+}
+
+#[test]
+fn the_answers_of_the_routes_tell_as_much_as_the_recorder() {
+    crate::silence_planned_panics();
+    let suite = Suite::new(Arc::new(Reference::new()));
+    let unlike = all(|vector| {
+        if !vector.settings.is_empty() {
+            return Vec::new();
+        }
+        let running = suite.routes(vector).unwrap();
+        let by_answers = whole(running.address()).examine(vector) == Outcome::Passed;
+        (by_answers != is_met(vector, &running, LIMIT)).then(|| vector.id()).into_iter().collect()
+    });
+    assert!(unlike.is_empty(), "{unlike:?}");
 }
 
 #[test]
