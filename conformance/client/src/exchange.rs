@@ -19,6 +19,20 @@ use crate::{
 /// panic without it, saying what the application waits for.
 ///
 /// In process, the body is produced as it is read: the application is asked for a frame when the test asks for one.
+///
+/// ```
+/// use http::Response;
+/// use varvel::{AsyncBody, Outcome, app_fn};
+/// use varvel_test::{Client, Stage};
+///
+/// let client = Client::new(app_fn(|request, _| async { Ok(Response::new(request.into_body())) }));
+/// let mut exchange = client.post("/echo").streaming_exactly(8).start();
+/// exchange.send_data("half");
+/// assert_eq!(exchange.read(4), "half");
+/// exchange.disconnect();
+/// assert_eq!(exchange.stage(), Stage::Over);
+/// assert_eq!(exchange.finish().unwrap().outcome, Outcome::Disconnected);
+/// ```
 pub struct Exchange {
     pub(crate) line: Box<dyn Line>,
     /// How much of the request body may still be sent; none if it is not the exchange's to send, or has ended.
@@ -308,6 +322,19 @@ impl Exchange {
     /// Polls the application once, be it woken or not: the call, or then the response body. Of an exchange that was
     /// [begun](crate::RequestBuilder::begin) instead of started, this is all that polls it, as long as the test uses
     /// nothing else that lets the server run.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use varvel::{AsyncBody, app_fn};
+    /// use varvel_test::{Client, Stage};
+    ///
+    /// let client = Client::new(app_fn(|_, _| async { Ok(Response::new(AsyncBody::from("hello"))) }));
+    /// let mut exchange = client.get("/").begin();
+    /// assert_eq!(exchange.stage(), Stage::Waiting);
+    /// assert_eq!(exchange.step(), Stage::Answering);
+    /// exchange.disconnect(); // Or let go of it anywhere else.
+    /// assert_eq!(exchange.stage(), Stage::Over);
+    /// ```
     ///
     /// # Panics
     /// On a live target.

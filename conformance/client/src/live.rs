@@ -15,7 +15,7 @@ use varvel::Frame;
 use crate::{
     Failure, FailureKind, Head,
     line::{Line, Wait},
-    request::Draft,
+    request::{Draft, Expectation},
 };
 
 mod wire;
@@ -35,6 +35,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long nothing comes where a test looks whether there is nothing.
 const SILENCE: Duration = Duration::from_millis(100);
+
+/// How long a request body waits for 100, which a server may not know.
+const HOLD: Duration = Duration::from_secs(1);
+
+impl Wait {
+    fn limit(self) -> Duration {
+        match self {
+            Self::Patiently => PATIENCE,
+            Self::Not => SILENCE,
+        }
+    }
+}
 
 impl Address {
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
@@ -119,10 +131,7 @@ impl Connection {
             method: draft.method.clone(),
         };
         connection.put(&wire::request_head(&draft));
-        let expectation =
-            draft.headers.get(header::EXPECT).map(|value| value.as_bytes().to_ascii_lowercase());
-        connection.held =
-            expectation.filter(|expectation| expectation == b"100-continue").map(|_| Vec::new());
+        connection.held = (draft.expectation == Expectation::Continue).then(Vec::new);
         Ok(connection)
     }
 
@@ -173,14 +182,14 @@ impl Connection {
     /// Receives until there is what `parse` looks for.
     fn look<T>(
         &mut self,
-        wait: Wait,
+        limit: Duration,
         mut parse: impl FnMut(&mut Self) -> Result<Parsed<T>, String>,
         at_end: impl FnOnce(&Self, ReadEnd) -> Result<T, Failure>,
     ) -> Poll<Result<T, Failure>> {
         if let Some(failure) = &self.failure {
             return Poll::Ready(Err(failure.clone()));
         }
-        let deadline = Instant::now() + if wait == Wait::Not { SILENCE } else { PATIENCE };
+        let deadline = Instant::now() + limit;
         let result = loop {
             match parse(self) {
                 Ok(Parsed::Whole(value)) => break Ok(value),
@@ -221,8 +230,8 @@ impl Connection {
         }
     }
 
-    fn look_for_head(&mut self, wait: Wait) -> Poll<Result<Head, Failure>> {
-        self.look(wait, Self::read_head, |this, end| {
+    fn look_for_head(&mut self, limit: Duration) -> Poll<Result<Head, Failure>> {
+        self.look(limit, Self::read_head, |this, end| {
             let nothing = this.buffer.is_empty();
             let kind = if nothing { FailureKind::NoAnswer } else { FailureKind::BrokenOff };
             Err(Failure::new(kind, format!("{} in place of a head", how(end))))
@@ -244,13 +253,12 @@ impl Line for Connection {
             return Poll::Ready(Ok(head.clone()));
         }
         if self.held.is_some() {
-            if let Poll::Ready(found) = self.look_for_head(Wait::Not) {
+            if let Poll::Ready(found) = self.look_for_head(HOLD) {
                 return Poll::Ready(found);
             }
-            // A server that does not know the expectation would wait for ever.
             self.release();
         }
-        self.look_for_head(wait)
+        self.look_for_head(wait.limit())
     }
 
     fn interims(&mut self) -> Vec<Head> {
@@ -259,7 +267,7 @@ impl Line for Connection {
     }
 
     fn poll_frame(&mut self, wait: Wait) -> Poll<Option<Result<Frame, Failure>>> {
-        let found = self.look(wait, Self::read_frame, |this, end| match (this.framing, end) {
+        let found = self.look(wait.limit(), Self::read_frame, |this, end| match (this.framing, end) {
             (Framing::Close, ReadEnd::Closed) => Ok(None),
             _ => Err(Failure::new(FailureKind::BrokenOff, format!("{} before its end", how(end)))),
         });
@@ -303,7 +311,7 @@ impl Line for Connection {
     }
 
     fn poll_read(&mut self, buffer: &mut [u8], wait: Wait) -> Poll<io::Result<usize>> {
-        let deadline = Instant::now() + if wait == Wait::Not { SILENCE } else { PATIENCE };
+        let deadline = Instant::now() + wait.limit();
         if self.buffer.is_empty() {
             match self.receive(deadline) {
                 Received::Some => {}

@@ -5,6 +5,16 @@ use std::fmt;
 use varvel::{BodyErrorKind, Event, FailKind, Level, Phase, Report};
 
 /// A [`Report`] that was kept. Printed, it is the line that a server would have logged.
+///
+/// ```
+/// use varvel::{AppError, app_fn};
+/// use varvel_test::Client;
+///
+/// let client = Client::new(app_fn(|_, _| async { Err(AppError::internal("no database")) }));
+/// assert_eq!(client.get("/").send().status(), 500);
+/// let reports = client.reports();
+/// assert!(reports[0].to_string().starts_with("error: application failed (Internal): no database [GET /"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// What was reported.

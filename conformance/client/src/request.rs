@@ -46,6 +46,16 @@ pub(crate) struct Draft {
     /// The length that the body declares.
     pub(crate) length: Option<u64>,
     pub(crate) has_body: bool,
+    pub(crate) expectation: Expectation,
+}
+
+/// What the request expects (RFC 9110 section 10.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expectation {
+    None,
+    /// `100-continue`: the body, if there is one, is sent when the server asks for it.
+    Continue,
+    Unknown,
 }
 
 impl<'c> RequestBuilder<'c> {
@@ -248,7 +258,12 @@ impl<'c> RequestBuilder<'c> {
         }
         let uri = uri(&method, &target).expect("it was checked at first");
         let target = Bytes::from(target);
-        let draft = Draft { method, target, uri, version, headers, authority, length, has_body };
+        let expectation = match headers.get(header::EXPECT) {
+            None => Expectation::None,
+            Some(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Expectation::Continue,
+            Some(_) => Expectation::Unknown,
+        };
+        let draft = Draft { method, target, uri, version, headers, authority, length, has_body, expectation };
         let open = matches!(content, Content::Open(_));
         let mut exchange = client.exchange(draft, open)?;
         if let Content::Whole(mut body) = content {

@@ -24,7 +24,10 @@ use varvel::{
     OnDisconnect, Phase, Policy, Report, Scope, StartError, UpgradeKind, Worker, WorkerInfo, WorkerOps,
 };
 
-use crate::{Record, Wait, request::Draft};
+use crate::{
+    Record, Stage, Wait,
+    request::{Draft, Expectation},
+};
 
 mod answer;
 mod bell;
@@ -121,8 +124,7 @@ impl Server {
             lost_jobs: Cell::new(0),
         });
         let built = server.complete(factory.build(&server.worker));
-        let app =
-            built.unwrap_or_else(|| panic!("the factory's build waits for something that does not come"))?;
+        let app = built.unwrap_or_else(|waits| panic!("the factory's build {waits}"))?;
         *server.app.borrow_mut() = Some(Box::new(Built { factory, app }));
         Ok(server)
     }
@@ -134,10 +136,9 @@ impl Server {
         let mut info = self.connection.clone();
         info.id = id;
 
-        let Draft { method, target, uri, version, mut headers, authority, length, has_body } = draft;
-        let expectation = headers.get(header::EXPECT).map(|value| value.as_bytes().to_ascii_lowercase());
-        let expects_continue =
-            has_body && version >= Version::HTTP_11 && expectation.as_deref() == Some(b"100-continue");
+        let Draft { method, target, uri, version, mut headers, authority, length, has_body, expectation } =
+            draft;
+        let expects_continue = expectation == Expectation::Continue && has_body;
         let asked = Asked {
             takes_trailers: lists(&headers, header::TE, "trailers"),
             close: lists(&headers, header::CONNECTION, "close"),
@@ -167,7 +168,7 @@ impl Server {
 
         let task = Task::new(&self.bell);
         let mut call = Call::new(task, connection, incoming, asked, request, scope);
-        if expectation.is_some_and(|expectation| expectation != b"100-continue") {
+        if expectation == Expectation::Unknown {
             call.refuse(StatusCode::EXPECTATION_FAILED, self);
         }
         let call = Rc::new(RefCell::new(call));
@@ -238,20 +239,20 @@ impl Server {
 
     /// What a call waits for, in words.
     pub(crate) fn describe_wait(&self, call: &Call) -> String {
-        let mut waits = call.waits_for(self);
-        if let Some(deadline) = self.ops.next_timer() {
-            let left = deadline.saturating_duration_since(self.ops.now());
-            waits.push(format!("a timer that is due in {left:?} (Client::advance moves the clock)"));
-        }
         let what = match call.stage() {
-            crate::Stage::Answering => "the response body",
-            crate::Stage::Tunnel => "the continuation",
+            Stage::Answering => "the response body",
+            Stage::Tunnel => "the continuation",
             _ => "the application",
         };
-        match &waits[..] {
-            [] => format!("{what} is pending and nothing is left to wake it"),
-            waits => format!("{what} waits for {}; nothing is left to wake it", waits.join(", or ")),
-        }
+        let mut wanted = call.waits_for(self);
+        wanted.extend(self.timer_wait());
+        format!("{what} {}", waits(wanted))
+    }
+
+    /// The next timer, in words.
+    fn timer_wait(&self) -> Option<String> {
+        let left = self.next_timer()?;
+        Some(format!("a timer that is due in {left:?} (Client::advance moves the clock)"))
     }
 
     fn run_tasks(&self) -> bool {
@@ -265,14 +266,18 @@ impl Server {
             any = true;
             let waker = task.waker();
             let poll = || future.as_mut().poll(&mut Context::from_waker(&waker));
-            match catch_unwind(AssertUnwindSafe(poll)) {
-                Ok(polled) => polled.is_pending(),
-                Err(panic) => {
+            let polled = catch_unwind(AssertUnwindSafe(poll));
+            if let Ok(Poll::Pending) = polled {
+                return true;
+            }
+            let over = std::mem::replace(future, Box::pin(std::future::ready(())));
+            for result in [polled.map(drop), catch_unwind(AssertUnwindSafe(|| drop(over)))] {
+                if let Err(panic) = result {
                     let message = panic_message(&*panic);
                     self.report(&Report::new(Event::Panicked { during: Phase::Background, message }));
-                    false
                 }
             }
+            false
         });
         any
     }
@@ -291,24 +296,24 @@ impl Server {
         any
     }
 
-    /// Polls a future of the factory to its end; `None` if it waits for something that does not come.
-    fn complete<F: Future>(&self, future: F) -> Option<F::Output> {
+    /// Polls a future of the factory to its end; `Err` says what it waits for in vain.
+    fn complete<F: Future>(&self, future: F) -> Result<F::Output, String> {
         let mut future = pin!(future);
         let task = Task::new(&self.bell);
         let deadline = Instant::now() + self.patience;
         loop {
             self.turn();
-            if task.take_woken() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if task.take_woken() && !left.is_zero() {
                 match future.as_mut().poll(&mut Context::from_waker(&task.waker())) {
-                    Poll::Ready(output) => return Some(output),
+                    Poll::Ready(output) => return Ok(output),
                     Poll::Pending => continue,
                 }
             }
-            let left = deadline.saturating_duration_since(Instant::now());
             let hopeless =
                 task.wakers() <= self.ops.wakers_of(&task) && !self.may_be_woken() && !self.bell.is_rung();
             if hopeless || left.is_zero() || !self.bell.wait(left) {
-                return None;
+                return Err(waits(self.timer_wait().into_iter().collect()));
             }
         }
     }
@@ -355,8 +360,8 @@ impl Server {
         }
         let teardown = catch_unwind(AssertUnwindSafe(|| self.complete(app.teardown(self.worker.clone()))));
         match teardown {
-            Ok(Some(result)) => result,
-            Ok(None) => Err("the factory's teardown waits for something that does not come".into()),
+            Ok(Ok(result)) => result,
+            Ok(Err(waits)) => Err(format!("the factory's teardown {waits}").into()),
             Err(panic) => {
                 let message = panic_message(&*panic);
                 self.report(&Report::new(Event::Panicked { during: Phase::Teardown, message }));
@@ -433,6 +438,14 @@ impl Server {
 
     fn awaits_stop(&self, task: &Arc<Task>) -> bool {
         self.ops.awaits_stop(task)
+    }
+}
+
+/// What is waited for, in words.
+fn waits(wanted: Vec<String>) -> String {
+    match &wanted[..] {
+        [] => "is pending, and nothing is left to wake it".to_owned(),
+        wanted => format!("waits for {}; nothing is left to wake it", wanted.join(", or ")),
     }
 }
 

@@ -85,7 +85,8 @@ impl Setup {
         self
     }
 
-    /// Sets the bounds that the application is told of. Those on bodies are kept.
+    /// Sets the bounds that the application is told of. `body_bytes_max` and `write_high_water` are kept; what the test
+    /// sends is not held back, see [`Exchange::unread`](crate::Exchange::unread).
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self

@@ -20,6 +20,21 @@ use crate::{
 ///
 /// It reads and writes like a non-blocking socket, so that a WebSocket library can be put on it: where there is nothing to
 /// come, a read fails with [`io::ErrorKind::WouldBlock`].
+///
+/// ```
+/// use http::Response;
+/// use varvel::app_fn;
+/// use varvel_test::Client;
+///
+/// let client = Client::new(app_fn(|_, mut scope| async move {
+///     let upgrade = scope.take_upgrade().ok_or(std::fmt::Error)?;
+///     Ok(upgrade.accept(Response::new(()), |mut io| async move {
+///         let _ = io.write_all(b"welcome").await;
+///     }))
+/// }));
+/// let mut tunnel = client.get("/").upgrade("chat");
+/// assert_eq!(tunnel.receive_to_end(), b"welcome");
+/// ```
 pub struct Tunnel {
     line: Box<dyn Line>,
     head: Head,

@@ -456,3 +456,16 @@ fn an_answer_of_known_length_is_complete_with_its_last_byte() {
     assert_eq!(exchange.finish().unwrap().outcome, Outcome::Completed);
     assert_eq!(exchange.response().text(), "o");
 }
+
+#[test]
+fn another_thread_may_send_interim_heads() {
+    let client = Client::new(app_fn(|_, scope| async move {
+        let watch = scope.watch();
+        let sent = std::thread::spawn(move || watch.interim(http::StatusCode::PROCESSING, &HeaderMap::new()));
+        sent.join().unwrap()?;
+        std::future::pending().await
+    }));
+    let mut exchange = client.get("/").start();
+    assert!(exchange.poll_head().is_pending());
+    assert_eq!(exchange.interim()[0].status, 102);
+}

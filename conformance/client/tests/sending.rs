@@ -367,7 +367,7 @@ fn an_application_that_waits_for_ever_is_told_of_at_once() {
         ("/timer", "a timer that is due in 30s (Client::advance moves the clock)"),
         ("/stop", "the server to stop"),
         ("/leave", "the client to leave"),
-        ("/never", "the application is pending and nothing is left to wake it"),
+        ("/never", "the application is pending, and nothing is left to wake it"),
     ] {
         let client = Client::new(app_fn(|request, scope| async move {
             match request.uri().path() {

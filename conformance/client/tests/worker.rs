@@ -276,7 +276,8 @@ fn a_failed_build_is_an_error_and_one_that_waits_a_panic() {
         Err::<Never, _>(StartError::new("never said"))
     });
     let panic = std::panic::catch_unwind(|| Client::factory(waiting)).unwrap_err();
-    assert!(panic.downcast_ref::<&str>().unwrap().contains("waits"));
+    let message = panic.downcast_ref::<String>().unwrap();
+    assert!(message.contains("the factory's build waits for a timer that is due in 1s"), "{message}");
 }
 
 #[test]
@@ -288,4 +289,43 @@ fn reports_of_the_application_are_kept() {
     }));
     client.get("/").send();
     assert_eq!(client.reports()[0].to_string(), "info: a guest");
+}
+
+#[test]
+fn a_build_that_never_comes_to_rest_does_not_hang_the_test() {
+    type Never = varvel::AppFn<fn(http::Request<AsyncBody>, varvel::Scope) -> varvel::AppFuture>;
+    let restless = factory_fn(|_| {
+        std::future::poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            std::task::Poll::<Result<Never, StartError>>::Pending
+        })
+    });
+    let setup = Setup::new().patience(Duration::from_millis(50));
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| setup.factory(restless))).is_err());
+}
+
+#[test]
+fn a_task_whose_drop_panics_is_told_and_disturbs_nothing() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("in the drop");
+        }
+    }
+    let client = Client::new(app_fn(|request, scope| async move {
+        let bomb = Bomb;
+        let ends = request.uri().path() == "/ends";
+        let task = Box::pin(async move {
+            if !ends {
+                std::future::pending::<()>().await;
+            }
+            drop(bomb);
+        });
+        assert!(scope.worker().spawn(task).is_ok());
+        Ok(Response::new(AsyncBody::empty()))
+    }));
+    assert_eq!(client.get("/ends").send().status(), 200);
+    assert_eq!((client.get("/waits").send().status().as_u16(), client.tasks()), (200, 1));
+    assert!(matches!(client.reports()[0].event, Recorded::Panicked { during: Phase::Background, .. }));
+    client.close().unwrap();
 }

@@ -44,7 +44,7 @@ pub(crate) struct Call {
     running: Running,
 
     // What the client has been sent.
-    pub(crate) interims: Vec<Head>,
+    interims: Vec<Head>,
     pub(crate) head: Option<Head>,
     pub(crate) outbox: VecDeque<Frame>,
     /// How the answer ended, behind what is in the outbox.
@@ -185,7 +185,6 @@ impl Call {
                 }
                 Running::Calling(call) => {
                     let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(&mut cx)));
-                    self.take_interims(server);
                     match polled {
                         Ok(Poll::Pending) => return self.check_half_close(server),
                         Ok(Poll::Ready(result)) => {
@@ -309,11 +308,13 @@ impl Call {
         server.call_ended();
     }
 
-    fn take_interims(&mut self, server: &Server) {
+    /// The interim heads so far.
+    pub(crate) fn interims(&mut self, server: &Server) -> &[Head] {
         for mut head in self.connection.take_interims() {
             answer::remove_forbidden(&mut head.headers, |event| self.report(server, event));
             self.interims.push(head);
         }
+        &self.interims
     }
 
     fn drop_running(&mut self, server: &Server) {

@@ -47,7 +47,7 @@ impl Line for InProcess {
     }
 
     fn interims(&mut self) -> Vec<Head> {
-        self.call.borrow().interims.clone()
+        self.call.borrow_mut().interims(&self.server).to_vec()
     }
 
     fn poll_frame(&mut self, wait: Wait) -> Poll<Option<Result<Frame, Failure>>> {

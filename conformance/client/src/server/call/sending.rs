@@ -86,7 +86,6 @@ impl Call {
                     return self.respond(StatusCode::INTERNAL_SERVER_ERROR, server);
                 }
             };
-            self.take_interims(server);
         }
         let report = |event: Event<'_>| self.report(server, event);
         match answer::head(&self.with_persistence(), head.status, head.headers, length, server.date(), report)
