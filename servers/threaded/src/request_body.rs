@@ -46,11 +46,12 @@ impl RequestBody {
             }
             match connection.receive(io) {
                 Received::Some => continue,
-                Received::End => {
+                // A reset of which the leader was told first looks like an end to who reads next.
+                Received::End if connection.is_intact() => {
                     io.http.receive_eof();
                     continue;
                 }
-                Received::Broken => {
+                Received::End | Received::Broken => {
                     io.fail(Outcome::Disconnected, CloseReason::Transport);
                     drop(guard);
                     connection.exchanges.disconnected();

@@ -255,6 +255,30 @@ fn clients_that_do_not_read_hold_no_thread() {
 }
 
 #[test]
+fn a_reset_in_the_middle_of_a_body_is_told_as_such_whoever_hears_of_it_first() {
+    let (tell, told) = mpsc::channel();
+    let app = sync_fn(move |mut request: http::Request<varvel::ReadBody>, _| {
+        tell.send(None).unwrap();
+        while let Some(frame) = request.body_mut().next_frame().transpose() {
+            if let Err(error) = frame {
+                tell.send(Some(error.kind())).unwrap();
+                return Err(error.into());
+            }
+        }
+        hello()
+    });
+    let server = start(threads(2), Shared(Arc::new(app)));
+    for _ in 0..20 {
+        let mut client = server.connect();
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
+        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), None);
+        rustix::net::sockopt::set_socket_linger(&client.0, Some(Duration::ZERO)).unwrap();
+        drop(client);
+        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Some(varvel::BodyErrorKind::Disconnected));
+    }
+}
+
+#[test]
 fn a_drain_under_load_loses_no_answer() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
