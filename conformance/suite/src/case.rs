@@ -2,8 +2,11 @@
 
 use std::net::SocketAddr;
 
+use socket2::Socket;
+
 use crate::{
-    About, Client, Event, Failure, Response, Running, Setup, Suite, check::Verdict, transcript::Transcript,
+    About, Client, Event, Failure, LIMIT, Response, Running, Setup, Suite, check::Verdict,
+    transcript::Transcript,
 };
 
 /// A check that runs: its server, its connections, its gates.
@@ -79,6 +82,16 @@ impl<'s> Case<'s> {
         let transcript = Transcript::new(self.transcripts.len() + 1);
         self.transcripts.push(transcript.clone());
         Client::connect(address, transcript)
+    }
+
+    /// Opens a connection with a socket that was made before.
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub(crate) fn connect_with(&mut self, socket: Socket) -> Result<Client, Failure> {
+        let transcript = Transcript::new(self.transcripts.len() + 1);
+        self.transcripts.push(transcript.clone());
+        Client::connect_with(socket, LIMIT, self.server().address(), transcript)
     }
 
     /// What marks the events of this check: the first segment of the paths of its requests is the key, or begins with

@@ -20,6 +20,8 @@ pub struct Check {
     pub needs: Caps,
     /// Runs only against servers that advertise none of these: the negative form of a capability (spec X2).
     pub lacks: Caps,
+    /// Runs while no other check does, since it measures the process, or takes away what all need.
+    pub alone: bool,
     /// Does it.
     pub run: fn(&mut Case<'_>) -> Verdict,
     /// Faults of the reference server, each of which it must catch; at least one.
@@ -30,14 +32,14 @@ pub struct Check {
 pub type Verdict = Result<(), Failure>;
 
 impl Check {
-    /// A check that runs against every server; [`needs`](Self::needs) and [`lacks`](Self::lacks) are set in place.
+    /// A check that runs against every server, beside others; the methods below say otherwise.
     pub const fn new(
         clause: &'static Clause,
         name: &'static str,
         run: fn(&mut Case<'_>) -> Verdict,
         caught: &'static [Fault],
     ) -> Self {
-        Self { clause, name, needs: Caps::NONE, lacks: Caps::NONE, run, caught }
+        Self { clause, name, needs: Caps::NONE, lacks: Caps::NONE, alone: false, run, caught }
     }
 
     /// Runs only against servers that advertise all of these.
@@ -51,6 +53,13 @@ impl Check {
     #[must_use]
     pub const fn lacks(mut self, caps: Caps) -> Self {
         self.lacks = caps;
+        self
+    }
+
+    /// Runs while no other check does.
+    #[must_use]
+    pub const fn alone(mut self) -> Self {
+        self.alone = true;
         self
     }
 

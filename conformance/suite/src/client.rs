@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::{
     Failure, Framing, Head, Response,
@@ -57,8 +57,21 @@ impl Client {
         address: SocketAddr,
         transcript: Transcript,
     ) -> Result<Self, Failure> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None);
+        let socket = socket.map_err(|error| Failure::new("a socket", error.to_string()))?;
+        Self::connect_with(socket, limit, address, transcript)
+    }
+
+    /// Connects a socket that was made before.
+    pub(crate) fn connect_with(
+        socket: Socket,
+        limit: Duration,
+        address: SocketAddr,
+        transcript: Transcript,
+    ) -> Result<Self, Failure> {
         let refused = |error: io::Error| Failure::new("the connection is accepted", error.to_string());
-        let stream = TcpStream::connect_timeout(&address, limit).map_err(refused)?;
+        socket.connect_timeout(&address.into(), limit).map_err(refused)?;
+        let stream = TcpStream::from(socket);
         // Each piece that is sent on its own shall travel on its own.
         stream.set_nodelay(true).map_err(refused)?;
         stream.set_write_timeout(Some(limit)).map_err(refused)?;
@@ -115,17 +128,24 @@ impl Client {
         sent
     }
 
-    /// Sends until the server has taken nothing for `stalled`, or `most` bytes went out; returns how many did.
+    /// Sends this over and over until the server has taken nothing for `stalled`, or `most` bytes went out; returns how
+    /// many did.
     ///
     /// # Errors
     /// If the connection ends meanwhile.
-    pub fn send_until_stalled(&mut self, most: usize, stalled: Duration) -> Result<usize, Failure> {
-        let piece = [b'x'; 4096];
+    pub fn send_until_stalled(
+        &mut self,
+        piece: impl AsRef<[u8]>,
+        most: usize,
+        stalled: Duration,
+    ) -> Result<usize, Failure> {
+        let piece = piece.as_ref();
         let mut sent = 0;
         let broken = |error: io::Error| Failure::new("the connection stays open", error.to_string());
         self.stream.set_write_timeout(Some(stalled)).map_err(broken)?;
         while sent < most {
-            match self.stream.write(&piece[..piece.len().min(most - sent)]) {
+            let rest = &piece[sent % piece.len()..];
+            match self.stream.write(&rest[..rest.len().min(most - sent)]) {
                 Ok(taken) => sent += taken,
                 Err(error) if is_timeout(&error) => break,
                 Err(error) => return Err(broken(error)),
@@ -532,7 +552,7 @@ mod tests {
     fn a_server_that_does_not_read_stalls_the_client() {
         let (mut client, server) = connected();
         client.small_buffers().unwrap();
-        let sent = client.send_until_stalled(1 << 30, Duration::from_millis(50)).unwrap();
+        let sent = client.send_until_stalled([b'x'; 4096], 1 << 30, Duration::from_millis(50)).unwrap();
         assert!(sent < 1 << 30, "{sent}");
         let reading = thread::spawn(move || {
             let mut server = server;

@@ -80,6 +80,7 @@ mod running;
 mod subject;
 mod suite;
 mod transcript;
+mod turn;
 
 pub mod broken;
 pub mod corpus;

@@ -119,7 +119,12 @@ impl Running {
 
     /// Waits for readiness, if that is wanted.
     fn ready(mut self, wait: bool) -> Result<Self, Failure> {
-        if !wait || self.wait_ready()? {
+        if !wait {
+            return Ok(self);
+        }
+        if self.wait_ready()? {
+            // From now on it opens no descriptor by itself, and what its builds told is known.
+            self.settle()?;
             return Ok(self);
         }
         let ended = self.ended()?;

@@ -16,6 +16,7 @@ use crate::{
     corpus::{Delivery, Examined, Target, Vector},
     entries,
     transcript::Transcript,
+    turn::Turn,
 };
 
 /// The checks' common ground: the subject, and the running server that most of them share.
@@ -81,6 +82,7 @@ impl Suite {
     /// # Panics
     /// If the check does.
     pub fn run(&self, check: &Check) -> Outcome {
+        let _turn = if check.alone { Turn::alone() } else { Turn::shared() };
         let about = match self.start() {
             Ok((_, about)) => about,
             Err(not_started) => return self.tell(not_started),
@@ -156,6 +158,7 @@ impl Suite {
 
     /// Runs a vector of the corpus in all its deliveries.
     pub fn examine(&self, vector: &Vector) -> Outcome {
+        let _turn = Turn::shared();
         if let Err(not_started) = self.start() {
             return self.tell(not_started);
         }

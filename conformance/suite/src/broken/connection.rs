@@ -29,6 +29,9 @@ use super::{
 /// How long a connection that was closed waits for its client to close too.
 const LINGER: Duration = Duration::from_millis(500);
 
+/// What a fault takes for each connection, in bytes.
+const HOARD: usize = 512 * 1024;
+
 /// Who reads between two exchanges, whose numbers begin with 1.
 const BETWEEN: u64 = 0;
 
@@ -42,7 +45,7 @@ pub(super) struct Connection<A> {
     threads: WireThreads,
     /// Which exchange is the last that began, from 1.
     number: u64,
-    /// Bodies that a fault keeps.
+    /// What a fault keeps.
     kept: Vec<WriteBody>,
     // Last, so that it is struck off the list only when nothing else is left of it.
     registration: Option<Registration>,
@@ -82,6 +85,7 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
         threads: WireThreads,
         registration: Registration,
     ) -> Self {
+        let hoard = core.has(Fault::HoardsMemory).then(|| WriteBody::full(vec![1; HOARD]));
         Self {
             core,
             app: Some(app),
@@ -89,7 +93,7 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
             wire,
             threads,
             number: 0,
-            kept: Vec::new(),
+            kept: hoard.into_iter().collect(),
             registration: Some(registration),
         }
     }
@@ -143,8 +147,12 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
             self.number += 1;
             self.wire.give_to(self.number);
             if !self.wire.wait_for_request(idle) {
+                if self.number == 1 && self.has(Fault::KeepsDeparted) {
+                    while self.wire.wait_for_either(false, false, None).is_ok() {}
+                }
                 return Err(Then::Close);
             }
+            let _place = self.has(Fault::HalfOpenHoldsPlace).then(|| self.core.take_place());
             match read_head(&self.wire, self.number, &self.core.settings) {
                 Ok(head) => return Ok(head),
                 Err(Unserved::Silence) => return Err(Then::Close),
@@ -361,6 +369,7 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
         }
         // From here on nobody but this connection reads what is left of the body.
         self.wire.give_to(BETWEEN);
+        let _place = self.has(Fault::DiscardHoldsPlace).then(|| self.core.take_place());
         if self.has(Fault::UnreadBodyIsNextRequest) || current.body.discard(BETWEEN) {
             Then::Next
         } else {
@@ -499,6 +508,9 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
             exchange.finish(Outcome::Completed);
         }
         match fate {
+            Fate::Complete if self.has(Fault::AnswersAheadWithoutBound) => {
+                self.finish(current, Outcome::Completed, then)
+            }
             Fate::Complete => match self.wire.flush() {
                 Ok(()) => self.finish(current, Outcome::Completed, then),
                 Err(Stuck::TimedOut) => self.finish(current, Outcome::TimedOut, Then::Reset),

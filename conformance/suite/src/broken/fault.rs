@@ -108,6 +108,20 @@ pub enum Fault {
     NoBodyTimeout,
     /// Waits for ever for a client that does not read (S22).
     NoWriteTimeout,
+    /// Waits for ever for a head that is not the first of its connection (S22).
+    TimesFirstHeadOnly,
+    /// Counts a head that is incomplete as a call that runs (S24).
+    HalfOpenHoldsPlace,
+    /// Counts a call as running while the rest of its request is discarded (S24).
+    DiscardHoldsPlace,
+    /// Takes much memory for each connection (S24).
+    HoardsMemory,
+    /// Keeps connections whose clients have left without a request (S24).
+    KeepsDeparted,
+    /// Accepts no connection any more when descriptors have once run out (S24).
+    LastDescriptorIsTheEnd,
+    /// Asks again and again for a connection while descriptors have run out (S24).
+    SpinsWithoutDescriptors,
 
     // H: HTTP.
     /// Sends the body in answer to HEAD (H1).
@@ -290,10 +304,16 @@ pub enum Fault {
     EndTurnsIntoError,
     /// Ends a request body that was cut as if it were complete (B2).
     CutBodyLooksComplete,
+    /// Ends a request body whose connection was reset as if it were complete (B2).
+    ResetBodyLooksComplete,
     /// Does not look at what follows the data of a chunk (B3).
     IgnoresChunkEnd,
     /// Takes a chunk size up to the first byte that is none (B3).
     TakesOddChunkSizes,
+    /// Has no bound on chunk lines (B3).
+    NoChunkLineLimit,
+    /// Has no bound on trailers (B3).
+    NoTrailerLimit,
     /// Says of every fault of a request body that it is Malformed (B3).
     AllFaultsAreMalformed,
     /// Has no bound on the bytes of a request body (B3).
@@ -312,6 +332,8 @@ pub enum Fault {
     ReadsAheadWithoutBound,
     /// Accepts frames without waiting for the client (B8).
     AcceptsWithoutBound,
+    /// Goes on with the next request whatever is unsent (B8).
+    AnswersAheadWithoutBound,
     /// Keeps frames back although the body was flushed (B9).
     HoldsFramesBack,
     /// Keeps the head back until there is a frame (B9).

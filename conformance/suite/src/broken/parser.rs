@@ -1,6 +1,6 @@
 //! The head of a request, read line by line from a wire. Strict: what two recipients could read differently is refused.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{
@@ -58,12 +58,17 @@ const BAD: StatusCode = StatusCode::BAD_REQUEST;
 /// Empty lines that may precede a request line.
 const LEADING_LINES: usize = 4;
 
+/// Longer than any check waits.
+const FOREVER: Duration = Duration::from_secs(3600);
+
 /// Reads the head whose first byte has arrived.
 pub(super) fn read_head(wire: &Wire, number: u64, settings: &Settings) -> Result<RequestHead, Unserved> {
+    let forever = number > 1 && settings.has(Fault::TimesFirstHeadOnly);
+    let until = Instant::now() + if forever { FOREVER } else { settings.tuning.head_timeout };
     let mut lines = Lines {
         wire,
         number,
-        until: Instant::now() + settings.tuning.head_timeout,
+        until,
         left: if settings.has(Fault::RefusesLongHeads) {
             4096
         } else {
@@ -408,7 +413,10 @@ pub(super) fn read_trailers(
     bytes_max: usize,
 ) -> Result<HeaderMap, Unserved> {
     let until = Instant::now() + settings.tuning.body_timeout;
-    fields(&mut Lines { wire, number, until, left: bytes_max, unlimited: false }, settings)
+    fields(
+        &mut Lines { wire, number, until, left: bytes_max, unlimited: settings.has(Fault::NoTrailerLimit) },
+        settings,
+    )
 }
 
 fn host(headers: &HeaderMap, version: Version, settings: &Settings) -> Result<Option<Authority>, StatusCode> {

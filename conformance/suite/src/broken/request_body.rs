@@ -123,6 +123,8 @@ impl RequestBody {
             true => None,
             false => Some(until.unwrap_or_else(|| Instant::now() + patience)),
         };
+        let unlimited = self.has(Fault::NoChunkLineLimit);
+        let line_max = if unlimited { usize::MAX } else { CHUNK_LINE_MAX };
         let limit = self.exchange.core.settings.tuning.body_bytes_max.unwrap_or(u64::MAX);
         loop {
             match state.rest {
@@ -131,6 +133,10 @@ impl RequestBody {
                     let data = match wire.take(taker, left, wait()) {
                         Ok(data) => data,
                         Err(Stuck::Ended) if self.has(Fault::CutBodyLooksComplete) => {
+                            state.rest = Rest::Nothing;
+                            continue;
+                        }
+                        Err(Stuck::Gone) if self.has(Fault::ResetBodyLooksComplete) => {
                             state.rest = Rest::Nothing;
                             continue;
                         }
@@ -152,9 +158,9 @@ impl RequestBody {
                 }
                 Rest::ChunkLine => {
                     let mut line = Vec::new();
-                    wire.take_line(taker, &mut line, CHUNK_LINE_MAX, wait()).map_err(kind_of)?;
+                    wire.take_line(taker, &mut line, line_max, wait()).map_err(kind_of)?;
                     state.overhead += line.len();
-                    if state.overhead > CHUNK_OVERHEAD_MAX {
+                    if state.overhead > CHUNK_OVERHEAD_MAX && !unlimited {
                         return Err(BodyErrorKind::Malformed);
                     }
                     let size = self.chunk_size(&line)?;
@@ -221,6 +227,7 @@ impl RequestBody {
         let settings = &self.exchange.core.settings;
         read_trailers(&self.exchange.wire, taker, settings, TRAILER_BYTES_MAX).map_err(|unserved| {
             match unserved {
+                Unserved::Silence if self.exchange.wire.is_gone(false) => BodyErrorKind::Disconnected,
                 Unserved::Silence => BodyErrorKind::Incomplete,
                 Unserved::Refused(StatusCode::REQUEST_TIMEOUT) => BodyErrorKind::Timeout,
                 Unserved::Refused(status) => {

@@ -184,21 +184,23 @@ where
         // The application must be back when the last connection is gone, and not wait for a thread that accepts.
         let (core, app, factory) = (Arc::clone(core), Arc::downgrade(app), Arc::clone(factory));
         let accept = move || {
+            let mut exhausted = false;
             while core.accepts() {
                 core.wait_for_connection_place();
                 match accept(&listener) {
                     Ok((socket, peer, local)) => {
+                        exhausted = false;
                         let Some(mut app) = app.upgrade() else { return };
                         if core.has(Fault::BuildPerConnection) {
                             app = factory.build(&core.worker()).map_or(app, Arc::new);
                         }
                         open(&core, &app, socket, peer, local);
                     }
+                    Err(error) if is_usual(&error) => thread::sleep(ACCEPT_INTERVAL),
+                    Err(_) if core.has(Fault::LastDescriptorIsTheEnd) => return,
+                    Err(_) if core.has(Fault::SpinsWithoutDescriptors) => {}
                     Err(error) => {
-                        if !matches!(
-                            error.kind(),
-                            io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted
-                        ) {
+                        if !std::mem::replace(&mut exhausted, true) {
                             core.log(Level::Error, &format!("could not accept a connection: {error}"));
                         }
                         thread::sleep(ACCEPT_INTERVAL);
@@ -209,6 +211,11 @@ where
         threads.push(thread::Builder::new().name("accept".into()).spawn(accept)?);
     }
     Ok(threads)
+}
+
+/// Whether there is merely nobody to accept.
+fn is_usual(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted)
 }
 
 fn set_nonblocking(listener: &Listener) -> io::Result<()> {

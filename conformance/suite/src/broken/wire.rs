@@ -202,7 +202,7 @@ impl Wire {
     // The reader thread.
 
     fn read(&self, socket: &Socket) {
-        let mut buffer = vec![0; 64 * 1024];
+        let mut buffer = vec![0; 8 * 1024];
         loop {
             let mut state = self.lock();
             while state.inbox.len() >= state.read_ahead && !state.killed && !state.discarding {
@@ -356,8 +356,17 @@ impl Wire {
             }
             let mut state = self.available(taker, until)?;
             while let Some(byte) = state.inbox.first().copied() {
-                if line.len() - begin == max {
+                let room = max - (line.len() - begin);
+                if room == 0 {
                     return Err(Stuck::TooLong);
+                }
+                // What needs no look at its neighbours is taken at once.
+                let plain =
+                    state.inbox.iter().take(room).take_while(|byte| !b"\r\n\0".contains(byte)).count();
+                if plain > 0 && line[begin..].last() != Some(&b'\r') {
+                    line.extend_from_slice(&state.inbox[..plain]);
+                    state.inbox.advance(plain);
+                    continue;
                 }
                 let after_cr = line[begin..].last() == Some(&b'\r');
                 let good = match byte {
@@ -464,7 +473,7 @@ impl Wire {
 
     /// Waits while more than the high-water mark is unsent.
     pub(super) fn wait_for_room(&self) -> Result<(), Stuck> {
-        if self.has(Fault::AcceptsWithoutBound) {
+        if self.has(Fault::AcceptsWithoutBound) || self.has(Fault::AnswersAheadWithoutBound) {
             return Ok(());
         }
         self.wait_until_unsent(self.high_water)

@@ -8,6 +8,7 @@ mod waits;
 use varvel::Caps;
 use varvel_spec::ids;
 
+use super::hostile;
 use crate::{Check, broken::Fault::*};
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -25,11 +26,18 @@ pub(crate) const CHECKS: &[Check] = &[
         requests::chunks_cut_at_every_byte,
         &[CutBodyLooksComplete],
     ),
+    Check::new(ids::B2, "reset-at-every-byte", requests::reset_at_every_byte, &[ResetBodyLooksComplete]),
     Check::new(
         ids::B3,
         "broken-chunks-are-malformed",
         requests::broken_chunks_are_malformed,
         &[IgnoresChunkEnd, TakesOddChunkSizes, TakesSignedLength],
+    ),
+    Check::new(
+        ids::B3,
+        "endless-lines-are-malformed",
+        requests::endless_lines_are_malformed,
+        &[NoChunkLineLimit, NoTrailerLimit],
     ),
     Check::new(
         ids::B3,
@@ -57,6 +65,7 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::new(ids::B6, "empty-frames-mean-nothing", answers::empty_frames_mean_nothing, &[EmptyFrameEnds]),
     Check::new(ids::B7, "stalled-application", waits::stalled_application, &[ReadsAheadWithoutBound]),
     Check::new(ids::B8, "stalled-client", waits::stalled_client, &[AcceptsWithoutBound]),
+    Check::new(ids::B8, "answers-left-unread", hostile::answers_left_unread, &[AnswersAheadWithoutBound]),
     Check::new(ids::B9, "each-frame-arrives", answers::each_frame_arrives, &[HoldsFramesBack]),
     Check::new(ids::B9, "head-ahead-of-any-frame", answers::head_ahead_of_any_frame, &[HoldsHeadBack]),
     Check::new(ids::B10, "no-last-chunk", answers::no_last_chunk, &[FailedAnswerLooksComplete]),

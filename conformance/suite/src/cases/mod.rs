@@ -1,9 +1,11 @@
 //! The checks, one file for each chapter of the specification.
 
 mod b;
+mod burden;
 mod e;
 mod flood;
 mod h;
+mod hostile;
 mod l;
 mod refusals;
 mod s;

@@ -7,7 +7,7 @@ mod requests;
 use serde_json::Value;
 use varvel_spec::ids;
 
-use super::refusals::with_key;
+use super::{hostile, refusals::with_key};
 use crate::{Case, Check, Client, Failure, Response, Verdict, broken::Fault::*, ensure};
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -105,10 +105,31 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::new(ids::S20, "good-hosts-served", requests::good_hosts_served, &[RefusesHostWithPort]),
     Check::new(ids::S21, "kept-scope-is-too-late", calls::kept_scope_is_too_late, &[StaleInterimIsSent]),
     Check::new(ids::S21, "kept-body-reads-nothing", calls::kept_body_reads_nothing, &[StaleBodyReads]),
-    Check::new(ids::S22, "head-in-time", bounds::head_in_time, &[RenewsHeadTimeout]),
+    Check::new(ids::S22, "head-in-time", bounds::head_in_time, &[RenewsHeadTimeout, TimesFirstHeadOnly]),
     Check::new(ids::S22, "idle-in-time", bounds::idle_in_time, &[NoIdleTimeout]),
     Check::new(ids::S22, "body-in-time", bounds::body_in_time, &[NoBodyTimeout]),
     Check::new(ids::S22, "reading-in-time", bounds::reading_in_time, &[NoWriteTimeout]),
+    Check::new(ids::S24, "flood-of-large-heads", hostile::flood_of_large_heads, &[NoHeadLimit]).alone(),
+    Check::new(ids::S24, "flood-of-fields", hostile::flood_of_fields, &[NoFieldCountLimit]).alone(),
+    Check::new(ids::S24, "flood-of-requests", hostile::flood_of_requests, &[ReadsAheadWithoutBound]),
+    Check::new(
+        ids::S24,
+        "half-open-connections",
+        hostile::half_open_connections,
+        &[HalfOpenHoldsPlace, HoardsMemory, NoIdleTimeout],
+    )
+    .alone(),
+    Check::new(ids::S24, "crowd-of-slow-readers", hostile::crowd_of_slow_readers, &[AcceptsWithoutBound])
+        .alone(),
+    Check::new(ids::S24, "bodies-that-never-come", hostile::bodies_that_never_come, &[DiscardHoldsPlace]),
+    Check::new(ids::S24, "connect-and-leave", hostile::connect_and_leave, &[KeepsDeparted]).alone(),
+    Check::new(
+        ids::S24,
+        "descriptors-run-out",
+        hostile::descriptors_run_out,
+        &[LastDescriptorIsTheEnd, SpinsWithoutDescriptors],
+    )
+    .alone(),
 ];
 
 /// The description in an answer of the probe.

@@ -331,7 +331,7 @@ fn reads_wait(case: &mut Case<'_>) -> Verdict {
     let (mut client, _) = tunnel(case, &format!("read=1&gate={gate}"))?;
     client.send("x")?;
     case.wait_for("held", |_| true)?;
-    let accepted = client.send_until_stalled(FLOOD as usize, 2 * SILENCE)? as u64;
+    let accepted = client.send_until_stalled([b'x'; 4096], FLOOD as usize, 2 * SILENCE)? as u64;
     let bound = case.about().read_ahead + SOCKET_BUFFERS;
     ensure(
         accepted <= bound,

@@ -65,6 +65,30 @@ pub(super) fn chunks_cut_at_every_byte(case: &mut Case<'_>) -> Verdict {
     cut_at_every_byte(case, CHUNKED, b"3\r\nabc\r\n0\r\nX-A: b\r\n\r\n")
 }
 
+pub(super) fn reset_at_every_byte(case: &mut Case<'_>) -> Verdict {
+    // The disconnect must not cancel the call before it has read.
+    case.start(Plan { policy: varvel::Policy::default().finish_on_disconnect(), ..Plan::default() })?;
+    for (nth, (fields, body)) in
+        [("Content-Length: 6\r\n", "abcdef"), (CHUNKED, "3\r\nabc\r\n0\r\nX-A: b\r\n\r\n")].iter().enumerate()
+    {
+        for at in 0..body.len() {
+            let (key, request) = case.numbered(100 * nth + at, "POST", "emit=reading&read", fields);
+            let mut client = case.connect()?;
+            client.send(request + &body[..at])?;
+            case.wait_for("mark", |event| event.key() == key)?;
+            client.reset();
+            let read =
+                read_of(case, &key).map_err(|failure| failure.within(format_args!("reset at {at}")))?;
+            expect_eq(
+                format_args!("a body reset at {at} of {} bytes ends:", body.len()),
+                read.text("end"),
+                "Disconnected",
+            )?;
+        }
+    }
+    case.still_serves()
+}
+
 pub(super) fn broken_chunks_are_malformed(case: &mut Case<'_>) -> Verdict {
     let bodies: &[&[u8]] = &[
         b"x\r\n",
@@ -97,6 +121,26 @@ pub(super) fn broken_chunks_are_malformed(case: &mut Case<'_>) -> Verdict {
         expect_eq(format_args!("`{}` ends:", body.escape_ascii()), read.text("end"), "Malformed")?;
     }
     Ok(())
+}
+
+pub(super) fn endless_lines_are_malformed(case: &mut Case<'_>) -> Verdict {
+    const LONG: usize = 2 << 20;
+    let extensions = format!("1;{}\r\nx\r\n", "x".repeat(1000)).repeat(LONG / 1000);
+    let rows = [
+        ("an extension of 2 MiB", format!("1;{}\r\nx\r\n0\r\n\r\n", "x".repeat(LONG))),
+        ("extensions of 2 MiB together", extensions + "0\r\n\r\n"),
+        ("a trailer of 2 MiB", format!("0\r\nX: {}\r\n\r\n", "x".repeat(LONG))),
+    ];
+    for (nth, (what, body)) in rows.iter().enumerate() {
+        let (key, request) = case.numbered(nth, "POST", "read&pass", CHUNKED);
+        let mut client = case.connect()?;
+        client.send(request)?;
+        // The server may have answered and closed before the end.
+        client.try_send(body);
+        let read = read_of(case, &key).map_err(|failure| failure.within(what))?;
+        expect_eq(format_args!("{what} ends:"), read.text("end"), "Malformed")?;
+    }
+    case.still_serves()
 }
 
 fn with_body_limit(case: &mut Case<'_>) -> Verdict {

@@ -22,7 +22,7 @@ pub(super) fn stalled_application(case: &mut Case<'_>) -> Verdict {
         }
         client.send("x")?;
         case.wait_for("held", |event| event.key() == key)?;
-        let accepted = client.send_until_stalled(FLOOD as usize, 2 * SILENCE)? as u64;
+        let accepted = client.send_until_stalled([b'x'; 4096], FLOOD as usize, 2 * SILENCE)? as u64;
         let bound = case.about().read_ahead + SOCKET_BUFFERS;
         ensure(
             accepted <= bound,
@@ -71,7 +71,7 @@ pub(super) fn echo_in_constant_memory(case: &mut Case<'_>) -> Verdict {
     )?;
     let mut client = case.connect()?;
     client.send(case.request("POST", "echo", &format!("Content-Length: {}\r\n", 2 * FLOOD)))?;
-    let accepted = client.send_until_stalled(2 * FLOOD as usize, 2 * SILENCE)? as u64;
+    let accepted = client.send_until_stalled([b'x'; 4096], 2 * FLOOD as usize, 2 * SILENCE)? as u64;
     let about = case.about();
     let bound = about.read_ahead + about.write_high_water + 2 * SOCKET_BUFFERS;
     ensure(

@@ -203,6 +203,10 @@ pub(super) fn head_in_time(case: &mut Case<'_>) -> Verdict {
     let mut stalled = case.connect()?;
     // On a machine that is busy the time may be over before this is sent.
     stalled.try_send("GET /stalled HTTP/1.1\r\nHost: a\r\nX:");
+    let mut second = case.connect()?;
+    second.send(case.get("body=first"))?;
+    expect_eq("first answer:", second.response()?.text(), "first")?;
+    second.try_send("GET /second HTTP/1.1\r\nHost: a\r\nX:");
     let mut dribbling = case.connect()?;
     dribbling.try_send("GET /dribbling HTTP/1.1\r\nHost: a\r\nX:");
     // A byte now and then, which renews nothing. The server's close makes sending fail at last.
@@ -215,12 +219,16 @@ pub(super) fn head_in_time(case: &mut Case<'_>) -> Verdict {
         )?;
         std::thread::sleep(Duration::from_millis(50));
     }
-    for (what, client) in [("a head that stalls", &mut stalled), ("a head that dribbles", &mut dribbling)] {
+    for (what, client) in [
+        ("a head that stalls", &mut stalled),
+        ("a second head that stalls", &mut second),
+        ("a head that dribbles", &mut dribbling),
+    ] {
         let (rest, _) = client.rest().map_err(|failure| failure.within(what))?;
         let is_timeout = rest.is_empty() || rest.starts_with(b"HTTP/1.1 408 ");
         ensure(is_timeout, format_args!("{what}: 408, or only a close"), shown(&rest))?;
     }
-    expect_eq("calls:", case.settled("call")?.len(), 0)?;
+    expect_eq("calls, of the first answer only:", case.settled("call")?.len(), 1)?;
     case.still_serves()
 }
 
@@ -262,5 +270,15 @@ pub(super) fn reading_in_time(case: &mut Case<'_>) -> Verdict {
     case.wait_for("body-dropped", |_| true)?;
     // What lies in the buffers of the sockets is all there is.
     client.rest()?;
+    for (nth, steps) in ["hook&size=33554432", "hook&file=0:33554432:33554432"].iter().enumerate() {
+        let (key, request) = case.numbered(nth, "GET", steps, "");
+        let mut client = case.connect()?;
+        client.small_buffers()?;
+        client.send(request)?;
+        let finish = case.wait_for("finish", |event| event.key() == key);
+        let finish = finish.map_err(|failure| failure.within(steps))?;
+        expect_eq(format_args!("the end of `{steps}`:"), finish.text("outcome"), "TimedOut")?;
+        client.rest()?;
+    }
     case.still_serves()
 }
