@@ -13,6 +13,8 @@ pub struct About {
     pub server: String,
     /// Which trait the probe is called through.
     pub form: Form,
+    /// Whether workers are processes that a supervisor forked.
+    pub forked: bool,
     /// Whether the worker is an event loop.
     pub evented: bool,
     /// How many workers there are.
@@ -61,6 +63,7 @@ impl About {
         Some(Self {
             server: worker["server"].as_str()?.to_owned(),
             form: if description["form"] == "sync" { Form::Sync } else { Form::Async },
+            forked: worker["process"] == "Forked",
             evented: worker["driver"] == "Evented",
             workers: worker["workers"].as_u64()?,
             concurrency: worker["concurrency"].as_u64(),

@@ -17,13 +17,9 @@ pub const GROUPS: [Group; 8] = [
 
 /// Clauses of these chapters without a check, each with the reason.
 pub const UNCHECKED: &[(&Clause, &str)] = &[
-    (ids::S2, "held by the types: a call borrows a value that build makes and teardown consumes"),
     (ids::S23, "needs a client that speaks TLS"),
     (ids::H22, "needs a client that speaks HTTP/2"),
     (ids::B19, "seen in system calls only: a test of the server's own"),
-    (ids::L2, "needs a server that replaces workers"),
-    (ids::L3, "needs a server that forks"),
-    (ids::L9, "needs a server whose workers can die alone"),
     (ids::X1, "held by a subject for each extension, with all of these checks"),
     (ids::X3, "seen in the crate of the interface, not in a server"),
     (ids::X4, "held by a subject for each adapter, with all of these checks"),

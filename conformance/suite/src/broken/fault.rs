@@ -6,6 +6,8 @@ pub enum Fault {
     // S: calls and requests.
     /// Builds an application for every connection (S1).
     BuildPerConnection,
+    /// Tears an application down when the stop begins and calls it all the same (S2).
+    CallsAfterTeardown,
     /// Makes two calls for every request and answers with the second (S3).
     CallsTwice,
     /// Forgets what was pipelined behind a request (S3).
@@ -266,6 +268,14 @@ pub enum Fault {
     ServesWithoutApplication,
     /// Returns without an error after a build that failed (L1).
     HidesFailedStart,
+    /// Does not report that a worker cannot be replaced (L2).
+    FailedRestartIsLost,
+    /// Ends with a worker that cannot be replaced (L2).
+    FailedRestartEndsAll,
+    /// Builds again after a build that failed for good (L2).
+    RetriesFailedBuild,
+    /// Says that its workers are forked processes (L3).
+    PretendsToFork,
     /// Never calls teardown (L5).
     SkipsTeardown,
     /// Calls teardown while bodies still run (L5).
@@ -284,6 +294,12 @@ pub enum Fault {
     NoHookAtDeadline,
     /// Ends a body cut off by the deadline as if it were complete (L8).
     CutAnswerLooksComplete,
+    /// Does not report that a worker has died (L9).
+    DeathIsUnreported,
+    /// Does not replace a worker that has died (L9).
+    TheDeadStayDead,
+    /// Stops when a worker has died (L9).
+    DeathTakesOthers,
     /// Serves only the first listener (L10).
     ServesFirstListenerOnly,
     /// Returns before teardown is over (L11).

@@ -7,7 +7,7 @@
 //! that name it, or the check does not look.
 //!
 //! ```text
-//!  server.rs      build, accept, stop, tear down
+//!  server.rs      workers: build, accept, stop, tear down, replace
 //!    connection.rs   receive a request, call, answer; wait without a thread for a deferred reply
 //!      parser.rs        the head of a request
 //!      request_body.rs  its body, pulled
@@ -17,6 +17,7 @@
 //!    wire.rs      a socket with a thread for each direction
 //!    worker.rs    places for calls, pool, tasks; timers.rs
 //!    meddler.rs   what a server of async applications could do wrong, ahead of the bridge
+//!    undead.rs    what a server could do wrong whose applications can be cloned
 //! ```
 
 mod connection;
@@ -30,12 +31,13 @@ mod server;
 mod settings;
 mod timers;
 mod tunnel;
+mod undead;
 mod wire;
 mod worker;
 
 use varvel::{Caps, Launch, ServeError, Served, Server, bridge::BlockOn};
 
-use self::{meddler::Meddler, settings::Settings};
+use self::{meddler::Meddler, settings::Settings, undead::Undead};
 use crate::{Form, Probe, Subject, Tuning};
 
 pub use fault::Fault;
@@ -124,6 +126,7 @@ impl Subject for Reference {
     fn serve(&self, probe: Probe, launch: Launch, tuning: &Tuning) -> Result<Served, ServeError> {
         let server = self.clone().with_tuning(tuning.clone());
         match (self.form, self.settings.fault) {
+            (Form::Sync, Some(Fault::CallsAfterTeardown)) => Server::serve(server, Undead(probe), launch),
             (Form::Sync, _) => Server::serve(server, probe, launch),
             (Form::Async, Some(fault)) if meddler::knows(fault) => {
                 Server::serve(server, BlockOn::new(Meddler::new(probe, fault)), launch)

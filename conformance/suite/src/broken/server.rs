@@ -1,4 +1,4 @@
-//! The life of the server: build, accept, stop, tear down.
+//! The life of the server and of its workers: build, accept, stop, tear down, and replace a worker that has died.
 
 use std::{
     io,
@@ -13,13 +13,14 @@ use std::{
 };
 
 use varvel::{
-    Address, App, AppFactory, ConnInfo, Event, Launch, Level, Listener, Phase, Report, ServeError, Served,
-    Server, StartError, Worker,
+    Address, App, AppFactory, ConnInfo, Control, Event, Launch, Level, Listener, Phase, Report, Reporter,
+    ServeError, Served, Server, StartError,
 };
 
 use super::{
     Fault, Reference,
     connection::Connection,
+    settings::Settings,
     wire::{Socket, Wire},
     worker::{Core, panic_message},
 };
@@ -37,77 +38,255 @@ where
 {
     fn serve(self, factory: F, launch: Launch) -> Result<Served, ServeError> {
         let control = launch.control.clone();
-        let places = if factory.policy().exclusive && self.settings.fault != Some(Fault::IgnoresExclusive) {
-            1
-        } else {
-            self.settings.tuning.threads
-        };
-        let core = Core::new(self.settings, control.clone(), Arc::clone(&launch.reporter), places);
-        control.on_stop(Waker::from(Arc::clone(&core)));
-        if core.has(Fault::ReadyBeforeBuild) {
-            control.announce_ready();
-        }
-        let threads = core.start_threads().map_err(ServeError::io("start threads"))?;
-        let served = serve_with(&core, &Arc::new(factory), launch);
-        core.end();
-        // They end at once, but for jobs that do not return, which nobody can end.
-        threads.into_iter().filter(JoinHandle::is_finished).for_each(|thread| drop(thread.join()));
+        let served = serve(&self.settings, &Arc::new(factory), launch);
         control.announce_end();
         served
     }
 }
 
-fn serve_with<F>(core: &Arc<Core>, factory: &Arc<F>, launch: Launch) -> Result<Served, ServeError>
+fn serve<F>(settings: &Settings, factory: &Arc<F>, launch: Launch) -> Result<Served, ServeError>
 where
     F: AppFactory + Send + Sync + 'static,
     F::App: App + Send + Sync + 'static,
 {
-    let worker = core.worker();
-    let app = match build(core, &**factory, &worker) {
-        Ok(app) => Arc::new(app),
-        Err(_) if core.has(Fault::HidesFailedStart) => return Ok(Served::new(0)),
-        Err(_) if core.has(Fault::ServesWithoutApplication) => Arc::new(build(core, &**factory, &worker)?),
-        Err(error) => return Err(error.into()),
+    let Launch { listeners, control, reporter, .. } = launch;
+    if settings.has(Fault::ReadyBeforeBuild) {
+        control.announce_ready();
+    }
+    let seat = |index| Seat {
+        index,
+        settings: settings.clone(),
+        factory: Arc::clone(factory),
+        control: control.clone(),
+        reporter: Arc::clone(&reporter),
+        listeners: Vec::new(),
     };
-    let listeners = launch.listeners;
-    let kept: Vec<_> = match core.has(Fault::KeepsListener) {
-        true => listeners.iter().filter_map(|listener| listener.try_clone().ok()).collect(),
-        false => Vec::new(),
-    };
-    std::mem::forget(kept);
-    if core.has(Fault::ResetsEarlyClients) {
+    let mut seats: Vec<Seat<F>> = (0..settings.tuning.workers.max(1)).map(seat).collect();
+    let mut workers = Vec::new();
+    for seat in &seats {
+        let built = match seat.build() {
+            Err(_) if settings.has(Fault::HidesFailedStart) => return Ok(Served::new(0)),
+            Err(_) if settings.has(Fault::ServesWithoutApplication) => seat.build(),
+            built => built,
+        };
+        match built {
+            Ok(worker) => workers.push(worker),
+            Err(error) => {
+                workers.into_iter().for_each(|worker| seat.tear_down(worker));
+                return Err(error);
+            }
+        }
+    }
+
+    if settings.has(Fault::KeepsListener) {
+        std::mem::forget(
+            listeners.iter().filter_map(|listener| listener.try_clone().ok()).collect::<Vec<_>>(),
+        );
+    }
+    if settings.has(Fault::ResetsEarlyClients) {
         // Closing unread bytes resets.
         listeners.iter().for_each(|listener| while accept_now(listener).is_ok() {});
     }
-    let accepting = match core.control.stop_deadline() {
-        // Nobody shall be accepted who could not be served any more.
-        Some(_) if !core.has(Fault::IgnoresEarlyStop) => Ok(Vec::new()),
-        _ => accept_on_all(core, factory, &app, listeners),
-    };
-    let accepting = match accepting {
-        Ok(accepting) => accepting,
-        Err(error) => {
-            tear_down(core, &**factory, app, &worker);
-            return Err(ServeError::Io { doing: "listen", error });
-        }
-    };
-    core.control.announce_ready();
-    core.wait_for_stop();
-
-    let cut = drain(core, accepting);
-    tear_down(core, &**factory, app, &worker);
-    if core.has(Fault::StopIsAnError) {
+    // Nobody shall be accepted who could not be served any more.
+    if control.stop_deadline().is_none() || settings.has(Fault::IgnoresEarlyStop) {
+        let count = if settings.has(Fault::ServesFirstListenerOnly) { 1 } else { listeners.len() };
+        let listeners: Vec<_> = listeners.into_iter().take(count).map(Arc::new).collect();
+        seats.iter_mut().for_each(|seat| seat.listeners.clone_from(&listeners));
+    }
+    let cut = thread::scope(|scope| {
+        let lives: Vec<_> = seats
+            .into_iter()
+            .zip(workers)
+            .map(|(seat, worker)| scope.spawn(move || seat.live(worker)))
+            .collect();
+        control.announce_ready();
+        lives
+            .into_iter()
+            .map(|life| life.join().unwrap_or(Err(StartError::new("a worker panicked").into())))
+            .collect::<Vec<_>>()
+    });
+    if settings.has(Fault::StopIsAnError) {
         return Err(ServeError::Io { doing: "go on", error: io::ErrorKind::Interrupted.into() });
     }
-    Ok(Served::new(cut))
+    // Only if no worker was left has it failed.
+    let lost = cut.iter().all(Result::is_err);
+    match cut.into_iter().try_fold(0, |sum, cut| Ok(sum + if lost { cut? } else { cut.unwrap_or(0) })) {
+        Ok(cut) => Ok(Served::new(cut)),
+        Err(error) => Err(error),
+    }
 }
 
-fn build<F: AppFactory>(core: &Core, factory: &F, worker: &Worker) -> Result<F::App, StartError> {
-    catch_unwind(AssertUnwindSafe(|| factory.build(worker))).unwrap_or_else(|panic| {
-        let message = panic_message(&*panic);
-        core.tell(&Report::new(Event::Panicked { during: Phase::Build, message }));
-        Err(StartError::new(format!("build panicked: {message}")))
-    })
+/// The place of a worker, and of those that replace it.
+struct Seat<F> {
+    index: u32,
+    settings: Settings,
+    factory: Arc<F>,
+    control: Control,
+    reporter: Arc<dyn Reporter>,
+    listeners: Vec<Arc<Listener>>,
+}
+
+/// A worker: its application, and what serves it.
+struct Living<A> {
+    core: Arc<Core>,
+    app: Arc<A>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl<F> Seat<F>
+where
+    F: AppFactory + Send + Sync + 'static,
+    F::App: App + Send + Sync + 'static,
+{
+    fn has(&self, fault: Fault) -> bool {
+        self.settings.has(fault)
+    }
+
+    /// Makes a worker, whose application is built.
+    fn build(&self) -> Result<Living<F::App>, ServeError> {
+        let exclusive = self.factory.policy().exclusive && !self.has(Fault::IgnoresExclusive);
+        let places = if exclusive { 1 } else { self.settings.tuning.threads };
+        let core = Core::new(
+            self.settings.clone(),
+            self.index,
+            self.control.clone(),
+            Arc::clone(&self.reporter),
+            places,
+        );
+        self.control.on_stop(Waker::from(Arc::clone(&core)));
+        let threads = core.start_threads().map_err(ServeError::io("start threads"))?;
+        let built = catch_unwind(AssertUnwindSafe(|| self.factory.build(&core.worker())));
+        let built = built.unwrap_or_else(|panic| {
+            let message = panic_message(&*panic);
+            core.tell(&Report::new(Event::Panicked { during: Phase::Build, message }));
+            Err(StartError::new(format!("build panicked: {message}")))
+        });
+        match built {
+            Ok(app) => Ok(Living { core, app: Arc::new(app), threads }),
+            Err(error) => {
+                core.end();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Serves until the stop, by one worker after another if they die; says how many exchanges were cut off.
+    fn live(mut self, mut worker: Living<F::App>) -> Result<u64, ServeError> {
+        loop {
+            let accepting = self.accept(&worker);
+            worker.core.wait_for_end();
+            let Some(cause) = worker.core.death() else {
+                self.listeners.clear();
+                let cut = drain(&worker.core, accepting);
+                self.tear_down(worker);
+                return Ok(cut);
+            };
+            worker.core.stop_accepting();
+            accepting.into_iter().for_each(|thread| drop(thread.join()));
+            cut_off(&worker.core);
+            self.tear_down(worker);
+            worker = match self.replace(&cause) {
+                Ok(Some(worker)) => worker,
+                Ok(None) => return Ok(0),
+                Err(error) => return Err(error),
+            };
+        }
+    }
+
+    /// Makes a worker in place of one that has died.
+    fn replace(&self, cause: &str) -> Result<Option<Living<F::App>>, ServeError> {
+        if !self.has(Fault::DeathIsUnreported) {
+            self.log(&format!("worker {} died, and is replaced: {cause}", self.index));
+        }
+        if self.has(Fault::DeathTakesOthers) {
+            self.control.stop(Duration::ZERO);
+        }
+        if self.has(Fault::TheDeadStayDead) {
+            return Ok(None);
+        }
+        let mut built = self.build();
+        if built.is_err() && self.has(Fault::RetriesFailedBuild) {
+            built = self.build();
+        }
+        if let Err(error) = &built {
+            if !self.has(Fault::FailedRestartIsLost) {
+                self.log(&format!("worker {} is gone: {error}", self.index));
+            }
+            if self.has(Fault::FailedRestartEndsAll) {
+                self.control.stop(Duration::ZERO);
+            }
+        }
+        built.map(Some)
+    }
+
+    fn tear_down(&self, worker: Living<F::App>) {
+        let Living { core, app, threads } = worker;
+        self.tear_down_app(&core, app);
+        core.end();
+        // They end at once, but for jobs that do not return, which nobody can end.
+        threads.into_iter().filter(JoinHandle::is_finished).for_each(|thread| drop(thread.join()));
+    }
+
+    fn tear_down_app(&self, core: &Arc<Core>, app: Arc<F::App>) {
+        let Some(app) = Arc::into_inner(app) else {
+            return core
+                .log(Level::Warning, "a call outlived the deadline; its application is not torn down");
+        };
+        if self.has(Fault::SkipsTeardown) {
+            return std::mem::forget(app);
+        }
+        match catch_unwind(AssertUnwindSafe(|| self.factory.teardown(app, &core.worker()))) {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) if self.has(Fault::TeardownErrorIsLost) => {}
+            Ok(Err(error)) => core.log(Level::Error, &format!("teardown failed: {error}")),
+            Err(_) if self.has(Fault::TeardownPanicIsLost) => {}
+            Err(panic) => {
+                let message = panic_message(&*panic);
+                core.tell(&Report::new(Event::Panicked { during: Phase::Teardown, message }));
+            }
+        }
+    }
+
+    fn log(&self, message: &str) {
+        self.reporter.report(&Report::new(Event::Log { level: Level::Error, message }));
+    }
+
+    /// Begins to accept at all listeners.
+    fn accept(&self, worker: &Living<F::App>) -> Vec<JoinHandle<()>> {
+        let start = |listener: &Arc<Listener>| {
+            // The application must be back when the last connection is gone, and not wait for a thread that accepts.
+            let (core, app) = (Arc::clone(&worker.core), Arc::downgrade(&worker.app));
+            let (listener, factory) = (Arc::clone(listener), Arc::clone(&self.factory));
+            let accept = move || {
+                let mut exhausted = false;
+                while core.accepts() {
+                    core.wait_for_connection_place();
+                    match accept_now(&listener) {
+                        Ok((socket, peer, local)) => {
+                            exhausted = false;
+                            let Some(mut app) = app.upgrade() else { return };
+                            if core.has(Fault::BuildPerConnection) {
+                                app = factory.build(&core.worker()).map_or(app, Arc::new);
+                            }
+                            open(&core, &app, socket, peer, local);
+                        }
+                        Err(error) if is_usual(&error) => thread::sleep(ACCEPT_INTERVAL),
+                        Err(_) if core.has(Fault::LastDescriptorIsTheEnd) => return,
+                        Err(_) if core.has(Fault::SpinsWithoutDescriptors) => {}
+                        Err(error) => {
+                            if !std::mem::replace(&mut exhausted, true) {
+                                core.log(Level::Error, &format!("could not accept a connection: {error}"));
+                            }
+                            thread::sleep(ACCEPT_INTERVAL);
+                        }
+                    }
+                }
+            };
+            let started = thread::Builder::new().name("accept".into()).spawn(accept);
+            started.inspect_err(|error| self.log(&format!("no thread to accept with: {error}"))).ok()
+        };
+        self.listeners.iter().filter_map(start).collect()
+    }
 }
 
 /// Ends what runs, in the order of the specification (S17, L8); how many exchanges had to be cut off.
@@ -140,77 +319,17 @@ fn drain(core: &Arc<Core>, accepting: Vec<JoinHandle<()>>) -> u64 {
         core.wait_until_done(|| None);
         return 0;
     }
+    cut_off(core)
+}
+
+/// Drops what runs; how many exchanges that were.
+fn cut_off(core: &Arc<Core>) -> u64 {
     let cut = core.cut();
     let until = Instant::now() + AFTER_CUT;
     if !core.wait_until_done(|| Some(until)) {
         core.finish_stuck();
     }
     cut
-}
-
-fn tear_down<F: AppFactory>(core: &Arc<Core>, factory: &F, app: Arc<F::App>, worker: &Worker) {
-    let Some(app) = Arc::into_inner(app) else {
-        return core.log(Level::Warning, "a call outlived the deadline; its application is not torn down");
-    };
-    if core.has(Fault::SkipsTeardown) {
-        return std::mem::forget(app);
-    }
-    match catch_unwind(AssertUnwindSafe(|| factory.teardown(app, worker))) {
-        Ok(Ok(())) => {}
-        Ok(Err(_)) if core.has(Fault::TeardownErrorIsLost) => {}
-        Ok(Err(error)) => core.log(Level::Error, &format!("teardown failed: {error}")),
-        Err(_) if core.has(Fault::TeardownPanicIsLost) => {}
-        Err(panic) => {
-            let message = panic_message(&*panic);
-            core.tell(&Report::new(Event::Panicked { during: Phase::Teardown, message }));
-        }
-    }
-}
-
-fn accept_on_all<F>(
-    core: &Arc<Core>,
-    factory: &Arc<F>,
-    app: &Arc<F::App>,
-    listeners: Vec<Listener>,
-) -> io::Result<Vec<JoinHandle<()>>>
-where
-    F: AppFactory + Send + Sync + 'static,
-    F::App: App + Send + Sync + 'static,
-{
-    let count = if core.has(Fault::ServesFirstListenerOnly) { 1 } else { listeners.len() };
-    let mut threads = Vec::new();
-    for listener in listeners.into_iter().take(count) {
-        set_nonblocking(&listener)?;
-        // The application must be back when the last connection is gone, and not wait for a thread that accepts.
-        let (core, app, factory) = (Arc::clone(core), Arc::downgrade(app), Arc::clone(factory));
-        let accept = move || {
-            let mut exhausted = false;
-            while core.accepts() {
-                core.wait_for_connection_place();
-                match accept(&listener) {
-                    Ok((socket, peer, local)) => {
-                        exhausted = false;
-                        let Some(mut app) = app.upgrade() else { return };
-                        if core.has(Fault::BuildPerConnection) {
-                            app = factory.build(&core.worker()).map_or(app, Arc::new);
-                        }
-                        open(&core, &app, socket, peer, local);
-                    }
-                    Err(error) if is_usual(&error) => thread::sleep(ACCEPT_INTERVAL),
-                    Err(_) if core.has(Fault::LastDescriptorIsTheEnd) => return,
-                    Err(_) if core.has(Fault::SpinsWithoutDescriptors) => {}
-                    Err(error) => {
-                        if !std::mem::replace(&mut exhausted, true) {
-                            core.log(Level::Error, &format!("could not accept a connection: {error}"));
-                        }
-                        thread::sleep(ACCEPT_INTERVAL);
-                    }
-                }
-            }
-        };
-        threads.push(thread::Builder::new().name("accept".into()).spawn(accept)?);
-    }
-    Ok(threads)
 }
 
 /// Whether there is merely nobody to accept.

@@ -1,6 +1,6 @@
 //! How the reference server is set.
 
-use varvel::{Caps, Driver, Limits, WorkerInfo};
+use varvel::{Caps, Driver, Limits, ProcessModel, WorkerInfo};
 
 use super::Fault;
 use crate::Tuning;
@@ -19,10 +19,12 @@ impl Settings {
     }
 
     /// What the worker says of itself.
-    pub(super) fn worker_info(&self, concurrency: u32) -> WorkerInfo {
+    pub(super) fn worker_info(&self, concurrency: u32, index: u32) -> WorkerInfo {
         let mut info = WorkerInfo::new("varvel-reference", Driver::Blocking);
         info.caps = self.caps;
         info.concurrency = Some(concurrency);
+        info.index = index;
+        info.workers = self.tuning.workers.max(1);
         let mut limits = Limits::default();
         limits.head_bytes_max = self.tuning.head_bytes_max.into();
         limits.header_count_max = self.tuning.header_count_max;
@@ -34,7 +36,10 @@ impl Settings {
             limits.header_count_max *= 10;
         }
         if self.has(Fault::OverstatesWorkers) {
-            info.workers = 4;
+            info.workers += 3;
+        }
+        if self.has(Fault::PretendsToFork) {
+            info.process = ProcessModel::Forked;
         }
         if self.has(Fault::StatesNoVersion) {
             info.spec = (0, 0);

@@ -1,4 +1,4 @@
-//! The one worker: its places for calls, its timers, its pool, its tasks, and what it knows of connections.
+//! A worker: its places for calls, its timers, its pool, its tasks, and what it knows of connections.
 
 use std::{
     any::Any,
@@ -53,8 +53,10 @@ struct State {
     /// Threads that poll a spawned task.
     tasks: HashMap<u64, Thread>,
     task_next: u64,
-    /// The server is about to return.
+    /// The worker is over.
     ended: bool,
+    /// What it died of.
+    death: Option<String>,
 }
 
 /// What the worker knows of a connection.
@@ -69,13 +71,14 @@ struct Connection {
 impl Core {
     pub(super) fn new(
         settings: Settings,
+        index: u32,
         control: Control,
         reporter: Arc<dyn Reporter>,
         places: u32,
     ) -> Arc<Self> {
         Arc::new_cyclic(|itself| Self {
             itself: Weak::clone(itself),
-            info: settings.worker_info(places),
+            info: settings.worker_info(places, index),
             settings,
             control,
             reporter,
@@ -102,9 +105,14 @@ impl Core {
     /// Starts the threads of the pool and of the timers; they end after [`end`](Self::end).
     pub(super) fn start_threads(self: &Arc<Self>) -> std::io::Result<Vec<thread::JoinHandle<()>>> {
         let core = Arc::clone(self);
-        let mut threads = vec![
-            thread::Builder::new().name("timers".into()).spawn(move || core.timers.run(&core.settings))?,
-        ];
+        let run = move || {
+            // Wakers are the application's. One that panics ends the worker, as it would end an event loop.
+            let ran = catch_unwind(AssertUnwindSafe(|| core.timers.run(&core.settings)));
+            if let Err(panic) = ran {
+                core.change(|state| state.death = Some(panic_message(&*panic).to_owned()));
+            }
+        };
+        let mut threads = vec![thread::Builder::new().name("timers".into()).spawn(run)?];
         for _ in 0..POOL_THREADS {
             let core = Arc::clone(self);
             threads.push(thread::Builder::new().name("pool".into()).spawn(move || core.run_jobs())?);
@@ -161,7 +169,8 @@ impl Core {
 
     /// Waits until the number of connections allows another, or the stop begins.
     pub(super) fn wait_for_connection_place(&self) {
-        let max = self.settings.tuning.connections_max as usize;
+        // Each worker has its share.
+        let max = self.settings.tuning.connections_max.div_ceil(self.settings.tuning.workers.max(1)) as usize;
         let bounded = !self.has(Fault::NoConnectionLimit);
         drop(
             self.wait_while(self.lock(), |state| {
@@ -184,11 +193,17 @@ impl Core {
 
     // The stop.
 
-    /// Waits until a stop is asked for.
-    pub(super) fn wait_for_stop(&self) {
-        // Whether one came before the server was ready.
+    /// Waits until a stop is asked for, or the worker dies.
+    pub(super) fn wait_for_end(&self) {
+        // Whether a stop came before the server was ready.
         let early = self.control.stop_deadline().filter(|_| self.has(Fault::IgnoresEarlyStop));
-        drop(self.wait_while(self.lock(), |_| self.control.stop_deadline() == early));
+        let goes_on = |state: &mut State| state.death.is_none() && self.control.stop_deadline() == early;
+        drop(self.wait_while(self.lock(), goes_on));
+    }
+
+    /// What the worker has died of, if it has.
+    pub(super) fn death(&self) -> Option<String> {
+        self.lock().death.clone()
     }
 
     /// Raises the stopping signal.

@@ -1,5 +1,7 @@
 //! Chapter L: from the start of a server to its end.
 
+mod deaths;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::TcpListener,
@@ -17,6 +19,13 @@ use crate::{
 
 pub(crate) const CHECKS: &[Check] = &[
     Check::new(ids::L1, "failed-build", failed_build, &[ServesWithoutApplication, HidesFailedStart]),
+    Check::new(
+        ids::L2,
+        "failed-restart-leaves-the-others",
+        deaths::failed_restart_leaves_the_others,
+        &[FailedRestartIsLost, FailedRestartEndsAll, RetriesFailedBuild],
+    ),
+    Check::new(ids::L3, "built-in-a-forked-child", deaths::built_in_a_forked_child, &[PretendsToFork]),
     Check::new(ids::L5, "one-per-build-and-last", teardown_is_last, &[SkipsTeardown, TearsDownEarly]),
     Check::new(ids::L5, "errors-are-reported", teardown_errors_are_reported, &[TeardownErrorIsLost]),
     Check::new(
@@ -29,6 +38,12 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::new(ids::L8, "endless-call", endless_call, &[IgnoresDeadline]),
     Check::new(ids::L8, "endless-body", endless_body, &[CutAnswerLooksComplete]),
     Check::new(ids::L8, "hooks-are-told", hooks_are_told, &[NoHookAtDeadline]),
+    Check::new(
+        ids::L9,
+        "dies-alone-and-is-replaced",
+        deaths::dies_alone_and_is_replaced,
+        &[DeathIsUnreported, TheDeadStayDead, DeathTakesOthers],
+    ),
     Check::new(ids::L10, "all-listeners", all_listeners, &[ServesFirstListenerOnly]),
     Check::new(ids::L11, "after-teardown", returns_after_teardown, &[ReturnsBeforeTeardown]),
     Check::new(ids::L11, "nothing-left-open", nothing_left_open, &[KeepsListener, StopIsAnError]),

@@ -12,6 +12,7 @@ use crate::{Case, Check, Client, Failure, Response, Verdict, broken::Fault::*, e
 
 pub(crate) const CHECKS: &[Check] = &[
     Check::new(ids::S1, "one-build-per-worker", calls::one_build_per_worker, &[BuildPerConnection]),
+    Check::new(ids::S2, "stopped-under-load", calls::stopped_under_load, &[CallsAfterTeardown]),
     Check::new(ids::S3, "pipelined-in-order", calls::pipelined_in_order, &[CallsTwice, ForgetsPipelined]),
     Check::new(ids::S3, "next-call-waits", calls::next_call_waits, &[ForgetsPipelined]),
     Check::new(

@@ -5,7 +5,7 @@ use std::io;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, request::Parts};
 use serde_json::{Value, json};
-use varvel::{AppError, BodyError, FailKind, FileRegion};
+use varvel::{AppError, BodyError, FailKind, FileRegion, Upgrade};
 
 use super::{
     context::{Bomb, region},
@@ -102,6 +102,11 @@ pub(super) fn body_error(failing: Failing) -> BodyError {
         Failing::App(_) => BodyError::failed("a secret of the probe"),
         Failing::Body(kind) => BodyError::new(kind),
     }
+}
+
+/// The fields of the event of a token that was taken, or not.
+pub(super) fn token_fields(token: Option<&Upgrade>) -> Value {
+    json!({ "some": token.is_some(), "kind": token.map(|token| format!("{:?}", token.kind())) })
 }
 
 /// The fields of the event of a timer.

@@ -18,10 +18,10 @@ use varvel::{
 
 use super::{
     ProbeApp,
-    answer::{Answer, Choice, app_error, body_error, timer_fields},
+    answer::{Answer, Choice, app_error, body_error, timer_fields, token_fields},
     context::{Bomb, Context, KeptBody, Reading, piece, polled_elsewhere, pulled_text},
     describe,
-    program::Step,
+    program::{Keep, Step},
     routes, tunnel,
 };
 
@@ -35,7 +35,8 @@ pub(super) fn call(app: &ProbeApp, request: Request<AsyncBody>, scope: Scope) ->
     }
     let answer = Answer::new(&head, &steps, &description);
     let incoming = Incoming { body: Some(body), reading: Reading::default(), context: Arc::clone(&context) };
-    let inner: AppFuture = Box::pin(Call { head, incoming, scope, answer }.run(steps.into()));
+    let inner: AppFuture =
+        Box::pin(Call { head, incoming, scope, answer, keeps_scope: false }.run(steps.into()));
     ProbeCall { inner, completed: false, context }
 }
 
@@ -78,6 +79,8 @@ struct Call {
     incoming: Incoming,
     scope: Scope,
     answer: Answer,
+    /// The scope is kept at the end.
+    keeps_scope: bool,
 }
 
 /// The request body, for as long as it is not given away, and what came of it.
@@ -104,22 +107,26 @@ impl Call {
                 Step::DropRequest => self.incoming.body = None,
                 Step::Fail(failing) => return Err(app_error(failing)),
                 Step::Hook { panics } => context.hook(&self.scope, panics),
-                Step::Keep { body: true } => context.keep(self.incoming.body.take().map(KeptBody::Async)),
-                Step::Keep { body: false } => context.keep(None),
+                Step::Keep(Keep::Handle) => context.keep(None, None),
+                Step::Keep(Keep::Body) => {
+                    context.keep(self.incoming.body.take().map(KeptBody::Async), None);
+                }
+                Step::Keep(Keep::Scope) => self.keeps_scope = true,
                 Step::Stream(len) => {
                     self.answer.body = Choice::Stream(len, steps.into());
                     break;
                 }
-                Step::TakeUpgrade => {
-                    context.emit("token", json!({ "some": self.scope.take_upgrade().is_some() }))
-                }
-                Step::Upgrade => {
+                Step::TakeUpgrade => context.emit("token", token_fields(self.scope.take_upgrade().as_ref())),
+                Step::Upgrade { replaced } => {
                     let Some(upgrade) = self.scope.take_upgrade() else { return Ok(no("token")) };
                     let mut head = Response::new(());
                     *head.headers_mut() = self.answer.headers;
                     *head.status_mut() = self.answer.status;
                     let log = tunnel::Log::of(&context);
-                    return Ok(upgrade.accept(head, move |io| tunnel::polled(io, steps.into(), log)));
+                    let accepted = upgrade.accept(head, move |io| tunnel::polled(io, steps.into(), log));
+                    // What a middleware would put in its place.
+                    let other = || Response::new(AsyncBody::from_static(b"replaced"));
+                    return Ok(if replaced { other() } else { accepted });
                 }
                 Step::TakeDeferral => {
                     context.emit("deferral", json!({ "some": self.scope.take_deferral().is_some() }));
@@ -131,6 +138,9 @@ impl Call {
                     self.incoming.step(&step).await;
                 }
             }
+        }
+        if self.keeps_scope {
+            context.keep(None, Some(self.scope));
         }
         let incoming = self.incoming;
         Ok(self.answer.into_response().map(|choice| match choice {

@@ -11,13 +11,16 @@ use std::{
     },
     task::{Context as TaskContext, Poll, Wake, Waker},
     thread::{self, Thread},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use varvel::{AsyncBody, BodyError, FileRegion, Finish, Frame, ReadBody, Scope, Timer, Watch, Worker};
+use varvel::{
+    AsyncBody, BodyError, FileRegion, Finish, Frame, ProcessModel, ReadBody, Scope, Timer, Watch, Worker,
+};
 
 use super::{
     Link, ProbeApp,
@@ -44,6 +47,7 @@ pub(super) struct Context {
 pub(crate) struct Kept {
     watch: Watch,
     body: Option<KeptBody>,
+    scope: Option<Scope>,
 }
 
 /// A request body of either form.
@@ -95,6 +99,8 @@ impl Context {
                 let result = self.watch.interim(status, fields);
                 self.emit("interim", json!({ "status": status.as_u16(), "result": result_text(result) }));
             }
+            Step::Watch => self.watch_elsewhere(),
+            Step::Die => self.die(),
             Step::Panic | Step::PanicEarly => panic!("probe: planned panic"),
             Step::Spawn(name) => self.spawn(name.clone()),
             Step::Offload(name) => self.offload(name.clone()),
@@ -114,33 +120,22 @@ impl Context {
 
     /// Has a hook called at the end of the exchange.
     pub(super) fn hook(self: &Arc<Self>, scope: &Scope, panics: bool) {
-        let context = Arc::clone(self);
-        // The hook must not count as a part of the call.
-        let (link, key) = (Arc::clone(&context.link), context.key.clone());
-        drop(context);
-        scope.on_finish(move |finish: &Finish| {
-            link.emit(json!({
-                "event": "finish", "key": key, "pid": std::process::id(),
-                "outcome": format!("{:?}", finish.outcome),
-                "status": finish.status.map(|status| status.as_u16()),
-                "bytes": finish.bytes,
-            }));
-            if panics {
-                panic!("probe: planned panic in a hook");
-            }
-        });
+        on_finish(scope, Arc::clone(&self.link), self.key.clone(), panics);
     }
 
-    /// Keeps the handle to the exchange, and the request body.
-    pub(super) fn keep(&self, body: Option<KeptBody>) {
-        self.kept().insert(self.key.clone(), Kept { watch: self.watch.clone(), body });
+    /// Keeps the handle to the exchange, and the request body or the scope.
+    pub(super) fn keep(&self, body: Option<KeptBody>, scope: Option<Scope>) {
+        self.kept().insert(self.key.clone(), Kept { watch: self.watch.clone(), body, scope });
     }
 
     /// Uses what another request kept.
     pub(super) fn stale(&self, key: &str) {
-        let Some(Kept { watch, body }) = self.kept().remove(key) else {
+        let Some(Kept { watch, body, scope }) = self.kept().remove(key) else {
             return self.emit("stale", json!({ "result": "nothing was kept" }));
         };
+        if let Some(scope) = scope {
+            on_finish(&scope, Arc::clone(&self.link), key.to_owned(), false);
+        }
         let result = result_text(watch.interim(StatusCode::EARLY_HINTS, &HeaderMap::new()));
         let pulled = match body {
             None => Value::Null,
@@ -170,6 +165,35 @@ impl Context {
     /// Announces that the call waits for something.
     pub(super) fn waits(&self, event: &str, name: &str) {
         self.emit(event, json!({ "name": name, "thread": thread_name() }));
+    }
+
+    fn watch_elsewhere(&self) {
+        let (link, key, watch) = (Arc::clone(&self.link), self.key.clone(), self.watch.clone());
+        self.waits("waiting", "disconnected");
+        thread::spawn(move || {
+            block_on(watch.disconnected());
+            link.emit(json!({
+                "event": "disconnected", "key": key, "pid": std::process::id(), "is": watch.is_disconnected(),
+            }));
+        });
+    }
+
+    fn die(&self) {
+        /// What wakes it dies of it.
+        struct Deadly;
+        impl Wake for Deadly {
+            fn wake(self: Arc<Self>) {
+                panic!("probe: planned panic in a waker");
+            }
+        }
+        self.emit("dying", json!({}));
+        if self.worker.info().process != ProcessModel::Single {
+            std::process::abort();
+        }
+        let mut timer = self.worker.sleep(Duration::from_millis(1));
+        let _ = pin!(&mut timer).poll(&mut TaskContext::from_waker(&Waker::from(Arc::new(Deadly))));
+        // Dropped, it would be cancelled.
+        std::mem::forget(timer);
     }
 
     fn spawn(self: &Arc<Self>, name: String) {
@@ -225,6 +249,21 @@ impl Drop for Context {
 
 /// How much of a body's data is kept to be shown, in bytes.
 const START: usize = 1024;
+
+/// Has a hook called at the end of an exchange, which must not count as a part of its call.
+fn on_finish(scope: &Scope, link: Arc<Link>, key: String, panics: bool) {
+    scope.on_finish(move |finish: &Finish| {
+        link.emit(json!({
+            "event": "finish", "key": key, "pid": std::process::id(),
+            "outcome": format!("{:?}", finish.outcome),
+            "status": finish.status.map(|status| status.as_u16()),
+            "bytes": finish.bytes,
+        }));
+        if panics {
+            panic!("probe: planned panic in a hook");
+        }
+    });
+}
 
 /// What pulling a request body has come to.
 #[derive(Debug, Default)]

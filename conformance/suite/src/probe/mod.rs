@@ -6,7 +6,7 @@
 //!
 //! | event | when | fields |
 //! |---|---|---|
-//! | `build`, `built` | a build begins, has succeeded | `serial`, `pid`, `thread`, `worker` |
+//! | `build`, `built` | a build begins, has succeeded | `serial`, `pid`, `thread`, `worker`; `parent` and `parent_threads`: the process above, and how many threads it has |
 //! | `call` | a call begins | those of a description (`describe.rs`), `overlap`: how many run on this application |
 //! | `call-ended` | its future and body are gone | |
 //! | `future-dropped` | the future of an async call is dropped | `completed`: whether it had been |
@@ -23,7 +23,8 @@
 //! | `produced` | before each frame of `frames` | `nth`, from 0 |
 //! | `sent` | after each frame of `frames` was taken | `nth`, from 0 |
 //! | `push-failed` | a sink has returned an error | `error` |
-//! | `token`, `deferral` | after taking one | `some` |
+//! | `token`, `deferral` | after taking one | `some`, and `kind` of a token |
+//! | `dying` | before the worker is to die | |
 //! | `replied` | a deferred reply was sent | `ok` |
 //! | `spawned`, `offloaded` | after handing one over | `accepted` |
 //! | `task-began`, `task-ended`, `task-dropped`, `job-began`, `job-ended` | in it | `thread`, `name` |
@@ -104,11 +105,11 @@ pub enum Failing {
 }
 
 /// The probe on one worker.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ProbeApp {
     link: Arc<Link>,
     routes: bool,
-    /// Numbers the applications of a process.
+    /// Numbers the applications, of all processes.
     serial: u64,
     /// Where it was built.
     thread: String,
@@ -134,7 +135,7 @@ impl Probe {
         let app = ProbeApp {
             link: Arc::clone(&self.link),
             routes: self.plan.routes,
-            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+            serial: (u64::from(std::process::id()) << 20) + SERIAL.fetch_add(1, Ordering::Relaxed),
             thread: thread_name(),
             running: Arc::default(),
             kept: Arc::default(),
@@ -181,9 +182,16 @@ impl ProbeApp {
     fn emit(&self, event: &str, worker: &Worker) {
         self.link.emit(json!({
             "event": event, "serial": self.serial, "pid": std::process::id(), "thread": thread_name(),
+            "parent": std::os::unix::process::parent_id(), "parent_threads": threads_of(std::os::unix::process::parent_id()),
             "worker": describe::worker(worker),
         }));
     }
+}
+
+/// How many threads a process has, where Linux tells.
+fn threads_of(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Threads:"))?.trim().parse().ok()
 }
 
 impl AppFactory for Probe {

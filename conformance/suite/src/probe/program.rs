@@ -52,8 +52,14 @@ pub(crate) enum Step {
     Fail(Failing),
     /// `hook`: emits `finish` when the exchange is over; `hook=panic` panics then too.
     Hook { panics: bool },
-    /// `keep` or `keep=body`: keeps a handle to the exchange, or the request body, for `stale`.
-    Keep { body: bool },
+    /// `keep`, `keep=body` or `keep=scope`: keeps a handle to the exchange for `stale`, and the request body, or at the
+    /// end of the call the scope.
+    Keep(Keep),
+    /// `watch`: has another thread wait until the client has left and emit `disconnected`.
+    Watch,
+    /// `die`: does to the worker what ends it, if anything of an application's can: aborts a process of its own, has an
+    /// event loop wake what panics.
+    Die,
     /// `stale=KEY`: uses what the request with this key kept; emits `stale`.
     Stale(String),
     /// `echo`: passes all frames of the request body on. In the call it begins the body.
@@ -78,8 +84,9 @@ pub(crate) enum Step {
     File { offset: u64, len: u64, actual: u64 },
     /// `stream` or `stream=LENGTH`: a body made by the steps that follow, with a promised length.
     Stream(Option<u64>),
-    /// `upgrade`: takes the token and accepts; the steps that follow are of the tunnel. See `tunnel.rs`.
-    Upgrade,
+    /// `upgrade`: takes the token and accepts; the steps that follow are of the tunnel. See `tunnel.rs`. With
+    /// `upgrade=replaced` the call then returns an answer `replaced` in place of the tunnel.
+    Upgrade { replaced: bool },
     /// `take-upgrade`: takes the token and drops it; emits `token` with whether there was one.
     TakeUpgrade,
     /// `defer`: takes the deferral; the steps that follow run on a thread of their own, which then replies and emits
@@ -110,6 +117,14 @@ pub(crate) enum Step {
     Tell,
     /// Not a step. A typing error in a check shall be seen, so it is answered with 599, but beside `describe`.
     Unknown(String),
+}
+
+/// What a request leaves for a later one, beside the handle to its exchange.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Keep {
+    Handle,
+    Body,
+    Scope,
 }
 
 /// How to fail.
@@ -183,7 +198,14 @@ fn parse(step: &str) -> Option<Step> {
         "panic-on-drop" => Step::PanicOnDrop,
         "fail" => Step::Fail(failing(&text()?)?),
         "hook" => Step::Hook { panics: text().is_some_and(|text| text == "panic") },
-        "keep" => Step::Keep { body: text().is_some_and(|text| text == "body") },
+        "keep" => Step::Keep(match text().as_deref() {
+            None => Keep::Handle,
+            Some("body") => Keep::Body,
+            Some("scope") => Keep::Scope,
+            Some(_) => return None,
+        }),
+        "watch" => Step::Watch,
+        "die" => Step::Die,
         "stale" => Step::Stale(text()?),
         "echo" => Step::Echo,
         "spawn" => Step::Spawn(text()?),
@@ -204,7 +226,7 @@ fn parse(step: &str) -> Option<Step> {
         }
         "stream" if value.is_none() => Step::Stream(None),
         "stream" => Step::Stream(Some(number()?)),
-        "upgrade" => Step::Upgrade,
+        "upgrade" => Step::Upgrade { replaced: text().is_some_and(|text| text == "replaced") },
         "take-upgrade" => Step::TakeUpgrade,
         "defer" => Step::Defer(text().unwrap_or_default()),
         "take-deferral" => Step::TakeDeferral,

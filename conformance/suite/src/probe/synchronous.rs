@@ -13,10 +13,10 @@ use varvel::{AppResult, BodyError, Frame, FrameSink, ReadBody, Scope, WriteBody}
 
 use super::{
     ProbeApp,
-    answer::{Answer, Choice, app_error, body_error, timer_fields},
+    answer::{Answer, Choice, app_error, body_error, timer_fields, token_fields},
     context::{Bomb, Context, KeptBody, Reading, block_on, piece, polled_elsewhere, pulled_text},
     describe,
-    program::Step,
+    program::{Keep, Step},
     routes, tunnel,
 };
 
@@ -27,7 +27,7 @@ pub(super) fn call(app: &ProbeApp, request: Request<ReadBody>, scope: Scope) -> 
     let steps = app.steps(&head);
     let answer = Answer::new(&head, &steps, &description);
     let incoming = Incoming { body: Some(body), reading: Reading::default(), context };
-    Call { head, incoming, scope, answer }.run(steps.into())
+    Call { head, incoming, scope, answer, keeps_scope: false }.run(steps.into())
 }
 
 /// A call between two steps.
@@ -36,6 +36,8 @@ struct Call {
     incoming: Incoming,
     scope: Scope,
     answer: Answer,
+    /// The scope is kept at the end.
+    keeps_scope: bool,
 }
 
 /// The request body, for as long as it is not given away, and what came of it.
@@ -62,24 +64,25 @@ impl Call {
                 Step::DropRequest => self.incoming.body = None,
                 Step::Fail(failing) => return Err(app_error(failing)),
                 Step::Hook { panics } => context.hook(&self.scope, panics),
-                Step::Keep { body: true } => context.keep(self.incoming.body.take().map(KeptBody::Sync)),
-                Step::Keep { body: false } => context.keep(None),
+                Step::Keep(Keep::Handle) => context.keep(None, None),
+                Step::Keep(Keep::Body) => {
+                    context.keep(self.incoming.body.take().map(KeptBody::Sync), None);
+                }
+                Step::Keep(Keep::Scope) => self.keeps_scope = true,
                 Step::Stream(len) => {
                     self.answer.body = Choice::Stream(len, steps.into());
                     break;
                 }
-                Step::TakeUpgrade => {
-                    context.emit("token", json!({ "some": self.scope.take_upgrade().is_some() }))
-                }
-                Step::Upgrade => {
+                Step::TakeUpgrade => context.emit("token", token_fields(self.scope.take_upgrade().as_ref())),
+                Step::Upgrade { replaced } => {
                     let Some(upgrade) = self.scope.take_upgrade() else { return Ok(no_token()) };
                     let mut head = Response::new(());
                     *head.headers_mut() = self.answer.headers;
                     *head.status_mut() = self.answer.status;
                     let log = tunnel::Log::of(&context);
-                    return Ok(
-                        upgrade.accept_blocking(head, move |io| tunnel::blocking(io, steps.into(), log))
-                    );
+                    let accepted =
+                        upgrade.accept_blocking(head, move |io| tunnel::blocking(io, steps.into(), log));
+                    return Ok(if replaced { answer_replaced() } else { accepted });
                 }
                 Step::TakeDeferral => {
                     context.emit("deferral", json!({ "some": self.scope.take_deferral().is_some() }));
@@ -90,6 +93,9 @@ impl Call {
                     self.incoming.step(&step);
                 }
             }
+        }
+        if self.keeps_scope {
+            context.keep(None, Some(self.scope));
         }
         let incoming = self.incoming;
         Ok(self.answer.into_response().map(|choice| match choice {
@@ -125,10 +131,15 @@ impl Call {
                 let _ = wait.recv();
                 Ok(placeholder)
             }
-            "replaced" => Ok(Response::new(WriteBody::from_static(b"replaced"))),
+            "replaced" => Ok(answer_replaced()),
             _ => Ok(placeholder),
         }
     }
+}
+
+/// What a middleware would put in the place of something better.
+fn answer_replaced() -> Response<WriteBody> {
+    Response::new(WriteBody::from_static(b"replaced"))
 }
 
 fn no_token() -> Response<WriteBody> {

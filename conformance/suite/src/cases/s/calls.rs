@@ -1,12 +1,15 @@
 //! S1 to S4, S13, S14, S21: which calls are made, where, and when.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    thread,
+};
 
 use varvel::{Caps, Policy};
 
 use super::{bytes, held_calls, large};
 use crate::{
-    Case, Client, Event, Failure, Form, Plan, SILENCE, Tuning, Verdict,
+    Case, Client, Event, Failure, Form, LIMIT, Plan, SILENCE, Tuning, Verdict,
     cases::refusals::{Refused, refused, shown},
     ensure, expect_eq,
     probe::hex,
@@ -39,6 +42,55 @@ pub(super) fn one_build_per_worker(case: &mut Case<'_>) -> Verdict {
         // An event loop is a single thread; bridges may call elsewhere.
         if case.about().evented && case.about().form == Form::Async {
             expect_eq("thread of the call:", call.text("thread"), build.text("thread"))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn stopped_under_load(case: &mut Case<'_>) -> Verdict {
+    case.start(Tuning { workers: 2, ..Tuning::default() })?;
+    let go = case.gate("go");
+    // Its exchange has begun, so it may be called while the server stops.
+    let mut late = case.connect()?;
+    let request = case.get("body=late");
+    let (begin, rest) = request.split_at(request.len() / 2);
+    late.send(begin)?;
+    let mut held = case.connect()?;
+    held.send(case.get(&format!("stopping&gate={go}&body=held")))?;
+    case.wait_for("waiting", |_| true)?;
+
+    let busy = (0..4).map(|_| case.connect()).collect::<Result<Vec<_>, _>>()?;
+    let more = case.get("body=busy");
+    thread::scope(|scope| {
+        for mut client in busy {
+            let more = &more;
+            // Until the server closes behind an answer.
+            scope.spawn(move || while client.try_send(more) && client.response().is_ok() {});
+        }
+        case.wait_for_nth("call", 100)?;
+        case.server().control().stop(LIMIT * 3);
+        case.wait_for("stopping", |_| true).map(drop)
+    })?;
+    late.try_send(rest);
+    // What comes of it is for S17 to say.
+    let _ = late.response();
+    case.open(&go);
+    expect_eq("answer of the call that ran:", held.response()?.text(), "held")?;
+    let ended = case.own()?.ended()?;
+    ensure(matches!(ended, Ok(Ok(_))), "the server returns without an error", format_args!("{ended:?}"))?;
+
+    let (mut built, mut over) = (BTreeSet::new(), BTreeSet::new());
+    for event in case.all_events() {
+        let serial = event.number("serial");
+        match event.kind() {
+            "built" => drop(built.insert(serial)),
+            "teardown" => drop(over.insert(serial)),
+            "call" => ensure(
+                built.contains(&serial) && !over.contains(&serial),
+                "calls between the build of an application and its teardown",
+                &event,
+            )?,
+            _ => {}
         }
     }
     Ok(())
