@@ -129,11 +129,10 @@ impl Exchange {
 
     /// Looks for the final head.
     ///
-    /// # Panics
-    /// If there will be none; [`try_response`](Self::try_response) tells that as a value.
-    #[track_caller]
-    pub fn poll_head(&mut self) -> Poll<&Head> {
-        self.look_for_head(Wait::Not).map(|found| found.unwrap_or_else(|failure| panic!("{failure}")))
+    /// # Errors
+    /// If there will be none.
+    pub fn poll_head(&mut self) -> Poll<Result<&Head, Failure>> {
+        self.look_for_head(Wait::Not)
     }
 
     /// Waits for the final head.
@@ -162,8 +161,11 @@ impl Exchange {
         self.line.interims()
     }
 
-    /// Looks for the next frame of the answer; `None` at its end. On a live target the frames are what arrives in one
-    /// piece.
+    /// Looks for the next frame of the answer; `None` at its end. On a live target the frames are chunks, or what arrives
+    /// in one piece.
+    ///
+    /// # Errors
+    /// If there is no answer, or it breaks off.
     pub fn poll_frame(&mut self) -> Poll<Option<Result<Frame, Failure>>> {
         self.look_for_frame(Wait::Not)
     }

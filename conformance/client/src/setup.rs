@@ -92,7 +92,8 @@ impl Setup {
         self
     }
 
-    /// Sets what the application asks of its server, in place of what its factory says.
+    /// Sets what the application asks of its server, in place of what its factory says. Calls of sync applications run to
+    /// their end under any policy.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = Some(policy);
         self
