@@ -252,8 +252,7 @@ where
                 if deadline <= now {
                     self.cut_off();
                 }
-                if self.connections.is_empty() && self.core.tasks.is_empty() && self.core.mailbox.is_quiet() {
-                    self.core.ops.end();
+                if self.connections.is_empty() && self.core.tasks.is_empty() && self.core.mailbox.end() {
                     return (self.shared.app, self.cut);
                 }
             }

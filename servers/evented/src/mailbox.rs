@@ -35,6 +35,8 @@ pub(crate) struct Letters {
     pub(crate) stop: bool,
     /// The loop takes no more connections.
     closed: bool,
+    /// It takes no more tasks either.
+    ended: bool,
 }
 
 /// A future that may go on.
@@ -66,6 +68,18 @@ impl Mailbox {
             return Err(accepted);
         }
         letters.connections.push(accepted);
+        drop(letters);
+        self.ring();
+        Ok(())
+    }
+
+    /// Puts a task in, or gives it back if the loop runs no more.
+    pub(crate) fn post_task(&self, task: BoxFuture) -> Result<(), BoxFuture> {
+        let mut letters = self.lock();
+        if letters.ended {
+            return Err(task);
+        }
+        letters.tasks.push(task);
         drop(letters);
         self.ring();
         Ok(())
@@ -107,9 +121,11 @@ impl Mailbox {
         empty.stop = std::mem::take(&mut letters.stop);
     }
 
-    /// Whether there is nothing in it.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.lock().is_empty()
+    /// Takes no more tasks, unless there is something in it: then it goes on, and this is `false`.
+    pub(crate) fn end(&self) -> bool {
+        let mut letters = self.lock();
+        letters.ended = letters.is_empty();
+        letters.ended
     }
 
     /// Says that the loop turns again.

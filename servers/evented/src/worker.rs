@@ -1,10 +1,7 @@
 //! The worker that a loop is to its application.
 
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
     time::Instant,
 };
@@ -21,8 +18,6 @@ pub(crate) struct LoopWorker {
     mailbox: Arc<Mailbox>,
     timers: Mutex<TimerQueue<Waker>>,
     stopping: Stopping,
-    /// The loop has ended; it takes no more tasks.
-    ended: AtomicBool,
 }
 
 impl LoopWorker {
@@ -39,7 +34,6 @@ impl LoopWorker {
             mailbox,
             timers: Mutex::new(TimerQueue::new()),
             stopping: Stopping::default(),
-            ended: AtomicBool::new(false),
         }
     }
 
@@ -61,11 +55,6 @@ impl LoopWorker {
     /// Raises the stopping signal (spec L7).
     pub(crate) fn stop(&self) {
         self.stopping.raise();
-    }
-
-    /// Says that the loop runs no tasks any more.
-    pub(crate) fn end(&self) {
-        self.ended.store(true, SeqCst);
     }
 }
 
@@ -111,11 +100,7 @@ impl WorkerOps for LoopWorker {
     }
 
     fn spawn(&self, task: BoxFuture) -> Result<(), BoxFuture> {
-        if self.ended.load(SeqCst) {
-            return Err(task);
-        }
-        self.mailbox.post(|letters| letters.tasks.push(task));
-        Ok(())
+        self.mailbox.post_task(task)
     }
 
     fn is_stopping(&self) -> bool {

@@ -21,6 +21,7 @@ pub(crate) const ALL: &[crate::Model] = &[
     ("mailbox: nor over one of two", two_letters),
     ("mailbox: nor over a timer", timer),
     ("mailbox: who is summoned sees why, or is summoned again", summons),
+    ("mailbox: a task is run or given back", task_at_the_end),
     ("mailbox: a connection is taken in or given back", connection_at_the_close),
 ];
 
@@ -110,6 +111,20 @@ fn summons() {
     let seen = happened.each_ref().map(|happened| happened.load(Relaxed));
     sending.into_iter().for_each(|sending| sending.join().unwrap());
     assert!(seen == [1, 1] || event_loop.letters() > 0, "what happened is never seen");
+}
+
+fn task_at_the_end() {
+    let event_loop = Loop::new();
+    let mailbox = Arc::clone(&event_loop.mailbox);
+    let posting = thread::spawn(move || usize::from(mailbox.post_task(Box::pin(async {})).is_err()));
+    let mut run = 0;
+    while !event_loop.mailbox.end() {
+        let mut letters = Letters::default();
+        event_loop.mailbox.take(&mut letters);
+        run += letters.tasks.len();
+    }
+    let given_back = posting.join().unwrap();
+    assert_eq!(run + given_back, 1);
 }
 
 fn connection_at_the_close() {
