@@ -1,4 +1,4 @@
-// The probe routes of conformance/ROUTES.md for Node's own http server.
+// The probe routes of conformance/suite/ROUTES.md for Node's own http server.
 //
 //     node conformance/cli/probes/node.mjs 8000
 //     varvel-conformance run --url http://127.0.0.1:8000

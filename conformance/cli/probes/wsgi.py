@@ -1,4 +1,4 @@
-"""The probe routes of conformance/ROUTES.md for WSGI servers.
+"""The probe routes of conformance/suite/ROUTES.md for WSGI servers.
 
     gunicorn --bind 127.0.0.1:8000 --chdir conformance/cli/probes wsgi:application
     varvel-conformance run --url http://127.0.0.1:8000

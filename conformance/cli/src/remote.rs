@@ -81,7 +81,7 @@ fn remarks(known: &Acquaintance, run: &Run, safe: bool) -> Vec<String> {
     if !run.no_app && !known.describes {
         remarks.push(
             "GET / is not answered with a description of the request: judged as by --no-app, by what goes over the wire \
-             alone. conformance/ROUTES.md tells what to serve"
+             alone. conformance/suite/ROUTES.md tells what to serve"
                 .to_owned(),
         );
     }

@@ -39,7 +39,8 @@ impl Details<'_> {
         indented(f, &finding.about())?;
         writeln!(f)?;
         indented(f, &failure.to_string())?;
-        indented(f, &format!("alone:    {} {}", self.report.alone, entry.id()))?;
+        // Not broken, to be copied.
+        writeln!(f, "    alone:    {} {}", self.report.alone, entry.id())?;
         if !transcript.is_empty() {
             writeln!(f)?;
         }
