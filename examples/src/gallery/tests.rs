@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 use varvel::{Address, Caps, ConnInfo};
+use varvel_lint::Lint;
 use varvel_test::{Client, Response, Setup};
 
 use super::*;
 
 fn client() -> Client {
-    Client::factory(Gallery::default()).unwrap()
+    Client::factory(Lint::new(Gallery::default())).unwrap()
 }
 
 fn get(target: &str) -> Response {
@@ -223,4 +224,39 @@ fn events_come_once_a_second_count_who_watches_and_end_with_the_server() {
     client.stop();
     assert!(exchange.response().text().ends_with("event: goodbye\ndata: the server stops\n\n"));
     assert_eq!(watchers.count(), 0);
+}
+
+/// What is quickly answered: a request for each address but those that wait on purpose.
+fn requests() -> impl Iterator<Item = Request<&'static str>> {
+    let gets =
+        ["/", "/style.css", "/hello", "/stream?n=1", "/request", "/hints", "/trailers", "/tunnel", "/no"];
+    let gets = gets.map(|target| Request::get(target).body(""));
+    let posts = [Request::post("/upload").body("text"), Request::post("/letters/home").body("text")];
+    gets.into_iter().chain(posts).map(Result::unwrap)
+}
+
+#[test]
+fn no_rule_of_the_contract_is_broken() {
+    let factory = Lint::factory(Gallery::default);
+    let findings = factory.findings();
+    let client = Client::factory(factory).unwrap();
+    for request in requests() {
+        let (head, body) = request.into_parts();
+        let exchange = client.request(head.method, &head.uri.to_string()).body(body).start();
+        client.advance(Duration::from_secs(1));
+        exchange.response();
+    }
+    drop(client);
+    findings.assert_none();
+}
+
+#[test]
+fn a_call_may_be_dropped_anywhere_and_no_capability_is_indispensable() {
+    let site = Site { gallery: Gallery::default(), page: bytes::Bytes::new() };
+    // Here time is not moved by hand.
+    for request in requests().filter(|request| request.uri() != "/hints") {
+        varvel_lint::without_each_capability(&Gallery::default(), request.clone());
+        varvel_lint::overlap(&site, request.clone());
+        varvel_lint::cancel_everywhere(&site, request);
+    }
 }
