@@ -59,8 +59,11 @@ impl RemovedFields {
         self.0 |= field.0;
     }
 
-    pub(crate) fn take(&mut self, field: RemovedFields) {
+    /// Takes a field out of the set; whether it was in.
+    pub(crate) fn take(&mut self, field: RemovedFields) -> bool {
+        let was_in = self.0 & field.0 != 0;
         self.0 &= !field.0;
+        was_in
     }
 
     /// The field's place in this set, if only the server may set it. Content-Length is not among them: it is
@@ -155,6 +158,14 @@ pub(crate) fn write_field(name: &str, value: &HeaderValue, out: &mut Vec<u8>) {
 }
 
 /// Writes `content-length`.
+/// Writes the protocols that the peer may or must change to, with the option that belongs to them (RFC 9110 section 7.8).
+pub(crate) fn write_upgrade(headers: &HeaderMap, out: &mut Vec<u8>) {
+    for protocol in headers.get_all(header::UPGRADE) {
+        write_field("upgrade", protocol, out);
+    }
+    out.extend_from_slice(b"connection: upgrade\r\n");
+}
+
 pub(crate) fn write_content_length(length: u64, out: &mut Vec<u8>) {
     let mut digits = [0; 20];
     let mut at = digits.len();

@@ -10,6 +10,7 @@ use crate::framing::{BodyLength, ResponseFraming};
 use crate::request_head::UpgradeRequest;
 use crate::response_head::{
     RemovedFields, SentHead, write_content_length, write_field, write_fields, write_status_line,
+    write_upgrade,
 };
 use crate::state::{Event, Sending};
 use crate::trailers;
@@ -119,6 +120,10 @@ impl Connection {
             length_mismatch: None,
             close: false,
         };
+        // RFC 9110 section 15.5.22: 426 has to say which protocol would do.
+        if status == StatusCode::UPGRADE_REQUIRED && sent.removed.take(RemovedFields::UPGRADE) {
+            write_upgrade(headers, out);
+        }
         match status {
             // RFC 9110 section 8.6: no Content-Length.
             StatusCode::NO_CONTENT => {
@@ -304,18 +309,17 @@ impl Connection {
             return Err(HeadRefused::NotAwaited);
         }
         let offered = self.request.upgrade.ok_or(HeadRefused::UpgradeNotOffered)?;
-        let protocol = headers.get(header::UPGRADE);
         let status = match offered {
-            UpgradeRequest::Protocol if protocol.is_none() => return Err(HeadRefused::UpgradeUnnamed),
+            UpgradeRequest::Protocol if !headers.contains_key(header::UPGRADE) => {
+                return Err(HeadRefused::UpgradeUnnamed);
+            }
             UpgradeRequest::Protocol => StatusCode::SWITCHING_PROTOCOLS,
             UpgradeRequest::Connect => StatusCode::OK,
         };
         write_status_line(status, out);
         let mut removed = write_fields(headers, date_line, out).removed;
-        if let (UpgradeRequest::Protocol, Some(protocol)) = (offered, protocol) {
-            removed.take(RemovedFields::UPGRADE);
-            write_field("upgrade", protocol, out);
-            out.extend_from_slice(b"connection: upgrade\r\n");
+        if offered == UpgradeRequest::Protocol && removed.take(RemovedFields::UPGRADE) {
+            write_upgrade(headers, out);
         }
         out.extend_from_slice(b"\r\n");
         self.apply(Event::Upgrade);

@@ -151,6 +151,17 @@ fn fields_of_the_connection_are_removed_and_named() {
     assert_eq!(names, ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]);
 }
 
+/// RFC 9110 section 15.5.22.
+#[test]
+fn upgrade_required_says_to_what() {
+    let (text, sent) = head(GET, 426, &[("upgrade", "websocket"), ("x", "y")], BodyLength::Known(0));
+    assert_eq!(
+        text,
+        "HTTP/1.1 426 Upgrade Required\r\nx: y\r\nupgrade: websocket\r\nconnection: upgrade\r\ncontent-length: 0\r\n\r\n"
+    );
+    assert!(sent.removed.is_empty());
+}
+
 #[test]
 fn fields_stay_separate_and_byte_exact() {
     let mut map = headers(&[("set-cookie", "a=1"), ("x", "y"), ("set-cookie", "b=2")]);
