@@ -2,8 +2,7 @@
 
 use varvel_spec::{Clause, Group, ids};
 
-/// The chapters that oblige servers, in the order of the document. Those about applications and middleware are the
-/// lint's.
+/// The chapters that oblige servers, in the order of the document.
 pub const GROUPS: [Group; 8] = [
     Group::Server,
     Group::Http,
@@ -14,6 +13,10 @@ pub const GROUPS: [Group; 8] = [
     Group::Extension,
     Group::Worker,
 ];
+
+/// The other chapters, and who holds applications and middleware to them.
+pub const ELSEWHERE: [(Group, &str); 2] =
+    [(Group::Application, "varvel-lint"), (Group::Middleware, "varvel-lint")];
 
 /// Clauses of these chapters without a check, each with the reason.
 pub const UNCHECKED: &[(&Clause, &str)] = &[

@@ -93,7 +93,7 @@ pub use case::Case;
 pub use cases::checks;
 pub use check::{Check, Failure, Verdict, ensure, expect_eq};
 pub use client::{Client, End, LIMIT, SILENCE};
-pub use coverage::{GROUPS, UNCHECKED, unchecked};
+pub use coverage::{ELSEWHERE, GROUPS, UNCHECKED, unchecked};
 pub use entry::{Entry, entries};
 pub use message::{Framing, Head, Response};
 pub use mostly_inline::{MostlyInline, MostlyInlineApp};

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use varvel::{
     App, AppError, AppResult, BodyErrorKind, BodyParts, Caps, ConnInfo, Event, FailKind, Offer, Outcome,
-    Phase, ReadBody, Scope, UpgradeKind, WriteBody,
+    Phase, ReadBody, Scope, TlsInfo, UpgradeKind, WriteBody,
 };
 
 use super::{
@@ -213,6 +213,11 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
         if self.has(Fault::ReadsAheadWithoutBound) {
             self.wire.read_without_bound();
         }
+        if self.has(Fault::MissingHttp2IsAccepted) && head.headers.contains_key("http2-settings") {
+            let head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n";
+            // If it cannot be sent, nothing can.
+            let _ = self.wire.put(Bytes::from_static(head), false);
+        }
         let offer = tunnel::offer(&head, &self.core);
         let mut current = Current {
             asked: Asked::new(&head, self.has(Fault::Keeps10Alive)),
@@ -292,6 +297,9 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
         let mut info = self.info.clone();
         if self.has(Fault::SwapsAddresses) {
             std::mem::swap(&mut info.peer, &mut info.local);
+        }
+        if self.has(Fault::MissingTlsIsClaimed) && headers.contains_key("x-forwarded-proto") {
+            info.tls = Some(Arc::new(TlsInfo::new(0x0304, 0x1301)));
         }
         let forwarded = headers.get("x-forwarded-for").and_then(|value| value.to_str().ok());
         if let (Some(Ok(address)), true) =

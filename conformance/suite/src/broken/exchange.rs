@@ -324,6 +324,9 @@ impl varvel::Exchange for Exchange {
         let mut state = self.lock();
         let Some(finish) = state.finish else { return state.hooks.push(hook) };
         drop(state);
+        if self.has(Fault::LateHookIsLost) {
+            return;
+        }
         self.run_hook(hook, &finish);
     }
 }

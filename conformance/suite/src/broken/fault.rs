@@ -76,6 +76,8 @@ pub enum Fault {
     NoConnectionLimit,
     /// Cuts running calls off as soon as it is stopped (S17).
     StopCutsCalls,
+    /// Closes connections whose head is incomplete when it is stopped (S17).
+    StopCutsHalfHeads,
     /// Accepts connections while it is stopping (S17).
     StopKeepsAccepting,
     /// Leaves idle connections open while it is stopping (S17).
@@ -466,6 +468,8 @@ pub enum Fault {
     TeardownPanicIsLost,
     /// Never notices that a client has left while the application computes (E8, E16).
     NeverNoticesDisconnect,
+    /// Notices only after some seconds that a client has left (E8).
+    NoticesDisconnectLate,
     /// Takes a write that the transport refused for a success (E9, E11).
     IgnoresFailedWrites,
     /// Cancels calls although the policy is to finish them (E10).
@@ -480,6 +484,8 @@ pub enum Fault {
     HookCountsFraming,
     /// Runs hooks before the answer is handed over (E12).
     HookFiresEarly,
+    /// Runs no hook that comes after the end of its exchange (E12).
+    LateHookIsLost,
     /// Runs the hooks of a tunnel when its head was sent (E12).
     TunnelHookFiresEarly,
     /// Does not take the end of the client's sending side for a disconnect (E13).
@@ -508,12 +514,22 @@ pub enum Fault {
     MissingTrailersFail,
     /// Sends response trailers although it does not advertise them (X2).
     MissingTrailersAreSent,
+    /// Fails answers that are files (X2).
+    MissingZerocopyFails,
+    /// Takes a CONNECT with a field `Protocol` for an extended one (X2).
+    MissingExtendedConnectIsOffered,
+    /// Answers 101 to whoever offers HTTP/2 (X2).
+    MissingHttp2IsAccepted,
+    /// Takes a connection for one with TLS if a proxy says so (X2).
+    MissingTlsIsClaimed,
     /// States no version of the specification (X6).
     StatesNoVersion,
 
     // W: worker services.
     /// Fires timers in the reverse order, as the last of them is due (W1).
     TimersFireLate,
+    /// Fires timers some time after they are due (W1).
+    TimersAreCoarse,
     /// Wakes the task that polled a timer first (W1).
     TimersWakeFirstTask,
     /// Never wakes a timer's task (W1).

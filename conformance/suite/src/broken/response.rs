@@ -263,6 +263,9 @@ impl Sink {
     }
 
     fn take_file(&mut self, mut region: FileRegion) -> Result<(), BodyError> {
+        if self.has(Fault::MissingZerocopyFails) {
+            return Err(BodyError::failed("files are not supported"));
+        }
         if self.has(Fault::UsesFilePosition) {
             let mut file = &*region.file;
             file.seek(SeekFrom::Start(region.offset)).map_err(BodyError::failed)?;

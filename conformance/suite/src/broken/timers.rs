@@ -4,12 +4,15 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     task::Waker,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use varvel::TimerId;
 
 use super::{Fault, settings::Settings};
+
+/// How late a fault fires timers.
+const COARSE: Duration = Duration::from_millis(400);
 
 /// One thread that wakes others in time.
 #[derive(Default)]
@@ -64,6 +67,7 @@ impl Timers {
     pub(super) fn run(&self, settings: &Settings) {
         let never = settings.has(Fault::TimersNeverWake);
         let last_first = settings.has(Fault::TimersFireLate);
+        let late = if settings.has(Fault::TimersAreCoarse) { COARSE } else { Duration::ZERO };
         let mut queue = self.lock();
         while !queue.ended {
             let mut due = queue.wakers.keys();
@@ -72,7 +76,7 @@ impl Timers {
                 queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = (deadline + late).saturating_duration_since(Instant::now());
             if !left.is_zero() {
                 queue = self.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
                 continue;

@@ -28,6 +28,9 @@ pub(super) fn offer(head: &RequestHead, core: &Core) -> Option<(UpgradeKind, Str
         return None;
     }
     if head.method == Method::CONNECT {
+        if core.has(Fault::MissingExtendedConnectIsOffered) && head.headers.contains_key("protocol") {
+            return Some((UpgradeKind::ExtendedConnect, "test".to_owned()));
+        }
         return can(Caps::CONNECT).then(|| (UpgradeKind::Connect, String::new()));
     }
     let has_body = !matches!(head.framing, BodyFraming::None | BodyFraming::Length(0));
@@ -79,16 +82,13 @@ pub(super) fn run(
         while wire.try_read(&mut [0; 1024]).is_ok_and(|read| read > 0) {}
     }
     let fault = exchange.core.settings.fault;
-    let transport = Transport { wire: Arc::clone(wire), fault, closed: false };
+    let transport = Transport { wire: Arc::clone(wire), fault, closed: false, held_back: Vec::new() };
     let ran = catch_unwind(AssertUnwindSafe(|| tunnel.run(transport)));
     if let Err(panic) = ran {
         if !has(Fault::TunnelPanicIsLost) {
             exchange.report(Event::Panicked { during: Phase::Tunnel, message: panic_message(&*panic) });
         }
         return (Outcome::Failed, Then::Close);
-    }
-    if has(Fault::TunnelLosesLastBytes) {
-        return (Outcome::Completed, Then::Reset);
     }
     let outcome = match wire.flush() {
         Ok(()) => Outcome::Completed,
@@ -124,6 +124,8 @@ struct Transport {
     fault: Option<Fault>,
     /// The continuation has ended the sending side.
     closed: bool,
+    /// What a fault keeps until something else is written.
+    held_back: Vec<u8>,
 }
 
 impl Transport {
@@ -149,7 +151,16 @@ impl BlockingTransport for Transport {
     }
 
     fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.wire.try_write(bytes)
+        if !self.has(Fault::TunnelLosesLastBytes) {
+            return self.wire.try_write(bytes);
+        }
+        let taken = self.wire.try_write(&self.held_back)?;
+        self.held_back.drain(..taken);
+        if !self.held_back.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.held_back.extend_from_slice(bytes);
+        Ok(bytes.len())
     }
 
     fn close_write(&mut self) -> io::Result<()> {

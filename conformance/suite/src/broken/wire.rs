@@ -134,6 +134,9 @@ struct Piece {
 /// The two threads of a wire.
 pub(super) struct WireThreads([JoinHandle<()>; 2]);
 
+/// How late a fault notices that a client has left.
+const LATE: Duration = Duration::from_secs(3);
+
 /// How often a writer that the client holds up looks whether it is still wanted.
 const WRITER_LOOKS_UP: Duration = Duration::from_millis(100);
 
@@ -224,6 +227,9 @@ impl Wire {
                 Err(_) => Some(Stuck::Gone),
             };
             if end.is_some() {
+                if self.has(Fault::NoticesDisconnectLate) {
+                    thread::sleep(LATE);
+                }
                 self.lock().input_end = end;
             }
             self.changed.notify_all();
@@ -419,6 +425,9 @@ impl Wire {
             if let Some(end) = state.input_end {
                 return Err(end);
             }
+            if state.stopping && self.has(Fault::StopCutsHalfHeads) {
+                return Err(Stuck::Ended);
+            }
             if !in_time {
                 return Err(Stuck::TimedOut);
             }
@@ -532,7 +541,8 @@ impl Wire {
     /// Wakes when the client is gone.
     pub(super) fn poll_gone(&self, end_counts: bool, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        if Self::gone(&state, end_counts) {
+        // Whoever asks too late to be woken must not find out either.
+        if Self::gone(&state, end_counts) && !self.has(Fault::DisconnectWakesNobody) {
             return Poll::Ready(());
         }
         if !state.watchers.iter().any(|watcher| watcher.will_wake(cx.waker())) {

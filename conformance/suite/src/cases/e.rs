@@ -63,6 +63,8 @@ pub(crate) const CHECKS: &[Check] = &[
         &[NeverNoticesDisconnect, DisconnectWakesNobody],
     )
     .needs(Caps::DISCONNECT_WATCH),
+    Check::new(ids::E8, "within-a-second", leaving::within_a_second, &[NoticesDisconnectLate])
+        .needs(Caps::DISCONNECT_WATCH),
     Check::new(ids::E9, "noticed-by-writing", leaving::noticed_by_writing, &[IgnoresFailedWrites]),
     Check::new(ids::E10, "finished-all-the-same", leaving::finished_all_the_same, &[CancelsDespiteFinish])
         .needs(Caps::DISCONNECT_WATCH),
@@ -84,9 +86,18 @@ pub(crate) const CHECKS: &[Check] = &[
         hooks::hook_of_a_stopped_exchange,
         &[NoHookAtDeadline, HookSaysCompleted],
     ),
+    Check::new(ids::E12, "given-after-the-end", hooks::hook_given_after_the_end, &[LateHookIsLost]),
     Check::new(ids::E13, "what-waits-is-dropped", leaving::what_waits_is_dropped, &[IgnoresEndOfSending])
         .needs(Caps::DISCONNECT_WATCH)
         .lacks(Caps::HALF_CLOSE),
+    Check::new(
+        ids::E13,
+        "answered-all-the-same",
+        leaving::answered_all_the_same,
+        &[IgnoresEndOfSending, NeverNoticesDisconnect],
+    )
+    .needs(Caps::DISCONNECT_WATCH)
+    .lacks(Caps::HALF_CLOSE),
     Check::new(ids::E13, "what-is-ready-is-sent", leaving::what_is_ready_is_sent, &[DiscardsForHalfClosed]),
     Check::new(
         ids::E14,
@@ -100,6 +111,13 @@ pub(crate) const CHECKS: &[Check] = &[
         ids::E16,
         "who-watches-is-woken",
         leaving::who_watches_is_woken,
+        &[NeverNoticesDisconnect, DisconnectWakesNobody],
+    )
+    .needs(Caps::DISCONNECT_WATCH),
+    Check::new(
+        ids::E16,
+        "another-thread-is-woken",
+        leaving::another_thread_is_woken,
         &[NeverNoticesDisconnect, DisconnectWakesNobody],
     )
     .needs(Caps::DISCONNECT_WATCH),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use varvel::ServeError;
+use varvel::{Caps, ServeError};
 use varvel_spec::ids;
 
 use crate::{
@@ -109,6 +109,7 @@ fn teardown_is_last(case: &mut Case<'_>) -> Verdict {
         format!("hook&stream&data=a&flush&gate={gate}&data=b"),
         format!("hook&stream=2&data=a&flush&gate={gate}&data=b"),
         "hook&body=done".to_owned(),
+        format!("spawn={gate}&body=task"),
     ]
     .into_iter()
     .enumerate()
@@ -117,8 +118,20 @@ fn teardown_is_last(case: &mut Case<'_>) -> Verdict {
         client.send(format!("GET /{}.{n}?{steps} HTTP/1.1\r\nHost: varvel.test\r\n\r\n", case.key()))?;
         clients.push(client);
     }
-    case.wait_for_nth("call", 4)?;
-    case.wait_for_nth("held", 3)?;
+    let tunnels = case.about().caps.contains(Caps::UPGRADE);
+    let (key, request) = case.numbered(
+        clients.len(),
+        "GET",
+        &format!("hook&upgrade&gate={gate}&data=bye"),
+        "Connection: upgrade\r\nUpgrade: test\r\n",
+    );
+    let mut tunnel = case.connect()?;
+    if tunnels {
+        tunnel.send(request)?;
+        case.wait_for("tunnel-began", |event| event.key() == key)?;
+    }
+    case.wait_for_nth("call", 5 + usize::from(tunnels))?;
+    case.wait_for_nth("held", 3 + usize::from(tunnels))?;
     case.server().control().stop(LIMIT * 3);
     // A server that tears down too early has the time to do so.
     std::thread::sleep(SILENCE);
@@ -128,7 +141,7 @@ fn teardown_is_last(case: &mut Case<'_>) -> Verdict {
     }
     let ended = case.own()?.ended()?;
     in_order(&ended)?;
-    expect_eq("hooks run:", case.events("finish").len(), 4)?;
+    expect_eq("hooks run:", case.events("finish").len(), 4 + usize::from(tunnels))?;
     one_teardown_per_build(case)?;
 
     // Which application each key belongs to, and whether it is still there.
@@ -256,6 +269,18 @@ fn endless_body(case: &mut Case<'_>) -> Verdict {
             dropped(case, "body-dropped")?;
         }
     }
+    // So does the body of a request that nobody sends.
+    case.start(Setup::default())?;
+    let mut client = case.connect()?;
+    client.send(case.request("POST", "emit=reading&read&pass", "Content-Length: 10\r\n") + "some")?;
+    case.wait_for("mark", |_| true)?;
+    let ended = case.own()?.stop(GRACE)?;
+    in_order(&ended)?;
+    if case.about().form == Form::Sync {
+        let read = case.wait_for("read", |_| true)?;
+        ensure(read.text("end") != "end", "an error of the body at the deadline", &read)?;
+    }
+    case.wait_for("call-ended", |_| true)?;
     // A sink that is written to all the time returns an error; its call ends, and so everything is torn down.
     case.start(Setup::default())?;
     let mut client = case.connect()?;
@@ -270,17 +295,26 @@ fn endless_body(case: &mut Case<'_>) -> Verdict {
 
 fn hooks_are_told(case: &mut Case<'_>) -> Verdict {
     let never = case.gate("never");
-    for (steps, status) in [
+    let (about, upgrade) = (case.about(), "Connection: upgrade\r\nUpgrade: test\r\n");
+    let mut rows = vec![
         (format!("hook&gate={never}&body=late"), None),
         (format!("hook&stream&data=begin&flush&gate={never}&data=late"), Some(200)),
-    ] {
+    ];
+    if about.caps.contains(Caps::DEFER) && about.form == Form::Sync {
+        rows.push((format!("hook&defer&gate={never}&body=late"), None));
+    }
+    if about.caps.contains(Caps::UPGRADE) {
+        rows.push(("hook&upgrade&data=begin&read".to_owned(), Some(101)));
+    }
+    for (steps, status) in rows {
         case.start(Setup::default())?;
         let mut client = case.connect()?;
-        client.send(case.get(&steps))?;
-        case.wait_for("held", |_| true)?;
+        client.send(case.request("GET", &steps, upgrade))?;
+        let begun = if status == Some(101) { "tunnel-began" } else { "held" };
+        case.wait_for(begun, |_| true).map_err(|failure| failure.within(&steps))?;
         if status.is_some() {
             client.head()?;
-            client.chunk()?;
+            client.exactly(1)?;
         }
         let ended = case.own()?.stop(GRACE)?;
         in_order(&ended)?;

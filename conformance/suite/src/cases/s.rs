@@ -89,6 +89,7 @@ pub(crate) const CHECKS: &[Check] = &[
         bounds::running_calls_finish,
         &[StopCutsCalls, StopKeepsAccepting, StopLeavesIdle, KeepsAliveWhileStopping],
     ),
+    Check::new(ids::S17, "begun-heads-are-finished", bounds::begun_heads_are_finished, &[StopCutsHalfHeads]),
     Check::new(ids::S18, "limits-are-kept", bounds::limits_are_kept, &[OverstatesLimits]),
     Check::new(ids::S18, "workers-are-there", bounds::workers_are_there, &[OverstatesWorkers]),
     Check::new(

@@ -25,6 +25,8 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::new(ids::U1, "token-for-connect", token_for_connect, &[NeverGivesToken]).needs(Caps::CONNECT),
     Check::new(ids::U2, "ordinary-without-it", ordinary_without_it, &[UnusedTokenCloses])
         .needs(Caps::UPGRADE),
+    Check::new(ids::U2, "ordinary-if-replaced", ordinary_if_replaced, &[UnusedTokenCloses])
+        .needs(Caps::UPGRADE),
     Check::new(
         ids::U3,
         "head-of-an-upgrade",
@@ -135,6 +137,17 @@ fn ordinary_without_it(case: &mut Case<'_>) -> Verdict {
         expect_eq(format_args!("`{steps}`:"), (response.status(), response.text().as_str()), (200, "plain"))?;
     }
     Ok(())
+}
+
+fn ordinary_if_replaced(case: &mut Case<'_>) -> Verdict {
+    let mut client = case.connect()?;
+    for steps in ["upgrade=replaced&echo", "body=replaced", "upgrade=replaced&data=x"] {
+        client.send(case.request("GET", steps, UPGRADE))?;
+        let response = client.response().map_err(|failure| failure.within(steps))?;
+        let seen = (response.status(), response.text());
+        expect_eq(format_args!("`{steps}`:"), seen, (200, "replaced".to_owned()))?;
+    }
+    expect_eq("tunnels that came into being:", case.settled("tunnel-began")?.len(), 0)
 }
 
 fn no_framing(head: &Head) -> Verdict {

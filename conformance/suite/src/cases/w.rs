@@ -16,6 +16,7 @@ pub(crate) const CHECKS: &[Check] = &[
         in_the_order_of_deadlines,
         &[TimersFireLate, TimersNeverWake],
     ),
+    Check::new(ids::W1, "soon-after", soon_after, &[TimersAreCoarse, TimersNeverWake]),
     Check::new(
         ids::W1,
         "wakes-who-polled-last",
@@ -109,6 +110,24 @@ fn in_the_order_of_deadlines(case: &mut Case<'_>) -> Verdict {
     let fired = timers(case)?;
     expect_eq("timers that fired:", fired.len(), 39)?;
     ensure(!fired.contains(&long), "the longest not among them", format_args!("{fired:?}"))
+}
+
+fn soon_after(case: &mut Case<'_>) -> Verdict {
+    case.start(Setup::default())?;
+    let mut late = Vec::new();
+    // A machine that is busy is given several chances.
+    for _ in 0..5 {
+        expect_eq("status", case.ask(case.get("timer=20"))?.status(), 200)?;
+        let timers = case.settled("timer")?;
+        late.extend(timers.last().and_then(|timer| timer.number("late_us")));
+        if late.last().is_some_and(|late| *late <= 100_000) {
+            return Ok(());
+        }
+    }
+    Err(Failure::new(
+        "a timer of an idle worker, late by 100 ms at most",
+        format!("by {late:?} microseconds"),
+    ))
 }
 
 fn wakes_who_polled_last(case: &mut Case<'_>) -> Verdict {

@@ -4,12 +4,19 @@
 use varvel::{Caps, SPEC_VERSION};
 use varvel_spec::ids;
 
-use crate::{Case, Check, Form, Verdict, broken::Fault::*, ensure, expect_eq};
+use crate::{Case, Check, Form, Verdict, broken::Fault::*, ensure, expect_eq, probe::pattern};
 
 pub(crate) const CHECKS: &[Check] = &[
     Check::new(ids::X2, "without-interim", without_interim, &[MissingInterimSaysSent]).lacks(Caps::INTERIM),
     Check::new(ids::X2, "without-upgrade", without_upgrade, &[MissingUpgradeIsOffered]).lacks(Caps::UPGRADE),
     Check::new(ids::X2, "without-connect", without_connect, &[MissingUpgradeIsOffered]).lacks(Caps::CONNECT),
+    Check::new(
+        ids::X2,
+        "without-extended-connect",
+        without_extended_connect,
+        &[MissingExtendedConnectIsOffered],
+    )
+    .lacks(Caps::EXT_CONNECT),
     Check::new(ids::X2, "without-trailers-in", without_trailers_in, &[MissingTrailersFail])
         .lacks(Caps::TRAILERS_IN),
     Check::new(ids::X2, "without-trailers-out", without_trailers_out, &[MissingTrailersAreSent])
@@ -21,6 +28,10 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::new(ids::X2, "without-deferral", without_deferral, &[MissingDeferralIsGiven]).lacks(Caps::DEFER),
     Check::new(ids::X2, "without-a-watch", without_a_watch, &[IgnoresFailedWrites])
         .lacks(Caps::DISCONNECT_WATCH),
+    Check::new(ids::X2, "without-zero-copy", without_zero_copy, &[MissingZerocopyFails])
+        .lacks(Caps::FILE_ZEROCOPY),
+    Check::new(ids::X2, "without-http2", without_http2, &[MissingHttp2IsAccepted]).lacks(Caps::H2),
+    Check::new(ids::X2, "without-tls", without_tls, &[MissingTlsIsClaimed]).lacks(Caps::TLS),
     Check::new(ids::X6, "version-of-the-specification", version_of_the_specification, &[StatesNoVersion]),
 ];
 
@@ -50,6 +61,58 @@ fn without_connect(case: &mut Case<'_>) -> Verdict {
     let request =
         format!("CONNECT {key}:443 HTTP/1.1\r\nHost: {key}:443\r\nSteps: take-upgrade&status=501\r\n\r\n");
     no_token(case, &request, 501)
+}
+
+fn without_extended_connect(case: &mut Case<'_>) -> Verdict {
+    // What stands for it in HTTP/1 is a CONNECT like any other.
+    let key = case.key().to_owned();
+    let steps = "Steps: take-upgrade&status=501\r\n";
+    let plain =
+        format!("CONNECT {key}:443 HTTP/1.1\r\nHost: {key}:443\r\nProtocol: websocket\r\n{steps}\r\n");
+    expect_eq("status", case.ask(plain)?.status(), 501)?;
+    let kinds: Vec<_> = case.settled("token")?.iter().map(|event| event.text("kind").to_owned()).collect();
+    ensure(
+        kinds.iter().all(|kind| kind != "ExtendedConnect"),
+        "no token of an extended CONNECT",
+        format_args!("{kinds:?}"),
+    )?;
+    let pseudo =
+        format!("CONNECT {key}:443 HTTP/1.1\r\nHost: {key}:443\r\n:protocol: websocket\r\n{steps}\r\n");
+    expect_eq("status of one with a pseudo-header field", case.ask(pseudo)?.status(), 400)
+}
+
+fn without_zero_copy(case: &mut Case<'_>) -> Verdict {
+    let response = case.ask(case.get("file=1000:200000:300000"))?;
+    let same = response.body == pattern(1000, 200_000);
+    ensure(same, "the bytes of the file", format_args!("{} bytes", response.body.len()))
+}
+
+fn without_http2(case: &mut Case<'_>) -> Verdict {
+    let offer = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n";
+    let response = case.ask(case.request("GET", "body=plain", offer))?;
+    expect_eq(
+        "the answer to an offer of HTTP/2:",
+        (response.status(), response.text()),
+        (200, "plain".to_owned()),
+    )?;
+    let mut client = case.connect()?;
+    // The server may have answered and closed before the end.
+    client.try_send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    let response = client.response().map_err(|failure| failure.within("the preface of HTTP/2"))?;
+    let refused = [400, 505].contains(&response.status());
+    ensure(refused, "the preface of HTTP/2 refused with 505 or 400", response.status())?;
+    client.closed().map(drop)
+}
+
+fn without_tls(case: &mut Case<'_>) -> Verdict {
+    let forged = "X-Forwarded-Proto: https\r\nForwarded: proto=https\r\n";
+    case.ask(case.request("GET", "describe", forged))?;
+    let call = case.wait_for("call", |_| true)?;
+    expect_eq("is_secure, and whether there is a tls:", (call.is("secure"), call.is("tls")), (false, false))?;
+    // A client that begins a handshake is not kept waiting.
+    let mut client = case.connect()?;
+    client.try_send([&[0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3][..], &[0; 194]].concat());
+    client.rest().map(drop).map_err(|failure| failure.within("a client that begins a TLS handshake"))
 }
 
 fn without_trailers_in(case: &mut Case<'_>) -> Verdict {

@@ -112,6 +112,27 @@ pub(super) fn hook_at_the_end_of_a_tunnel(case: &mut Case<'_>) -> Verdict {
     )
 }
 
+pub(super) fn hook_given_after_the_end(case: &mut Case<'_>) -> Verdict {
+    let (key, request) = case.numbered(0, "GET", "keep=scope&body=first", "");
+    let mut client = case.connect()?;
+    client.send(request)?;
+    client.response()?;
+    case.wait_for("call-ended", |event| event.key() == key)?;
+    client.send(case.get(&format!("hook&stale={key}&body=second")))?;
+    client.response()?;
+    // The hook of the second shows that the exchange of the first is over.
+    case.wait_for("finish", |event| event.key() == case.key())?;
+    let finish = finish_of(case, &key)?;
+    expect_eq(
+        "the end that a late hook is told, with status and bytes:",
+        (finish.text("outcome"), finish.number("status"), finish.number("bytes")),
+        ("Completed", Some(200), Some(5)),
+    )?;
+    let order: Vec<_> = case.all_events().iter().map(|event| event.kind().to_owned()).collect();
+    let at = |kind: &str| order.iter().position(|other| other == kind);
+    ensure(at("finish") < at("stale"), "a late hook that runs at once", format_args!("{order:?}"))
+}
+
 pub(super) fn hook_of_a_stopped_exchange(case: &mut Case<'_>) -> Verdict {
     async_only(case)?;
     case.start(Tuning::default())?;

@@ -1,11 +1,14 @@
 //! E8 to E11, E13 to E16: clients that leave, or only stop sending.
 
-use std::thread;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
-use varvel::{Caps, Policy};
+use varvel::{Caps, OnDisconnect, Policy};
 
 use super::{ENDLESS, async_only};
-use crate::{Case, Client, Form, Plan, SILENCE, Verdict, ensure, expect_eq};
+use crate::{Case, Client, Failure, Form, Plan, SILENCE, Verdict, ensure, expect_eq};
 
 /// A way to leave, by name.
 type Leave = (&'static str, fn(Client));
@@ -43,6 +46,27 @@ pub(super) fn future_is_dropped(case: &mut Case<'_>) -> Verdict {
         expect_eq("in this order:", order, ["future-dropped", "finish"])?;
     }
     Ok(())
+}
+
+pub(super) fn within_a_second(case: &mut Case<'_>) -> Verdict {
+    async_only(case)?;
+    let gate = case.gate("never");
+    let mut took = Vec::new();
+    // A machine that is busy is given several chances.
+    for nth in 0..3 {
+        let (key, request) = case.numbered(nth, "GET", &format!("gate={gate}"), "");
+        let mut client = case.connect()?;
+        client.send(request)?;
+        case.wait_for("held", |event| event.key() == key)?;
+        let left = Instant::now();
+        client.reset();
+        case.wait_for("future-dropped", |event| event.key() == key)?;
+        took.push(left.elapsed());
+        if took[nth] <= Duration::from_secs(1) {
+            return Ok(());
+        }
+    }
+    Err(Failure::new("a future dropped within a second of the disconnect", format!("after {took:?}")))
 }
 
 pub(super) fn body_is_dropped(case: &mut Case<'_>) -> Verdict {
@@ -136,6 +160,26 @@ pub(super) fn what_waits_is_dropped(case: &mut Case<'_>) -> Verdict {
     Ok(())
 }
 
+pub(super) fn answered_all_the_same(case: &mut Case<'_>) -> Verdict {
+    let mut policy = Policy::default();
+    policy.on_disconnect = OnDisconnect::Answer;
+    case.start(Plan { policy, ..Plan::default() })?;
+    for (nth, steps) in
+        ["disconnected&body=answered", "stream&disconnected&data=answered"].into_iter().enumerate()
+    {
+        let (key, request) = case.numbered(nth, "GET", steps, "");
+        let mut client = case.connect()?;
+        client.send(request)?;
+        case.wait_for("waiting", |event| event.key() == key)?;
+        client.half_close()?;
+        let told = case.wait_for("disconnected", |event| event.key() == key);
+        expect_eq("is_disconnected", told.map_err(|failure| failure.within(steps))?.is("is"), true)?;
+        let response = client.response().map_err(|failure| failure.within(steps))?;
+        expect_eq("the answer to a client that still reads:", response.text().as_str(), "answered")?;
+    }
+    Ok(())
+}
+
 pub(super) fn what_is_ready_is_sent(case: &mut Case<'_>) -> Verdict {
     let rows = [
         ("GET", "body=ready", "", ""),
@@ -194,6 +238,20 @@ pub(super) fn who_watches_is_woken(case: &mut Case<'_>) -> Verdict {
         let mut client = case.connect()?;
         client.send(request)?;
         case.wait_for("waiting", |event| event.key() == key)?;
+        leave(client);
+        let woken = case.wait_for("disconnected", |event| event.key() == key);
+        expect_eq("is_disconnected", woken.map_err(|failure| failure.within(how))?.is("is"), true)?;
+    }
+    Ok(())
+}
+
+pub(super) fn another_thread_is_woken(case: &mut Case<'_>) -> Verdict {
+    let gate = case.gate("never");
+    for (nth, (how, leave)) in ways_to_leave(case).into_iter().enumerate() {
+        let (key, request) = case.numbered(nth, "GET", &format!("watch&gate={gate}"), "");
+        let mut client = case.connect()?;
+        client.send(request)?;
+        case.wait_for("held", |event| event.key() == key)?;
         leave(client);
         let woken = case.wait_for("disconnected", |event| event.key() == key);
         expect_eq("is_disconnected", woken.map_err(|failure| failure.within(how))?.is("is"), true)?;

@@ -103,6 +103,28 @@ pub(super) fn running_calls_finish(case: &mut Case<'_>) -> Verdict {
     ensure(matches!(ended, Ok(Ok(_))), "the server returns without an error", format_args!("{ended:?}"))
 }
 
+pub(super) fn begun_heads_are_finished(case: &mut Case<'_>) -> Verdict {
+    case.start(Setup::default())?;
+    let mut begun = case.connect()?;
+    let request = case.get("body=done");
+    let (begin, rest) = request.split_at(request.len() / 2);
+    begun.send(begin)?;
+    let mut running = case.connect()?;
+    running.send(case.get("stopping&body=stopped"))?;
+    case.wait_for("waiting", |_| true)?;
+    // The server must have read the beginning, of which nobody hears.
+    std::thread::sleep(SILENCE);
+    case.server().control().stop(LIMIT * 3);
+    expect_eq("answer of a call that ran:", running.response()?.text(), "stopped")?;
+    begun.silent().map_err(|failure| failure.within("a head that had begun"))?;
+    begun.send(rest)?;
+    let response = begun.response().map_err(|failure| failure.within("a request that had begun"))?;
+    expect_eq("its answer:", response.text(), "done")?;
+    begun.closed()?;
+    let ended = case.own()?.ended()?;
+    ensure(matches!(ended, Ok(Ok(_))), "the server returns without an error", format_args!("{ended:?}"))
+}
+
 /// Waits until new connections are no longer served.
 fn not_accepting(case: &mut Case<'_>) -> Verdict {
     let deadline = Instant::now() + LIMIT;

@@ -235,6 +235,13 @@ pub(super) fn others_are_served_meanwhile(case: &mut Case<'_>) -> Verdict {
     for _ in 0..3 {
         case.still_serves()?;
     }
+    if case.about().form == Form::Sync && case.about().caps.contains(Caps::UPGRADE) {
+        let mut tunnel = case.connect()?;
+        let steps = format!("upgrade&emit=tunnel&block={gate}");
+        tunnel.send(case.request("GET", &steps, "Connection: upgrade\r\nUpgrade: test\r\n"))?;
+        case.wait_for("mark", |mark| mark.text("name") == "tunnel")?;
+        case.still_serves().map_err(|failure| failure.within("beside a tunnel that blocks"))?;
+    }
     case.open(&gate);
     expect_eq("answer of the call that blocked:", client.response()?.text(), answer.unwrap_or("late"))
 }
