@@ -293,7 +293,7 @@ impl Leader {
             cut(shared, ready);
         }
         let is_late = matches!(self.stage, Stage::Cut(latest) if now >= latest);
-        if is_late || (ready.is_empty() && shared.table.is_empty() && shared.tasks.is_empty()) {
+        if is_late || (ready.is_empty() && shared.table.is_empty() && shared.tasks.end_if_none()) {
             self.stage = Stage::Over;
         }
     }

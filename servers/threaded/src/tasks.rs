@@ -84,9 +84,14 @@ impl Tasks {
         Ok(())
     }
 
-    /// Whether none is left.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.lock().tasks.is_empty()
+    /// Takes no more tasks if none is left; whether that is so.
+    pub(crate) fn end_if_none(&self) -> bool {
+        let mut state = self.lock();
+        let none = state.tasks.is_empty();
+        state.ended |= none;
+        drop(state);
+        self.woken.notify_one();
+        none
     }
 
     /// Drops the tasks that are left and takes no more.
@@ -125,8 +130,9 @@ impl Tasks {
 
     /// Polls a task once; whether it is done by that.
     fn poll(&self, task: &Arc<Task>) -> bool {
-        // Woken from here on, it has to be polled again.
-        task.queued.store(false, SeqCst);
+        // Woken from here on, it has to be polled again. Whoever found it in the queue relies on being seen now: reading the
+        // flag while clearing it makes it so on every machine.
+        task.queued.swap(false, SeqCst);
         let mut place = task.lock();
         let Some(mut future) = place.take() else { return false };
         let waker = Waker::from(Arc::clone(task));
