@@ -35,7 +35,7 @@ const server = createServer(async (request, response) => {
       case "length-long":
         return response.writeHead(200, { ...text, "Content-Length": 10 }).end("longer than ten");
       case "inject":
-        return response.writeHead(200, { "X-Injected": "a\r\nX-Second: b" }).end();
+        return response.writeHead(200, { "X-Inject": "a\r\nInjected: yes" }).end();
       case "panic":
         throw new Error("as the request asked");
       case "slow":

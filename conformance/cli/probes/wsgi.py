@@ -16,13 +16,16 @@ def application(environ, start_response):
     route, _, argument = environ["PATH_INFO"].lstrip("/").partition("/")
     if environ["REQUEST_METHOD"] == "CONNECT":
         # 2xx would promise a tunnel.
-        return respond(start_response, 405, b"no tunnels\n")
+        return respond_with_description(environ, start_response, 405)
     if route == "echo":
-        return respond(start_response, 200, environ["wsgi.input"].read())
+        start_response("200 OK", [])
+        return iter(lambda: environ["wsgi.input"].read(4096), b"")
     if route == "noread":
         return respond(start_response, 200, b"noread\n")
     if route in ("status", "nobody") and argument.isdigit():
         status = int(argument)
+        if not 100 <= status <= 999:
+            return respond(start_response, 400, b"that is no status\n")
         bodiless = status < 200 or status in (204, 304)
         if bodiless and route == "status":
             return respond(start_response, status)
@@ -35,14 +38,18 @@ def application(environ, start_response):
     if route == "length-long":
         return respond(start_response, 200, b"longer than ten", length=10)
     if route == "inject":
-        start_response("200 OK", [("X-Injected", "a\r\nX-Second: b"), ("Content-Length", "0")])
+        start_response("200 OK", [("X-Inject", "a\r\nInjected: yes"), ("Content-Length", "0")])
         return []
     if route == "panic":
         raise RuntimeError("as the request asked")
     if route == "slow" and argument.isdigit():
         time.sleep(int(argument) / 1000)
+    return respond_with_description(environ, start_response, 200)
+
+
+def respond_with_description(environ, start_response, status):
     description = json.dumps(describe(environ)).encode()
-    return respond(start_response, 200, description, content_type="application/json")
+    return respond(start_response, status, description, content_type="application/json")
 
 
 def describe(environ):
