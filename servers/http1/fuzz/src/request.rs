@@ -9,11 +9,11 @@ use super::script::Script;
 pub(crate) const TOKEN: &[u8] =
     b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~";
 
-/// `pchar` without percent-encoding, and the slash (RFC 3986 section 3.3).
-const PATH: &[u8] = b"abcxyzABCXYZ0189-._~!$&'()*+,;=:@/";
+/// What a path is made of, with what clients send although the grammar of URIs lacks it.
+const PATH: &[u8] = b"abcxyzABCXYZ0189-._~!$&'()*+,;=:@/%\\^{|}[]";
 
-/// The same with `?`.
-const QUERY: &[u8] = b"abcxyzABCXYZ0189-._~!$&'()*+,;=:@/?";
+/// The same with `?`, and the backtick, which `http::Uri` holds only here.
+const QUERY: &[u8] = b"abcxyzABCXYZ0189-._~!$&'()*+,;=:@/%\\^`{|}[]?";
 
 #[derive(Debug)]
 pub(crate) struct Request {
