@@ -22,8 +22,8 @@ const CONNECTION_FIELDS: [(header::HeaderName, &Rule); 4] = [
     (header::TRANSFER_ENCODING, r::A3_TRANSFER_ENCODING),
 ];
 
-/// The fields that are about the message, and so useless behind its body.
-const MESSAGE_FIELDS: [header::HeaderName; 4] =
+/// The fields that belong to the head, and so may not stand in trailers.
+const HEAD_FIELDS: [header::HeaderName; 4] =
     [header::CONTENT_LENGTH, header::HOST, header::TE, header::TRAILER];
 
 /// Looks at what an async call returned.
@@ -118,7 +118,7 @@ fn check_head(record: &Record, head: &response::Parts, shape: Shape, exact_len: 
     let mut flawed = false;
     if shape != Shape::Deferred {
         flawed |= check_status(record, head.status, shape, exact_len);
-        flawed |= check_fields(record, &head.headers, shape);
+        flawed |= check_fields(record, head, shape);
         if shape != Shape::Tunnel {
             let (declared, wrong) = check_length(record, head, exact_len);
             flawed |= wrong;
@@ -152,6 +152,7 @@ fn check_status(record: &Record, status: StatusCode, shape: Shape, exact_len: Op
         100..200 => r::A4_INFORMATIONAL,
         600.. => r::A4_RANGE,
         200..300 if record.method == Method::CONNECT => r::U7_CONNECT,
+        205 if exact_len != Some(0) => r::A4_RESET_CONTENT,
         204 if exact_len != Some(0) => r::A4_NO_CONTENT,
         304 if exact_len != Some(0) => r::A4_NOT_MODIFIED,
         _ => return false,
@@ -160,7 +161,8 @@ fn check_status(record: &Record, status: StatusCode, shape: Shape, exact_len: Op
     true
 }
 
-fn check_fields(record: &Record, headers: &HeaderMap, shape: Shape) -> bool {
+fn check_fields(record: &Record, head: &response::Parts, shape: Shape) -> bool {
+    let headers = &head.headers;
     let mut flawed = false;
     for (name, rule) in &CONNECTION_FIELDS {
         // An accepted upgrade says so in Connection, whoever wrote it there.
@@ -169,7 +171,8 @@ fn check_fields(record: &Record, headers: &HeaderMap, shape: Shape) -> bool {
             flawed = true;
         }
     }
-    if let Some(value) = headers.get(header::UPGRADE).filter(|_| shape != Shape::Tunnel) {
+    let may_upgrade = shape == Shape::Tunnel || head.status == StatusCode::UPGRADE_REQUIRED;
+    if let Some(value) = headers.get(header::UPGRADE).filter(|_| !may_upgrade) {
         record.breach(r::A3_UPGRADE, || format!("it is {value:?}"));
         flawed = true;
     }
@@ -213,12 +216,9 @@ pub(crate) fn length_rule(record: &Record, rule: &'static Rule) -> &'static Rule
 
 /// Looks at the fields of trailers.
 pub(crate) fn check_trailers(record: &Record, trailers: &HeaderMap) {
-    let connection = CONNECTION_FIELDS.into_iter().map(|(name, _)| name).chain([header::UPGRADE]);
-    for name in connection.filter(|name| trailers.contains_key(name)) {
+    let forbidden = CONNECTION_FIELDS.into_iter().map(|(name, _)| name).chain([header::UPGRADE]);
+    for name in forbidden.chain(HEAD_FIELDS).filter(|name| trailers.contains_key(name)) {
         record.breach(r::A3_TRAILERS, || format!("{name} is among them"));
-    }
-    for name in MESSAGE_FIELDS.into_iter().filter(|name| trailers.contains_key(name)) {
-        record.breach(r::B18_TRAILER, || format!("{name} is among them"));
     }
 }
 

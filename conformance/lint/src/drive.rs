@@ -327,6 +327,11 @@ impl<F: Future<Output = AsyncAppResult>> Run<F> {
         };
         match body.poll_frame(cx) {
             Poll::Pending => return Event::Pending,
+            Poll::Ready(Some(Ok(Frame::Trailers(_)))) => {
+                // They are the end (spec B12).
+                self.body = None;
+                return Event::Frame;
+            }
             Poll::Ready(Some(Ok(frame))) => {
                 if let Frame::Data(data) = frame {
                     self.answer.data.extend_from_slice(&data);

@@ -61,6 +61,7 @@ struct Watch {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Data,
+    /// Trailers are the end of a body that is polled; a writer still has to return.
     Trailers,
     Ended,
     Failed,
@@ -121,7 +122,9 @@ impl Watch {
     /// The body came to its end without an error.
     fn end(&mut self) {
         let had_trailers = self.phase == Phase::Trailers;
-        self.phase = Phase::Ended;
+        if !had_trailers {
+            self.phase = Phase::Ended;
+        }
         self.over(Body::Ended);
         let Lengths { declared, promised } = self.lengths;
         let misses = |length: &u64| self.produced < *length;
@@ -162,7 +165,7 @@ impl Watch {
     /// The body is gone; `drop_it` is what drops it, which may panic.
     fn gone(&mut self, drop_it: impl FnOnce()) {
         let dropped = catch_unwind(AssertUnwindSafe(drop_it));
-        let unfinished = matches!(self.phase, Phase::Data | Phase::Trailers);
+        let unfinished = self.phase == Phase::Data;
         self.over(if self.busy { Body::Failed } else { Body::Dropped });
         if let Err(panic) = dropped {
             resume_unwind(panic);
@@ -183,38 +186,40 @@ impl PollBody for Polled {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         let Self { stream, watch } = &mut *self;
         let record = Arc::clone(&watch.record);
-        match watch.phase {
-            Phase::Ended => record.breach(r::B12_ENDED, || "it was polled again".to_owned()),
-            Phase::Failed => record.breach(r::B12_FAILED, || "it was polled again".to_owned()),
-            Phase::Data | Phase::Trailers => check_wanted(&record),
-        }
-        record.check_thread();
-        let Some(stream) = stream.as_mut().filter(|_| !matches!(watch.phase, Phase::Ended | Phase::Failed))
-        else {
-            return Poll::Ready(None);
+        let over = match watch.phase {
+            Phase::Data => None,
+            Phase::Trailers => Some(r::B12_TRAILERS),
+            Phase::Ended => Some(r::B12_ENDED),
+            Phase::Failed => Some(r::B12_FAILED),
         };
-        loop {
-            watch.busy = true;
-            let polled = record.timed(r::A1_BODY, || stream.as_mut().poll_frame(cx));
-            watch.busy = false;
-            if let Some(passage) = record.passage.as_ref().filter(|_| watch.is_inside()) {
-                passage.polled(polled.is_pending());
-            }
-            match &polled {
-                Poll::Pending if !watch.is_inside() => passage::check_wait(&record),
-                Poll::Ready(None) => watch.end(),
-                Poll::Ready(Some(Err(error))) => watch.failed(error),
-                Poll::Ready(Some(Ok(Frame::Data(data)))) => watch.data(data.len() as u64),
-                Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => {
-                    watch.trailers(trailers);
-                    if watch.hides_trailers {
-                        continue;
-                    }
-                }
-                _ => {}
-            }
-            return polled;
+        if let Some(rule) = over {
+            record.breach(rule, || "it was polled again".to_owned());
+            return Poll::Ready(None);
         }
+        check_wanted(&record);
+        record.check_thread();
+        let Some(stream) = stream else { return Poll::Ready(None) };
+        watch.busy = true;
+        let polled = record.timed(r::A1_BODY, || stream.as_mut().poll_frame(cx));
+        watch.busy = false;
+        if let Some(passage) = record.passage.as_ref().filter(|_| watch.is_inside()) {
+            passage.polled(polled.is_pending());
+        }
+        match &polled {
+            Poll::Pending if !watch.is_inside() => passage::check_wait(&record),
+            Poll::Ready(None) => watch.end(),
+            Poll::Ready(Some(Err(error))) => watch.failed(error),
+            Poll::Ready(Some(Ok(Frame::Data(data)))) => watch.data(data.len() as u64),
+            Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => {
+                watch.trailers(trailers);
+                watch.end();
+                if watch.hides_trailers {
+                    return Poll::Ready(None);
+                }
+            }
+            _ => {}
+        }
+        polled
     }
 
     fn exact_len(&self) -> Option<u64> {

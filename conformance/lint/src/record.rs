@@ -160,7 +160,7 @@ pub(crate) struct State {
     pub(crate) declared: Option<u64>,
     /// How many it has produced.
     pub(crate) produced: u64,
-    /// Its last frame was there.
+    /// Trailers were there, which are its last frame.
     pub(crate) trailers: bool,
     /// The application broke a rule about its answer, so that the server had to change it.
     pub(crate) flawed: bool,
@@ -465,7 +465,7 @@ impl Record {
 
     /// Whether the server leaves the body of the answer away.
     pub(crate) fn omits_body(&self, state: &State) -> bool {
-        let without = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
+        let without = [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED];
         self.method == Method::HEAD || state.status.is_some_and(|status| without.contains(&status))
     }
 }

@@ -33,6 +33,12 @@ fn check_target(record: &Record, head: &request::Parts, scope: &Scope) {
     if head.method == Method::CONNECT {
         return;
     }
+    let scheme = absolute(scope.raw_target()).map(|(scheme, ..)| scheme);
+    let is_http =
+        |scheme: &[u8]| scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https");
+    if scheme.is_some_and(|scheme| !is_http(scheme)) {
+        record.breach(r::S6_SCHEME, || format!("it is {:?}", scope.raw_target().escape_ascii().to_string()));
+    }
     if uri.scheme().is_some() || uri.authority().is_some() {
         record.breach(r::S6_FORM, || format!("it is {uri}"));
     } else if !(uri.path().starts_with('/') || uri.path() == "*" && head.method == Method::OPTIONS) {
@@ -57,17 +63,21 @@ fn names(target: &[u8], delivered: &str) -> bool {
     if target.starts_with(b"/") || target == b"*" {
         return target == delivered.as_bytes();
     }
-    let rest = authority_in(target).map(|(_, rest)| rest).unwrap_or_default();
+    let rest = absolute(target).map(|(.., rest)| rest).unwrap_or_default();
     let slash = if rest.starts_with(b"/") { "" } else { "/" };
     delivered.strip_prefix(slash).is_some_and(|delivered| delivered.as_bytes() == rest)
 }
 
-/// The authority of a target in absolute form, and what follows it.
-fn authority_in(target: &[u8]) -> Option<(&[u8], &[u8])> {
-    let start = target.windows(3).position(|bytes| bytes == b"://")? + 3;
-    let rest = &target[start..];
+/// Scheme and authority of a target in absolute form, and what follows them.
+fn absolute(target: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    if target.starts_with(b"/") {
+        return None;
+    }
+    let colon = target.windows(3).position(|bytes| bytes == b"://")?;
+    let (scheme, rest) = (&target[..colon], &target[colon + 3..]);
     let end = rest.iter().position(|byte| b"/?#".contains(byte)).unwrap_or(rest.len());
-    Some(rest.split_at(end))
+    let (authority, rest) = rest.split_at(end);
+    Some((scheme, authority, rest))
 }
 
 fn check_fields(record: &Record, head: &request::Parts, scope: &Scope) {
@@ -108,9 +118,9 @@ fn check_host(record: &Record, head: &request::Parts, scope: &Scope) {
     }
 
     let target = scope.raw_target();
-    let expected = match authority_in(target) {
+    let expected = match absolute(target) {
         _ if head.method == Method::CONNECT => target,
-        Some((authority, _)) if !target.starts_with(b"/") => authority,
+        Some((_, authority, _)) => authority,
         // HTTP/2 has no Host where `:authority` takes its place.
         _ if head.version >= Version::HTTP_2 && host.is_empty() => return,
         _ => host,

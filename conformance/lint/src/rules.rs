@@ -65,11 +65,11 @@ rules! {
         "A response has no Transfer-Encoding field.",
         "Leave it out: the server frames the body, and hands it chunks of its own.";
     A3_UPGRADE = "A3.upgrade", A3, Application, MustNot:
-        "A response has no Upgrade field unless it accepts an upgrade.",
+        "A response has no Upgrade field unless it accepts an upgrade or has status 426.",
         "Leave it out, or answer with what `Upgrade::accept` returns.";
     A3_TRAILERS = "A3.trailers", A3, Application, MustNot:
-        "Trailers have none of the fields that belong to the connection.",
-        "Leave Connection, Keep-Alive, Proxy-Connection, Transfer-Encoding and Upgrade out of them.";
+        "Trailers have none of the fields that belong to the connection or to the head.",
+        "Leave those named in A3 out of them: the server removes them, and nobody learns what they said.";
     A4_INFORMATIONAL = "A4.informational", A4, Application, Must:
         "The status of a response is not 1xx.",
         "Send interim heads with `Scope::interim`, and 101 with `Upgrade::accept`.";
@@ -79,6 +79,9 @@ rules! {
     A4_NO_CONTENT = "A4.no-content", A4, Application, Must:
         "A response with 204 has an empty body.",
         "Answer 200, or with an empty body; the server drops this one unread.";
+    A4_RESET_CONTENT = "A4.reset-content", A4, Application, Must:
+        "A response with 205 has an empty body.",
+        "Answer 200, or with an empty body; the server sends this one without it.";
     A4_NOT_MODIFIED = "A4.not-modified", A4, Application, Must:
         "A response with 304 has an empty body.",
         "Give it an empty body; a Content-Length may stay and say what 200 would have sent.";
@@ -148,9 +151,6 @@ rules! {
     U7_CONNECT = "U7.connect", U7, Application, Must:
         "A response to CONNECT has status 2xx only if it was made by an upgrade's token.",
         "Answer with what `Upgrade::accept` returns, or with an error status.";
-    B18_TRAILER = "B18.trailer", B18, Application, Should:
-        "Trailers have none of Content-Length, Host, TE and Trailer.",
-        "Put them into the head, or leave them out: the server removes them here.";
 
     // Middleware
 
@@ -231,6 +231,9 @@ rules! {
         "Deliver `/` for an absolute-form target with an empty path; refuse all else.";
     S6_FRAGMENT = "S6.fragment", S6, Server, Must:
         "A target with a `#` is refused.",
+        "Answer 400 without a call.";
+    S6_SCHEME = "S6.scheme", S6, Server, Must:
+        "A target in absolute form has the scheme http or https.",
         "Answer 400 without a call.";
     S7_TARGET = "S7.target", S7, Server, Must:
         "The raw target and the URI name the same path and query.",
@@ -334,6 +337,9 @@ rules! {
     B12_FAILED = "B12.failed", B12, Server, MustNot:
         "A response body that has failed is not polled.",
         "Drop the body at its first error.";
+    B12_TRAILERS = "B12.trailers", B12, Server, MustNot:
+        "A response body that has produced its trailers is not polled.",
+        "Drop the body behind its trailers: they are its end.";
     B12_FUTURE = "B12.future", B12, Server, MustNot:
         "A call that has completed is not polled.",
         "Drop the future when it is ready.";

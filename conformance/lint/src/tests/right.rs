@@ -62,6 +62,8 @@ fn answers_of_every_kind_are_let_through() {
         Box::new(|| {
             Response::builder().status(304).header("content-length", 7).body(AsyncBody::empty()).unwrap()
         }),
+        Box::new(|| Response::builder().status(205).body(AsyncBody::empty()).unwrap()),
+        Box::new(|| Response::builder().status(426).header("upgrade", "a").body(AsyncBody::empty()).unwrap()),
         Box::new(|| Response::builder().status(404).body(AsyncBody::from_static(b"no")).unwrap()),
         Box::new(|| {
             Response::builder().status(599).header("content-length", 2).body(AsyncBody::from("no")).unwrap()

@@ -487,6 +487,7 @@ pub(super) const BROKEN: &[Broken] = &[
         });
     }),
     ("S6.fragment", || wrong(|server| server.target = b"/a?b#c")),
+    ("S6.scheme", || wrong(|server| server.target = b"ftp://varvel.test/a?b")),
     ("S7.target", || wrong(|server| server.target = b"/%61?b")),
     ("S7.target", || wrong(|server| server.target = b"http://varvel.test/a?b=")),
     ("S8.authority", || wrong(|server| server.authority = Some("other.test"))),
@@ -592,6 +593,13 @@ pub(super) const BROKEN: &[Broken] = &[
     ("B4.twice", || body(None, |_| {}, items(vec![data("a"), trailers("x-a"), trailers("x-b")]))),
     ("B12.ended", || streamed(false, "GET", 200, |step, _| (0..4).for_each(|_| step()))),
     ("B12.failed", || streamed(true, "GET", 200, |step, _| (0..3).for_each(|_| step()))),
+    ("B12.trailers", || {
+        let app =
+            Lint::new(app_fn(|_, _| async { Ok(Response::new(items(vec![data("a"), trailers("x-a")]))) }));
+        let (call, _fake) = Server::right().call(&app, AsyncBody::empty());
+        let mut body = now(call).unwrap().into_body();
+        while now(body.frame()).is_some() {}
+    }),
     ("B12.future", || {
         let (mut call, _fake) = Server::right().call(&Lint::new(hello()), AsyncBody::empty());
         let _ = poll(&mut call);
