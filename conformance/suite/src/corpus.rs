@@ -17,6 +17,7 @@
 mod conversation;
 mod delivery;
 mod escape;
+mod examined;
 mod expected;
 mod groups;
 mod parse;
@@ -33,7 +34,7 @@ pub use groups::{Group, groups};
 pub use target::Target;
 pub use vector::{Level, ROUTES, Vector};
 
-pub(crate) use conversation::Examined;
+pub(crate) use examined::Examined;
 
 /// All vectors, group by group, in the order of their files.
 pub fn vectors() -> &'static [Vector] {

@@ -29,7 +29,7 @@ pub struct Report {
     pub server: Option<String>,
     /// What it was held against.
     pub measure: Measure,
-    /// What was found, in the order of [`entries`](crate::entries).
+    /// What was found, in the order of [`entries`].
     pub findings: Vec<Finding>,
     /// Whether nothing was filtered out. Otherwise only what was run is shown.
     pub complete: bool,

@@ -1,130 +1,24 @@
-//! Runs a vector in one delivery, and looks at what comes of it.
+//! One connection: sends what a vector says, reads what comes, and compares.
 
 use std::{fmt, thread};
 
 use bytes::Bytes;
 
 use super::{
-    Delivery, Target, Vector,
+    Delivery, Examined, Vector,
     expected::{After, Answer, Call, Expected, Seen},
-    sighting::{Sighting, Sightings},
+    sighting::Sighting,
     vector::Step,
 };
 use crate::{
-    Client, End, Failure, Framing, Head, Outcome, Running,
+    Client, End, Failure, Framing, Head,
     check::{Verdict, ensure, expect_eq},
     message::chunk_size,
-    transcript::Transcript,
 };
-
-/// The server that vectors are run against.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Examined<'s> {
-    pub(crate) target: Target,
-    /// Which calls were made is known of a server that the suite runs.
-    pub(crate) running: Option<&'s Running>,
-}
 
 /// Around a vector: its path says which it is.
 const GOOD_AHEAD: &str = "GET /good-ahead HTTP/1.1\r\nHost: varvel.test\r\n\r\n";
 const GOOD_BEHIND: &str = "GET /good-behind HTTP/1.1\r\nHost: varvel.test\r\n\r\n";
-
-impl Examined<'_> {
-    /// Runs a vector in all deliveries, and sees that the server still answers then.
-    pub(crate) fn examine(&self, vector: &Vector) -> Outcome {
-        for delivery in vector.deliveries().filter(|delivery| !self.target.without[*delivery as usize]) {
-            let transcript = Transcript::new(1);
-            if let Err(failure) = self.converse(vector, delivery, &transcript) {
-                let failure = failure.within(format_args!("delivered {delivery}"));
-                return Outcome::Failed { failure, transcript: transcript.to_string() };
-            }
-        }
-        let transcript = Transcript::new(1);
-        match self.still_serves(&transcript) {
-            Ok(()) => Outcome::Passed,
-            Err(failure) => Outcome::Failed {
-                failure: failure.within("a plain request afterwards"),
-                transcript: transcript.to_string(),
-            },
-        }
-    }
-
-    /// All that the server sends for a vector that is delivered so, but dates, and how it ends the connection.
-    pub(crate) fn listen(&self, vector: &Vector, delivery: Delivery) -> Result<String, Failure> {
-        let mut conversation = self.begin(delivery, &Transcript::new(1))?;
-        conversation.client.keep_received();
-        // Whether it is what the vector expects is not asked here; what came up to there tells.
-        let verdict = conversation.run(vector);
-        let (received, end) = conversation.client.received();
-        let mut text = without_dates(received);
-        text += match (verdict, end) {
-            (_, Some(End::Closed)) => "* closed\n",
-            (_, Some(End::Reset)) => "* reset\n",
-            (Ok(()), None) => "* open\n",
-            (Err(_), None) => "* open, and not as expected\n",
-        };
-        Ok(text)
-    }
-
-    fn begin<'v>(&'v self, delivery: Delivery, transcript: &Transcript) -> Result<Conversation<'v>, Failure> {
-        Ok(Conversation {
-            examined: *self,
-            client: self.connect(transcript)?,
-            delivery,
-            head: None,
-            is_continued: false,
-            sent: Vec::new(),
-            told: Vec::new(),
-        })
-    }
-
-    fn converse(&self, vector: &Vector, delivery: Delivery, transcript: &Transcript) -> Verdict {
-        let sightings = self.running.map(Sightings::begin);
-        let mut conversation = self.begin(delivery, transcript)?;
-        conversation.run(vector)?;
-        if let Some(sightings) = sightings {
-            sightings.compare(conversation.client.local_address()?, &conversation.told)?;
-        }
-        Ok(())
-    }
-
-    fn connect(&self, transcript: &Transcript) -> Result<Client, Failure> {
-        Client::connect_within(self.target.limit, self.target.address, transcript.clone())
-    }
-
-    pub(super) fn still_serves(&self, transcript: &Transcript) -> Verdict {
-        let mut client = self.connect(transcript)?;
-        client.send("GET /after HTTP/1.1\r\nHost: varvel.test\r\nConnection: close\r\n\r\n")?;
-        let response = client.response()?;
-        ensure(self.is_good(response.status()), "status 200", response.status())
-    }
-
-    /// Whether the answer to a request that is in order has such a status.
-    fn is_good(&self, status: u16) -> bool {
-        status == 200 || !self.target.routes && is_understood(status)
-    }
-}
-
-/// Bytes as text, a line each, in which every date is the same.
-fn without_dates(bytes: &[u8]) -> String {
-    let line = |line: &[u8]| match line {
-        [name @ .., b'\r', b'\n']
-            if name.len() == DATE.len() && name[..6].eq_ignore_ascii_case(b"date: ") =>
-        {
-            format!("{DATE}\\r\\n\n")
-        }
-        line => format!("{}\n", line.escape_ascii()),
-    };
-    bytes.split_inclusive(|byte| *byte == b'\n').map(line).collect()
-}
-
-/// A field of the length that all dates have (RFC 9110 section 5.6.7).
-const DATE: &str = "date: Sun, 06 Nov 1994 08:49:37 GMT";
-
-/// Whether a server that does not serve the routes has understood a request that it answers so.
-fn is_understood(status: u16) -> bool {
-    matches!(status, 200..=399 | 401 | 403..=407 | 409 | 410 | 415 | 422 | 429)
-}
 
 /// What is said of a call, in the order of the answers on a connection.
 #[derive(Debug)]
@@ -137,9 +31,10 @@ pub(super) enum Told<'v> {
     Good,
 }
 
-struct Conversation<'v> {
+/// A connection on which a vector goes over.
+pub(super) struct Conversation<'v> {
     examined: Examined<'v>,
-    client: Client,
+    pub(super) client: Client,
     delivery: Delivery,
     /// A final head that came where an interim one might have.
     head: Option<Head>,
@@ -147,11 +42,26 @@ struct Conversation<'v> {
     is_continued: bool,
     /// What was sent since the last final answer.
     sent: Vec<u8>,
-    told: Vec<Told<'v>>,
+    /// What was said of calls so far.
+    pub(super) told: Vec<Told<'v>>,
 }
 
 impl<'v> Conversation<'v> {
-    fn run(&mut self, vector: &'v Vector) -> Verdict {
+    /// With a client that has just connected to this server.
+    pub(super) fn begin(examined: Examined<'v>, client: Client, delivery: Delivery) -> Self {
+        Self {
+            examined,
+            client,
+            delivery,
+            head: None,
+            is_continued: false,
+            sent: Vec::new(),
+            told: Vec::new(),
+        }
+    }
+
+    /// Goes through the script of a vector.
+    pub(super) fn run(&mut self, vector: &'v Vector) -> Verdict {
         let last_sent = vector.script.iter().rposition(|step| matches!(step, Step::Send(_)));
         let mut last: Option<(&Expected, Answer)> = None;
         for (at, step) in vector.script.iter().enumerate() {
@@ -193,8 +103,7 @@ impl<'v> Conversation<'v> {
     }
 
     /// The connection stays, so another request on it is answered. Any server may close it at any time, but then it
-    /// answers nothing.
-    /// Where it may as well end, the end that the head did not announce will do.
+    /// answers nothing; where it may as well end, that will do.
     fn goes_on(&mut self, or_ends: bool) -> Verdict {
         let what = match self.delivery {
             Delivery::Ahead => "the good request behind it",
@@ -415,24 +324,14 @@ fn is_cut_short(mut chunks: &[u8]) -> Result<bool, Failure> {
     }
 }
 
+/// Whether a server that does not serve the routes has understood a request that it answers so.
+pub(super) fn is_understood(status: u16) -> bool {
+    matches!(status, 200..=399 | 401 | 403..=407 | 409 | 410 | 415 | 422 | 429)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dates_are_the_same_and_nothing_else_is() {
-        let date = |bytes: &[u8]| without_dates(bytes);
-        let one = date(b"HTTP/1.1 200 OK\r\nDate: Sat, 21 Nov 2026 12:47:11 GMT\r\n\r\n");
-        assert_eq!(one, date(b"HTTP/1.1 200 OK\r\ndate: Sat, 21 Nov 2026 12:47:12 GMT\r\n\r\n"));
-        for other in [
-            &b"HTTP/1.1 200 OK\r\ndate: Sat, 21 Nov 2026 12:47:12\r\n\r\n"[..],
-            b"HTTP/1.1 200 OK\r\ndate: Sat, 21 Nov 2026 12:47:12 GMT\n\r\n",
-            b"HTTP/1.1 200 OK\r\nDaten: at, 21 Nov 2026 12:47:12 GMT\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\n\r\n",
-        ] {
-            assert_ne!(one, date(other), "{}", other.escape_ascii());
-        }
-    }
 
     #[test]
     fn chunks_without_their_end_are_cut_short_and_garbage_is_an_error() {

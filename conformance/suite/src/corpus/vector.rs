@@ -88,6 +88,12 @@ impl Vector {
         lengths.sum()
     }
 
+    /// How many final answers it expects.
+    pub fn answers(&self) -> usize {
+        let is_final = |step: &&Step| matches!(step, Step::Expect(expected) if !expected.is_interim());
+        self.script.iter().filter(is_final).count()
+    }
+
     /// Whether what it sends first is to be refused, or may be.
     pub fn may_be_refused(&self) -> bool {
         let mut answers = self.script.iter().filter_map(|step| match step {

@@ -83,7 +83,7 @@ pub struct Probe {
 pub struct Plan {
     /// What it asks for.
     pub policy: Policy,
-    /// Whether requests ask for [routes](self::routes) rather than for steps.
+    /// Whether requests ask for the probe routes (`ROUTES.md`) rather than for steps.
     pub routes: bool,
     /// Which build fails or panics, counted from 1, and how.
     pub build_fails: Option<(u32, Failing)>,
@@ -124,7 +124,7 @@ impl Probe {
         Self { link, plan, builds: Arc::default() }
     }
 
-    /// The [routes](self) for a program that others examine: nobody records what happens, and nothing waits.
+    /// The probe routes (`ROUTES.md`) for a program that others examine: nobody records what happens, and no gate is shut.
     pub fn routes() -> Self {
         Self::new(Arc::new(Link::none()), Plan { routes: true, ..Plan::default() })
     }
