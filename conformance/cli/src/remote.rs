@@ -10,6 +10,7 @@ use varvel_conformance::{
     Acquaintance, Entry, Finding, Mark, Measure, Outcome, Report,
     corpus::{Delivery, Target, Vector},
 };
+use varvel_spec::{Clause, ids};
 
 use crate::{arguments::Run, progress::Progress, runner::run_all};
 
@@ -39,11 +40,12 @@ pub(crate) fn check(url: &str, run: &Run, entries: &[Entry], complete: bool) -> 
                 .to_owned(),
         );
     }
-    let known = Acquaintance::make(address, run.timeout)
+    let safe = run.safe || !is_local && !run.full;
+    let known = Acquaintance::make(address, run.timeout, !safe)
         .map_err(|failure| format!("no HTTP server answers GET / at {address}: {}", failure.brief()))?;
 
     let began = Instant::now();
-    let server = Server::new(address, &known, run, is_local);
+    let server = Server::new(address, &known, run, safe);
     let progress = Progress::new(url, vectors.len());
     let findings =
         run_all(&vectors, run.jobs.unwrap_or(JOBS).into(), &progress, |entry| server.find(entry, &progress));
@@ -51,12 +53,25 @@ pub(crate) fn check(url: &str, run: &Run, entries: &[Entry], complete: bool) -> 
     Ok(Report {
         server: known.server.clone(),
         complete,
-        remarks: remarks(&known, run, server.safe),
+        remarks: remarks(&known, run, safe),
         cut_short,
-        alone: format!("varvel-conformance run --url {url} --check"),
+        alone: alone(url, run),
         took: began.elapsed(),
         ..Report::of(url, Measure::Http, findings)
     })
+}
+
+/// The command that runs one vector in the same way, up to its id.
+fn alone(url: &str, run: &Run) -> String {
+    let options = [
+        (run.no_app, " --no-app"),
+        (run.safe, " --safe"),
+        (run.full, " --full"),
+        (run.i_have_consent, " --i-have-consent"),
+    ];
+    let given: String =
+        options.into_iter().filter(|(is_given, _)| *is_given).map(|(_, option)| option).collect();
+    format!("varvel-conformance run --url {url}{given} --check")
 }
 
 /// The address in `http://HOST[:PORT][/]`.
@@ -91,7 +106,14 @@ fn remarks(known: &Acquaintance, run: &Run, safe: bool) -> Vec<String> {
     if !known.keeps_alive {
         remarks
             .push("it closes the connection behind each answer: what needs it open is left out".to_owned());
-    } else if !known.pipelines {
+    }
+    if safe {
+        remarks.push(
+            "a safe run: smuggling, pipelining and floods are left out; --full includes them".to_owned(),
+        );
+        return remarks;
+    }
+    if known.keeps_alive && !known.pipelines {
         remarks
             .push("it does not answer two requests that arrive together: pipelining is left out".to_owned());
     }
@@ -109,11 +131,6 @@ fn remarks(known: &Acquaintance, run: &Run, safe: bool) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if safe {
-        remarks.push(
-            "a safe run: smuggling, pipelining and floods are left out; --full includes them".to_owned(),
-        );
-    }
     remarks
 }
 
@@ -129,8 +146,7 @@ struct Server {
 }
 
 impl Server {
-    fn new(address: SocketAddr, known: &Acquaintance, run: &Run, is_local: bool) -> Self {
-        let safe = run.safe || !is_local && !run.full;
+    fn new(address: SocketAddr, known: &Acquaintance, run: &Run, safe: bool) -> Self {
         let mut target = Target::new(address).with_limit(run.timeout);
         if run.no_app || !known.describes {
             target = target.without_routes();
@@ -165,7 +181,10 @@ impl Server {
                 }
             }
             Outcome::DoesNotApply(reason) => left(Mark::LeftOut, reason),
-            _ => Finding { took: began.elapsed(), ..left(Mark::Passed, String::new()) },
+            Outcome::Passed => Finding { took: began.elapsed(), ..left(Mark::Passed, String::new()) },
+            Outcome::NotStarted { .. } | Outcome::NotRun => {
+                left(Mark::NotRun, "it was not started".to_owned())
+            }
         }
     }
 
@@ -192,13 +211,7 @@ impl Server {
         if !self.known.keeps_alive && vector.needs_persistence() {
             return Some("the server closes the connection behind each answer");
         }
-        if self.safe && (vector.clauses.contains(&varvel_spec::ids::H8) || vector.group == "smuggling") {
-            return Some("could be taken for two requests behind a shared front end; --full runs it");
-        }
-        if self.safe && vector.bytes_sent() > SAFE_BYTES_MAX {
-            return Some("sends much; --full runs it");
-        }
-        None
+        self.safe.then(|| unsafe_because(vector)).flatten()
     }
 
     /// After a failure: a server that accepts no connections, or answers nothing any more, is not asked further.
@@ -220,4 +233,21 @@ impl Server {
             }
         }
     }
+}
+
+/// The clauses about where a message ends. A shared front end may disagree with the server about that, and then take what
+/// is behind for the request of somebody else.
+const FRAMING: &[&Clause] = &[ids::H8, ids::H13, ids::H16, ids::H17, ids::H20, ids::B2, ids::B3];
+
+/// Why a safe run leaves out a vector, if it does.
+fn unsafe_because(vector: &Vector) -> Option<&'static str> {
+    let is_doubtful = vector.may_be_refused() || vector.needs_a_reader();
+    let is_about_framing = vector.clauses.iter().any(|clause| FRAMING.contains(clause));
+    if vector.group == "smuggling" || is_doubtful && is_about_framing {
+        return Some("where the request ends may be in doubt behind a shared front end; --full runs it");
+    }
+    if vector.answers() > 1 {
+        return Some("sends several requests on a connection; --full runs it");
+    }
+    (vector.bytes_sent() > SAFE_BYTES_MAX).then_some("sends much; --full runs it")
 }

@@ -148,6 +148,32 @@ fn a_server_of_the_repository_is_checked_in_the_form_that_is_wanted() {
 }
 
 #[test]
+fn a_safe_run_sends_no_attacks_and_says_so() {
+    let (_running, url) = reference(Reference::new());
+    let (status, out, _) = varvel_conformance(&[
+        "run",
+        "--url",
+        &url,
+        "--safe",
+        "--group",
+        "smuggling,methods",
+        "--format",
+        "json",
+    ]);
+    assert_eq!(status, 0, "{out}");
+    let report: Value = serde_json::from_str(&out).expect("JSON");
+    let results = report["runs"][0]["results"].as_array().expect("results");
+    let (attacks, others): (Vec<&Value>, Vec<&Value>) =
+        results.iter().partition(|result| result["group"] == "smuggling");
+    assert!(attacks.iter().all(|result| result["verdict"] == "left_out"), "{out}");
+    assert!(others.iter().any(|result| result["verdict"] == "passed"), "{out}");
+    assert!(
+        report["runs"][0]["remarks"][0].as_str().is_some_and(|remark| remark.contains("a safe run")),
+        "{out}"
+    );
+}
+
+#[test]
 fn a_server_that_dies_is_told_of_with_what_was_run() {
     let address = failing_server(20, drop);
     let (status, out, _) = varvel_conformance(&["run", "--url", &format!("http://{address}"), "--no-app"]);

@@ -35,11 +35,12 @@ const LAST: &str = "GET / HTTP/1.1\r\nHost: varvel.test\r\nConnection: close\r\n
 const NOISE: &str = "@ @ @\r\n\r\n";
 
 impl Acquaintance {
-    /// Sends some plain requests, each of which is given so much time.
+    /// Sends some plain requests, each of which is given so much time. Without pipelining, what is to be found out about it
+    /// counts as not so.
     ///
     /// # Errors
     /// If the first of them is not answered.
-    pub fn make(address: SocketAddr, limit: Duration) -> Result<Self, Failure> {
+    pub fn make(address: SocketAddr, limit: Duration, pipelining: bool) -> Result<Self, Failure> {
         let connect = || Client::connect_within(limit, address, Transcript::new(1));
         let mut client = connect()?;
         client.send(PLAIN)?;
@@ -47,6 +48,9 @@ impl Acquaintance {
         let status = response.status();
         // Sends both in one segment, and reads the first answer.
         let at_once = |both: [&str; 2]| {
+            if !pipelining {
+                return Err(Failure::does_not_apply("no pipelining"));
+            }
             let mut client = connect()?;
             client.send(both.concat())?;
             Ok::<_, Failure>((client.response()?, client))
@@ -132,7 +136,7 @@ mod tests {
             "HTTP/1.1 404 Not Found\r\nServer: x/1\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno",
             1,
         );
-        let known = Acquaintance::make(address, LIMIT).unwrap();
+        let known = Acquaintance::make(address, LIMIT, true).unwrap();
         let expected = Acquaintance {
             server: Some("x/1".to_owned()),
             status: 404,
@@ -149,7 +153,7 @@ mod tests {
 
     #[test]
     fn what_speaks_no_http_is_an_error() {
-        let failure = Acquaintance::make(canned("220 smtp.test ESMTP\r\n\r\n", 1), LIMIT).unwrap_err();
+        let failure = Acquaintance::make(canned("220 smtp.test ESMTP\r\n\r\n", 1), LIMIT, true).unwrap_err();
         assert!(failure.expected.contains("a status line"), "{failure}");
     }
 }

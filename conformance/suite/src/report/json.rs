@@ -13,7 +13,7 @@
 //!     "cut_short": null,                 or why not everything was run
 //!     "remarks": ["..."],
 //!     "seconds": 41.2,
-//!     "totals": { "passed": 12, "failed": 1, "warned": 0, "noted": 0, "skipped": 0, "left out": 3, "not run": 0 },
+//!     "totals": { "passed": 12, "failed": 1, "warned": 0, "noted": 0, "skipped": 0, "left_out": 3, "not_run": 0 },
 //!     "results": [{
 //!       "id": "chunked/size-with-plus-sign",
 //!       "kind": "vector",                or "check"
@@ -46,9 +46,13 @@ pub fn json(reports: &[Report]) -> Value {
     })
 }
 
+fn key(mark: Mark) -> String {
+    mark.word().replace(' ', "_")
+}
+
 fn run(report: &Report) -> Value {
     let totals: Map<String, Value> =
-        Mark::ALL.into_iter().map(|mark| (mark.word().to_owned(), report.count(mark).into())).collect();
+        Mark::ALL.into_iter().map(|mark| (key(mark), report.count(mark).into())).collect();
     json!({
         "subject": report.subject,
         "server": report.server,
@@ -76,7 +80,7 @@ fn result(finding: &Finding) -> Value {
         "level": entry.level(),
         "clauses": clauses,
         "rfc": entry.rfc(),
-        "verdict": finding.mark.word(),
+        "verdict": key(finding.mark),
         "reason": Some(&finding.reason).filter(|reason| !reason.is_empty()),
         "expected": failure.map(|failure| &failure.expected),
         "seen": failure.map(|failure| &failure.seen),

@@ -52,7 +52,8 @@ fn case(xml: &mut String, suite: &str, finding: &Finding) {
             let reason = escape(&format!("{mark}: {}", finding.reason));
             writeln!(xml, "><skipped message=\"{reason}\"/></testcase>")
         }
-        (Mark::Failed, Some((brief, text))) => {
+        (Mark::Failed, text) => {
+            let (brief, text) = text.unwrap_or_default();
             let level = finding.entry.level();
             writeln!(xml, "><failure type=\"{level}\" message=\"{brief}\">{text}</failure></testcase>")
         }
