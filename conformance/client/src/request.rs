@@ -259,6 +259,8 @@ impl<'c> RequestBuilder<'c> {
         let uri = uri(&method, &target).expect("it was checked at first");
         let target = Bytes::from(target);
         let expectation = match headers.get(header::EXPECT) {
+            // HTTP/1.0 knows no expectations.
+            Some(_) if version < Version::HTTP_11 => Expectation::None,
             None => Expectation::None,
             Some(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Expectation::Continue,
             Some(_) => Expectation::Unknown,
@@ -297,7 +299,7 @@ fn authority(method: &Method, target: &str, headers: &HeaderMap, client: &Client
 /// The URI that a target is to the application (spec S6, S7); `None` if it is no target.
 fn uri(method: &Method, target: &str) -> Option<Uri> {
     let path = match target.split_once("://") {
-        _ if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') => return None,
+        _ if !target.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"#<>".contains(&byte)) => return None,
         _ if *method == Method::CONNECT => {
             return target.parse().ok().filter(|uri: &Uri| uri.authority().is_some() && uri.path() == "");
         }
@@ -306,6 +308,7 @@ fn uri(method: &Method, target: &str) -> Option<Uri> {
         Some(("http" | "https", rest)) => match rest.find(['/', '?']) {
             Some(at) if rest[at..].starts_with('?') => format!("/{}", &rest[at..]),
             Some(at) => rest[at..].to_owned(),
+            None if *method == Method::OPTIONS => "*".to_owned(),
             None => "/".to_owned(),
         },
         _ => return None,

@@ -351,7 +351,7 @@ impl Server {
             let message = panic_message(&*panic);
             self.report(&Report::new(Event::Panicked { during: Phase::Drop, message }));
         }
-        // Each is accepted, so each runs to its end (spec W3), ahead of the teardown (spec L5).
+        // Jobs that run cannot be dropped, and the teardown waits for them (spec L5, L8).
         while self.bell.jobs() > self.lost_jobs.get() {
             self.bell.hush();
             if self.bell.jobs() > 0 && !self.bell.wait(self.patience) {

@@ -66,6 +66,10 @@ impl AsyncApp for Probe {
                     let sent = scope.interim(StatusCode::EARLY_HINTS, &hints);
                     Response::new(AsyncBody::full(format!("{sent:?}")))
                 }
+                "reset" => Response::builder().status(205).body("reset".into())?,
+                "required" => {
+                    Response::builder().status(426).header("upgrade", "shout").body("please".into())?
+                }
                 "error" => return Err(AppError::internal("secret")),
                 "busy" => return Err(AppError::unavailable("secret")),
                 "abort" => return Err(AppError::abort()),
@@ -232,6 +236,8 @@ fn answers_look_the_same_on_every_target() {
             "/unmodified",
             "/trailers",
             "/hints",
+            "/reset",
+            "/required",
             "/error",
             "/busy",
             "/abort",
@@ -269,6 +275,12 @@ fn answers_look_the_same_on_every_target() {
             ("two slashes", client.get("//describe/../?x")),
             ("no pull", client.post("/unread").body("hello").header("expect", "100-continue")),
             ("asterisk", client.options("*")),
+            ("asterisk, absolute", client.options("http://example.com")),
+            ("strange characters", client.get("/hello?[a]={b}|\\^`%zz")),
+            (
+                "forbidden trailers",
+                client.post("/describe").body("x").trailer("host", "x").trailer("x-t", "1"),
+            ),
             ("echo", client.post("/echo").body("ping")),
             ("refused connect", client.connect("example.com:443")),
         ] {

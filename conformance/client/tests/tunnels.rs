@@ -64,7 +64,8 @@ fn both_ends_of_an_upgrade_are_the_tests() {
         assert_eq!(tunnel.stage(), Stage::Tunnel);
         tunnel.end_sending();
         assert_eq!(tunnel.receive_to_end(), b" bye");
-        assert_eq!(tunnel.finish().unwrap().outcome, Outcome::Completed);
+        let finish = tunnel.finish().unwrap();
+        assert_eq!((finish.outcome, finish.bytes), (Outcome::Completed, 9));
         assert_eq!(tunnel.stage(), Stage::Over);
     }
 }

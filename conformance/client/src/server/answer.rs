@@ -55,6 +55,11 @@ pub(crate) fn head(
         report(Event::Contract { clause, detail });
         return Err(());
     }
+    // 426 has to say which protocols would do.
+    let required = match status {
+        StatusCode::UPGRADE_REQUIRED => take_upgrade(&mut headers),
+        _ => Vec::new(),
+    };
     remove_forbidden(&mut headers, &report);
     let declared = declared_length(&mut headers, &report);
     headers.entry(header::DATE).or_insert(date);
@@ -87,6 +92,7 @@ pub(crate) fn head(
     } else if old {
         headers.insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
     }
+    name_upgrade(&mut headers, required);
     if is_head {
         framing = Framing::None;
     }
@@ -100,18 +106,30 @@ pub(crate) fn accepted(
     date: HeaderValue,
     report: impl Fn(Event<'_>),
 ) -> Head {
-    let upgrade = headers.remove(header::UPGRADE);
+    let upgrade = take_upgrade(&mut headers);
     remove_forbidden(&mut headers, report);
     headers.remove(header::CONTENT_LENGTH);
     headers.entry(header::DATE).or_insert(date);
     if asked.method == Method::CONNECT {
         return Head { status: StatusCode::OK, headers };
     }
-    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    if let Some(upgrade) = upgrade {
-        headers.insert(header::UPGRADE, upgrade);
-    }
+    name_upgrade(&mut headers, upgrade);
     Head { status: StatusCode::SWITCHING_PROTOCOLS, headers }
+}
+
+/// Takes the Upgrade fields out, which elsewhere are not the application's.
+fn take_upgrade(headers: &mut HeaderMap) -> Vec<HeaderValue> {
+    let protocols = headers.get_all(header::UPGRADE).iter().cloned().collect();
+    headers.remove(header::UPGRADE);
+    protocols
+}
+
+/// Puts them in again, and says in Connection that they are there.
+fn name_upgrade(headers: &mut HeaderMap, protocols: Vec<HeaderValue>) {
+    if !protocols.is_empty() {
+        headers.append(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    headers.extend(protocols.into_iter().map(|protocol| (header::UPGRADE, protocol)));
 }
 
 /// What a failure means to the client (the table of chapter E).
@@ -173,11 +191,16 @@ pub(crate) fn error(status: StatusCode) -> (HeaderMap, &'static str) {
 
 /// Removes what may not be a trailer, and reports it (spec B18).
 pub(crate) fn clean_trailers(trailers: &mut HeaderMap, report: impl Fn(Event<'_>)) {
-    const NOT_TRAILERS: [HeaderName; 4] = [header::CONTENT_LENGTH, header::HOST, header::TE, header::TRAILER];
-    if let Some(names) = remove(trailers, FORBIDDEN.into_iter().chain(NOT_TRAILERS)) {
+    if let Some(names) = remove_from_trailers(trailers) {
         let detail = format!("fields that may not be trailers were removed: {names}");
         report(Event::Contract { clause: "B18", detail: &detail });
     }
+}
+
+/// Removes what may not be a trailer, in either direction, and names it.
+pub(crate) fn remove_from_trailers(trailers: &mut HeaderMap) -> Option<String> {
+    const NOT_TRAILERS: [HeaderName; 4] = [header::CONTENT_LENGTH, header::HOST, header::TE, header::TRAILER];
+    remove(trailers, FORBIDDEN.into_iter().chain(NOT_TRAILERS))
 }
 
 /// The fields that only the server may set (spec A3).

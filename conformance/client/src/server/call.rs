@@ -302,7 +302,8 @@ impl Call {
             // Whoever still holds it is told (spec S21).
             incoming.end(Err(BodyErrorKind::Disconnected));
         }
-        let finish = Finish::new(outcome, self.head.as_ref().map(|head| head.status), self.bytes);
+        let bytes = self.pipe.as_ref().map_or(self.bytes, |pipe| pipe.written());
+        let finish = Finish::new(outcome, self.head.as_ref().map(|head| head.status), bytes);
         self.finish = Some(finish);
         self.connection.end(finish, |event| self.report(server, event));
         server.call_ended();

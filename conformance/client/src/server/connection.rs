@@ -116,12 +116,15 @@ impl Exchange for Connection {
     }
 
     fn interim(&self, _number: u64, status: StatusCode, headers: &HeaderMap) -> Result<(), InterimError> {
-        if self.version < Version::HTTP_11 || !self.worker.info().caps.contains(Caps::INTERIM) {
+        if !self.worker.info().caps.contains(Caps::INTERIM) {
             return Err(InterimError::Unsupported);
         }
         let mut state = self.lock();
         if state.head_sent || state.finish.is_some() {
             return Err(InterimError::TooLate);
+        }
+        if self.version < Version::HTTP_11 {
+            return Err(InterimError::Unsupported);
         }
         if status == StatusCode::CONTINUE {
             drop(state);

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use varvel::{AppError, Caps, Finish, Frame};
 
 use super::{
-    Server,
+    Server, answer,
     call::{Call, End},
 };
 use crate::{
@@ -84,7 +84,9 @@ impl Line for InProcess {
     fn end_body(&mut self, trailers: Option<HeaderMap>) {
         if let Some(incoming) = &self.call.borrow().incoming {
             let delivered = self.server.has(Caps::TRAILERS_IN);
-            if let Some(trailers) = trailers.filter(|trailers| delivered && !trailers.is_empty()) {
+            let mut trailers = trailers.filter(|_| delivered).unwrap_or_default();
+            answer::remove_from_trailers(&mut trailers);
+            if !trailers.is_empty() {
                 incoming.push(Frame::Trailers(trailers));
             }
             incoming.end(Ok(()));

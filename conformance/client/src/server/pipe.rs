@@ -23,6 +23,8 @@ struct State {
     /// The test has ended its sending side.
     to_app_ended: bool,
     to_test: BytesMut,
+    /// How many bytes the continuation has written.
+    written: u64,
     /// The continuation has ended its sending side, or dropped the connection.
     to_test_ended: bool,
     /// The test has left.
@@ -73,6 +75,11 @@ impl Pipe {
     pub(crate) fn is_readable(&self) -> bool {
         let state = self.lock();
         !state.to_test.is_empty() || state.to_test_ended
+    }
+
+    /// How many bytes the continuation has written.
+    pub(crate) fn written(&self) -> u64 {
+        self.lock().written
     }
 
     /// Whether the continuation waits for bytes.
@@ -129,6 +136,7 @@ impl PollIo for AppEnd {
         }
         let taken = room.min(bytes.len());
         state.to_test.extend_from_slice(&bytes[..taken]);
+        state.written += taken as u64;
         Poll::Ready(Ok(taken))
     }
 
