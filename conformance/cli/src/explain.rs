@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use varvel_conformance::{Check, Entry, corpus, corpus::Vector, entries, unchecked};
+use varvel_conformance::{Check, Entry, corpus, corpus::Vector, entries, report::folded, unchecked};
 use varvel_lint::{Rule, rules};
 use varvel_spec::{Clause, Group};
 
@@ -21,6 +21,9 @@ pub(crate) fn explain(named: &Named) -> String {
     };
     text.0
 }
+
+/// Texts that the document does not fold are folded at this column.
+const WIDTH: usize = 110;
 
 /// An explanation in the making; writing into it cannot fail.
 struct Text(String);
@@ -86,9 +89,9 @@ impl Text {
     fn chapter(&mut self, group: Group) -> fmt::Result {
         let out = &mut self.0;
         writeln!(out, "{}. {}\n\n{}\n", group.letter(), group.title(), group.introduction())?;
-        group
-            .clauses()
-            .try_for_each(|clause| writeln!(out, "  {:<4} {:<9} {}", clause.id, clause.level, clause.title))
+        group.clauses().try_for_each(|clause| {
+            writeln!(out, "  {:<4} {:<10} {}", clause.id, clause.level.key_words(), clause.title)
+        })
     }
 
     fn check(&mut self, check: &'static Check) -> fmt::Result {
@@ -115,17 +118,17 @@ impl Text {
         let out = &mut self.0;
         let vectors: Vec<&Vector> =
             corpus::vectors().iter().filter(|vector| vector.group == group.name).collect();
-        writeln!(out, "{}, {} vectors\n\n{}\n", group.name, vectors.len(), group.about())?;
+        writeln!(out, "{}, {} vectors\n\n{}", group.name, vectors.len(), folded(&group.about(), WIDTH))?;
         vectors.iter().try_for_each(|vector| line(out, vector))
     }
 
     fn vector(&mut self, vector: &Vector) -> fmt::Result {
         let out = &mut self.0;
-        writeln!(out, "{}\n\n{}\n", vector.id(), vector.why)?;
+        writeln!(out, "{}\n\n{}", vector.id(), folded(&vector.why, WIDTH))?;
         writeln!(out, "Level         {} ({})", vector.level, meaning(vector.level))?;
         writeln!(out, "Rests on      {}", vector.sections.join(", "))?;
         for clause in &vector.clauses {
-            writeln!(out, "Checks        {} {}", clause.id, clause.title)?;
+            writeln!(out, "For clause    {} {}", clause.id, clause.title)?;
         }
         if !vector.rules.is_empty() {
             writeln!(out, "Exercises     {}", vector.rules.join(", "))?;
@@ -169,5 +172,26 @@ fn meaning(level: corpus::Level) -> &'static str {
         corpus::Level::Should => "otherwise a warning",
         corpus::Level::May => "otherwise a note",
         corpus::Level::Strict => "otherwise a warning; a server of the contract has failed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use varvel_spec::clauses;
+
+    use super::*;
+    use crate::selection::named;
+
+    #[test]
+    fn everything_that_has_an_id_has_an_explanation() {
+        let chapters = Group::ALL.iter().map(|group| group.letter().to_string());
+        let groups = corpus::groups().map(|group| group.name.to_owned());
+        let ids = clauses().iter().map(|clause| clause.id.to_owned());
+        let ids = chapters.chain(groups).chain(ids).chain(entries().map(Entry::id));
+        for id in ids.chain(rules().map(|rule| rule.id.to_owned())) {
+            let text = explain(&named(&id).unwrap_or_else(|problem| panic!("{problem}")));
+            assert!(text.starts_with(&id), "the id names something else, too: {text}");
+            assert!(text.lines().count() > 3, "{text}");
+        }
     }
 }

@@ -251,3 +251,26 @@ fn unsafe_because(vector: &Vector) -> Option<&'static str> {
     }
     (vector.bytes_sent() > SAFE_BYTES_MAX).then_some("sends much; --full runs it")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::resolve;
+
+    #[test]
+    fn a_url_is_host_and_port_and_no_more() {
+        for (url, address) in [
+            ("http://127.0.0.1:8000", "127.0.0.1:8000"),
+            ("http://127.0.0.1:8000/", "127.0.0.1:8000"),
+            ("http://127.0.0.1", "127.0.0.1:80"),
+            ("http://[::1]:8000", "[::1]:8000"),
+            ("http://[::1]", "[::1]:80"),
+        ] {
+            assert_eq!(resolve(url).map(|address| address.to_string()), Ok(address.to_owned()), "{url}");
+        }
+        for url in
+            ["", "http://", "localhost:80", "ftp://localhost", "http://localhost/path", "http://a@localhost"]
+        {
+            assert!(resolve(url).is_err(), "{url}");
+        }
+    }
+}

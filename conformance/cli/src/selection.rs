@@ -91,7 +91,7 @@ impl Named {
 /// How many near misses are named.
 const SUGGESTIONS: usize = 3;
 /// How alike two ids must be for one to be meant by the other, from 0 to 1.
-const ALIKE: f64 = 0.6;
+const ALIKE: f64 = 0.5;
 
 fn unknown(id: &str) -> String {
     if let Some(clause) = retired().iter().find(|clause| clause.id.eq_ignore_ascii_case(id)) {
@@ -105,7 +105,11 @@ fn unknown(id: &str) -> String {
     let likeness = |other: &str| {
         let (one, other) = (id.to_ascii_lowercase(), other.to_ascii_lowercase());
         // Whoever remembers a part of a name means it.
-        if one.len() > 2 && other.contains(&one) { 1.0 } else { strsim::jaro_winkler(&one, &other) }
+        if one.len() > 2 && other.contains(&one) {
+            1.0
+        } else {
+            strsim::normalized_damerau_levenshtein(&one, &other)
+        }
     };
     let mut near: Vec<(f64, String)> = known.map(|other| (likeness(&other), other)).collect();
     near.retain(|(likeness, _)| *likeness > ALIKE);

@@ -15,7 +15,7 @@ use varvel_spec::Clause;
 
 use crate::{Entry, Failure, entries};
 
-pub use human::{Details, Table};
+pub use human::{Details, Table, folded};
 pub use json::json;
 pub use junit::junit;
 pub use markdown::Markdown;

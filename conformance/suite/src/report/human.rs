@@ -53,29 +53,36 @@ impl Details<'_> {
     }
 }
 
-/// Four blanks ahead of each line; long lines are broken at blanks, and what follows keeps their indentation.
+/// Four blanks ahead of each line; long lines are folded.
 fn indented(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    for line in text.lines() {
-        let margin = &line[..line.len() - line.trim_start().len()];
-        let mut width = 0;
-        for (nth, word) in line.trim_start().split(' ').enumerate() {
-            let length = word.chars().count();
-            if nth == 0 || width + 1 + length > WIDTH {
-                let end = if nth == 0 { "" } else { "\n" };
-                write!(f, "{end}    {margin}{word}")?;
-                width = 4 + margin.len() + length;
-            } else {
-                write!(f, " {word}")?;
-                width += 1 + length;
-            }
-        }
-        writeln!(f)?;
-    }
-    Ok(())
+    folded(text, WIDTH - 4).lines().try_for_each(|line| writeln!(f, "{}", format!("    {line}").trim_end()))
 }
 
-/// Beyond this many columns lines are broken.
+/// Beyond this many columns lines are folded.
 const WIDTH: usize = 118;
+
+/// Breaks lines that are longer than so many characters at blanks; what follows keeps their indentation.
+pub fn folded(text: &str, width: usize) -> String {
+    let mut folded = String::with_capacity(text.len());
+    for line in text.lines() {
+        let margin = &line[..line.len() - line.trim_start().len()];
+        let mut column = 0;
+        for (nth, word) in line.trim_start().split(' ').enumerate() {
+            let length = word.chars().count();
+            if nth > 0 && column + 1 + length <= width {
+                folded.push(' ');
+                column += 1 + length;
+            } else {
+                folded.push_str(if nth == 0 { margin } else { "\n" });
+                folded.push_str(if nth == 0 { "" } else { margin });
+                column = margin.len() + length;
+            }
+            folded.push_str(word);
+        }
+        folded.push('\n');
+    }
+    folded
+}
 
 /// The table: clause by clause for servers of the contract, by groups of vectors for all, and the totals.
 #[derive(Clone, Copy, Debug)]
@@ -197,5 +204,16 @@ impl fmt::Display for Totals<'_> {
         let told = Mark::occurring(self.0).map(|mark| (mark, count(self.0, mark)));
         let words: Vec<String> = told.map(|(mark, count)| format!("{count} {mark}")).collect();
         f.write_str(&words.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::folded;
+
+    #[test]
+    fn long_lines_are_folded_at_blanks_and_keep_their_margin() {
+        assert_eq!(folded("  one two three\nshort\n\n", 9), "  one two\n  three\nshort\n\n");
+        assert_eq!(folded("unbreakable", 3), "unbreakable\n");
     }
 }
