@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicUsize, Ordering, Ordering::SeqCst},
@@ -16,8 +16,8 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use varvel::{
     Address, App, AsyncApp, AsyncAppFactory, AsyncBody, BodyErrorKind, Caps, ConnInfo, Driver, Exchange,
-    FailKind, Finish, FinishHook, Frame, FrameSink, Job, Outcome, Policy, ReadBody, Report, Scope, TimerId,
-    Worker, WorkerInfo, WorkerOps, WriteBody, app_fn,
+    FailKind, Finish, FinishHook, Frame, FrameSink, Job, Outcome, Policy, PollBody, ReadBody, Report, Scope,
+    TimerId, Worker, WorkerInfo, WorkerOps, WriteBody, app_fn,
     bridge::{BlockOn, Inline, Offloaded},
     sync_factory_fn, sync_fn,
 };
@@ -187,6 +187,25 @@ fn block_on_flushes_what_was_produced_before_it_waits() {
     let mut record = Record::default();
     response.into_body().write_to(&mut record).unwrap();
     assert_eq!(record.0, ["one", "(flush)", "two"]);
+}
+
+#[test]
+fn block_on_does_not_poll_a_body_behind_its_trailers() {
+    struct Trailers(bool);
+    impl PollBody for Trailers {
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame, varvel::BodyError>>> {
+            assert!(!std::mem::replace(&mut self.0, true), "polled behind the trailers");
+            Poll::Ready(Some(Ok(Frame::Trailers(http::HeaderMap::new()))))
+        }
+    }
+    let app = BlockOn::new(app_fn(|_, _| async { Ok(Response::new(AsyncBody::from_poll(Trailers(false)))) }));
+    let response = app.call(Request::new(ReadBody::empty()), Scope::for_test()).unwrap();
+    let mut record = Record::default();
+    response.into_body().write_to(&mut record).unwrap();
+    assert_eq!(record.0, ["{}"]);
 }
 
 #[test]

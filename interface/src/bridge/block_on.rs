@@ -200,13 +200,14 @@ fn push(
         let pushed = match stream.as_mut().poll_frame(&mut cx) {
             Poll::Ready(None) => return gone.map_or(Ok(()), Err),
             Poll::Ready(Some(Err(error))) => return Err(error),
-            Poll::Ready(Some(Ok(_))) if gone.is_some() => Ok(()),
-            Poll::Ready(Some(Ok(frame))) => {
+            // Behind its trailers a body is not polled (spec B12).
+            Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => {
+                return gone.map_or_else(|| sink.trailers(trailers), Err);
+            }
+            Poll::Ready(Some(Ok(Frame::Data(_)))) if gone.is_some() => Ok(()),
+            Poll::Ready(Some(Ok(Frame::Data(data)))) => {
                 flushed = false;
-                match frame {
-                    Frame::Data(data) => sink.data(data),
-                    Frame::Trailers(trailers) => sink.trailers(trailers),
-                }
+                sink.data(data)
             }
             // What was accepted must reach the client before a wait (spec B9).
             Poll::Pending if !flushed && gone.is_none() => {
