@@ -89,8 +89,14 @@ impl AnswerHead {
         close: bool,
     ) -> Self {
         let has = |fault| exchange.core.has(fault);
+        let names_protocols = status == StatusCode::UPGRADE_REQUIRED && !has(Fault::UpgradeRequiredIsBare);
+        let protocol = if names_protocols { headers.remove(header::UPGRADE) } else { None };
         if !has(Fault::SendsConnectionFields) {
             remove(exchange, &mut headers, is_of_the_connection, ("H5", has(Fault::RemovesSilently)));
+        }
+        if let Some(protocol) = protocol {
+            headers.insert(header::UPGRADE, protocol);
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         }
         let declared = declared_length(exchange, &mut headers);
         let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);

@@ -40,6 +40,12 @@ pub(crate) const CHECKS: &[Check] = &[
         answers::connection_fields_removed,
         &[SendsConnectionFields, RemovesSilently],
     ),
+    Check::new(
+        ids::H5,
+        "upgrade-required-names-protocols",
+        answers::upgrade_required_names_protocols,
+        &[UpgradeRequiredIsBare],
+    ),
     Check::new(ids::H6, "added-once", answers::date_added_once, &[NoDate]),
     Check::new(ids::H6, "applications-own-stays", answers::date_of_the_application_stays, &[ReplacesDate]),
     Check::new(

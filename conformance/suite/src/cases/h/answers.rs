@@ -281,6 +281,18 @@ pub(super) fn connection_fields_removed(case: &mut Case<'_>) -> Verdict {
     Ok(())
 }
 
+pub(super) fn upgrade_required_names_protocols(case: &mut Case<'_>) -> Verdict {
+    let mut client = case.connect()?;
+    client.send(case.get("status=426&header=Upgrade:x-proto&body=no"))?;
+    let response = client.response()?;
+    expect_eq("status", response.status(), 426)?;
+    expect_eq("upgrade", response.head.one("upgrade"), Some("x-proto"))?;
+    let fields = format!("{:?}", response.head.fields);
+    ensure(response.head.connection_has("upgrade"), "Connection: upgrade beside it", fields)?;
+    next_is_answered(case, &mut client)?;
+    expect_eq("reports", case.settled("report")?.len(), 0)
+}
+
 pub(super) fn date_added_once(case: &mut Case<'_>) -> Verdict {
     let bad = with_key(b"GET /KEY HTTP/1.1\r\n\r\n", case.key());
     let requests = [
