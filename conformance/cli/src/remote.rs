@@ -3,6 +3,7 @@
 use std::{
     net::{SocketAddr, ToSocketAddrs},
     sync::{Mutex, OnceLock, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -17,8 +18,9 @@ use crate::{arguments::Run, progress::Progress, runner::run_all};
 /// How many vectors run at the same time. Few: the server may have as few threads.
 const JOBS: u16 = 4;
 
-/// How often in a row a server may leave a plain request unanswered before it is taken for dead.
-const SILENCES: u32 = 3;
+/// How often a server may leave a plain request unanswered before it is taken for dead, and the time between.
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// What is left out of a safe run: longer than this it is a flood.
 const SAFE_BYTES_MAX: usize = 16 * 1024;
@@ -140,7 +142,7 @@ struct Server {
     target: Target,
     known: Acquaintance,
     safe: bool,
-    silences: Mutex<u32>,
+    asking: Mutex<()>,
     /// What is told when it is there no more.
     gone: OnceLock<String>,
 }
@@ -154,7 +156,7 @@ impl Server {
         if safe || !known.pipelines {
             target = target.without_delivery(Delivery::Behind).without_delivery(Delivery::Ahead);
         }
-        Self { address, target, known: known.clone(), safe, silences: Mutex::new(0), gone: OnceLock::new() }
+        Self { address, target, known: known.clone(), safe, asking: Mutex::default(), gone: OnceLock::new() }
     }
 
     fn find(&self, entry: Entry, progress: &Progress) -> Finding {
@@ -216,22 +218,20 @@ impl Server {
 
     /// After a failure: a server that accepts no connections, or answers nothing any more, is not asked further.
     fn see_whether_it_lives(&self, progress: &Progress) {
-        let mut silences = self.silences.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.target.still_serves() {
-            Ok(()) => *silences = 0,
-            Err(failure) => {
-                *silences += 1;
-                if *silences >= SILENCES {
-                    let running = progress.running().join(", ");
-                    let _ = self.gone.set(format!(
-                        "the server at {} answers no plain request any more ({}); these vectors were being run when it \
-                         ceased: {running}",
-                        self.address,
-                        failure.brief()
-                    ));
-                }
+        // One at a time, or a server that is merely slow would be asked from all sides.
+        let _asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..TRIES {
+            if self.gone.get().is_some() || self.target.still_serves().is_ok() {
+                return;
             }
+            // A supervisor may be starting another one.
+            thread::sleep(PAUSE);
         }
+        let running = progress.running().join(", ");
+        let _ = self.gone.set(format!(
+            "the server at {} answers no plain request any more; these vectors were being run when it ceased: {running}",
+            self.address
+        ));
     }
 }
 
