@@ -25,8 +25,8 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, conflicts_with = "explain")]
     pub(crate) list: bool,
 
-    /// Explain a clause (H8), a chapter (H), a check (H8/bad-chunks), a group (chunked) or a vector
-    /// (chunked/size-with-plus-sign).
+    /// Explain a clause (H8), a chapter (H), a check (H8/bad-chunks), a group (chunked), a vector
+    /// (chunked/size-with-plus-sign) or a rule of the lint (A5.short).
     #[arg(long, global = true, value_name = "ID")]
     pub(crate) explain: Option<String>,
 

@@ -55,6 +55,13 @@
 //! [`corpus`], some 870 vectors of bytes, answers and calls. A [`Suite`] runs them against a subject, a
 //! [`Target`](corpus::Target) against any server by its address.
 //!
+//! # The catalogue and its reports
+//!
+//! Checks and vectors are [`entries`]. Whatever runs them, [`conformance!`] as a test or the program
+//! `varvel-conformance`, turns each into a [`Finding`], and all into a [`Report`], which can be told to people, READMEs,
+//! programs and continuous integration ([`report`]). Of a server that is only known by its address,
+//! an [`Acquaintance`] tells what can be judged.
+//!
 //! # Why they can be believed
 //!
 //! Each check names faults of a small [reference server](broken::Reference) that it must catch. The tests of this crate
