@@ -4,7 +4,12 @@ use std::{fs, thread};
 
 use varvel::{AppFactory, AsyncAppFactory, BoxError, Policy, StartError, Worker};
 
-use crate::{Lint, record::Built, rules as r, serving::StandInWorker};
+use crate::{
+    Lint,
+    record::{Built, Core, Settings},
+    rules as r,
+    serving::StandInWorker,
+};
 
 impl<F> Lint<F> {
     /// Watches a factory, and its making as well (spec A9), on Linux.
@@ -46,15 +51,10 @@ impl<F> Lint<F> {
     }
 
     fn built<A>(&self, app: A, policy: Policy, worker: &Worker) -> Lint<A> {
-        self.core.was_built(worker);
+        let life = self.core.was_built(worker);
         let built = Built { thread: thread::current().id(), info: worker.info().clone() };
-        self.around(app, policy, built)
-    }
-
-    fn takes_back<A>(&self, app: Lint<A>, worker: &Worker) -> A {
-        self.core.is_torn_down(worker);
-        app.core.check_rest(worker);
-        app.inner
+        let settings = Settings { policy: Some(policy), ..self.core.settings.clone() };
+        Lint { inner: app, core: Core::new(settings, Some(built)), life: Some(life) }
     }
 
     /// What the inner factory gets to see of the worker.
@@ -87,8 +87,8 @@ impl<F: AppFactory> AppFactory for Lint<F> {
     }
 
     fn teardown(&self, app: Self::App, worker: &Worker) -> Result<(), BoxError> {
-        let app = self.takes_back(app, worker);
-        self.inner.teardown(app, &self.shown(worker, false))
+        app.core.check_rest(worker);
+        self.inner.teardown(app.inner, &self.shown(worker, false))
     }
 }
 
@@ -105,7 +105,7 @@ impl<F: AsyncAppFactory> AsyncAppFactory for Lint<F> {
     }
 
     async fn teardown(&self, app: Self::App, worker: &Worker) -> Result<(), BoxError> {
-        let app = self.takes_back(app, worker);
-        self.inner.teardown(app, &self.shown(worker, true)).await
+        app.core.check_rest(worker);
+        self.inner.teardown(app.inner, &self.shown(worker, true)).await
     }
 }

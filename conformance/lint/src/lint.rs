@@ -15,7 +15,7 @@ use crate::{
     Cancelling, Findings, answer,
     breach::Mode,
     incoming, passage,
-    record::{Built, CallGuard, Core, Place, Record, Settings},
+    record::{CallGuard, Core, Place, Record, Settings},
     request as check_request, rules as r,
     serving::StandIn,
 };
@@ -27,6 +27,8 @@ use crate::{
 pub struct Lint<A> {
     pub(crate) inner: A,
     pub(crate) core: Arc<Core>,
+    /// Held while the application of a watched factory lives.
+    pub(crate) life: Option<Arc<()>>,
 }
 
 impl<A> Lint<A> {
@@ -48,7 +50,7 @@ impl<A> Lint<A> {
             place,
             policy: None,
         };
-        Self { inner, core: Core::new(settings, None) }
+        Self { inner, core: Core::new(settings, None), life: None }
     }
 
     /// A breach panics, with all that is to say about it. For tests, and the default.
@@ -122,8 +124,8 @@ impl<A> Lint<A> {
     /// then made again, so that the client has its answer all the same; see [`Cancelling`].
     #[must_use]
     pub fn cancelling(self) -> Lint<Cancelling<A>> {
-        let Self { inner, core } = self;
-        Lint { inner: Cancelling::new(inner, &core.settings), core }
+        let Self { inner, core, life } = self;
+        Lint { inner: Cancelling::new(inner, &core.settings), core, life }
     }
 
     fn in_mode(self, mode: Mode) -> Self {
@@ -136,12 +138,6 @@ impl<A> Lint<A> {
         change(&mut settings);
         self.core = Core::new(settings, None);
         self
-    }
-
-    /// The same around what this one's factory has built.
-    pub(crate) fn around<B>(&self, inner: B, policy: varvel::Policy, built: Built) -> Lint<B> {
-        let settings = Settings { policy: Some(policy), ..self.core.settings.clone() };
-        Lint { inner, core: Core::new(settings, Some(built)) }
     }
 
     /// What comes before the inner call.
@@ -278,7 +274,7 @@ impl CallGuard {
 impl<A: Clone> Clone for Lint<A> {
     fn clone(&self) -> Self {
         let core = Core::new(self.core.settings.clone(), self.core.built.clone());
-        Self { inner: self.inner.clone(), core }
+        Self { inner: self.inner.clone(), core, life: self.life.clone() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the lint keeps of one exchange, of one worker's application, and of itself.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU32, AtomicU64, Ordering::SeqCst},
@@ -67,8 +67,8 @@ pub(crate) struct Built {
 
 #[derive(Default)]
 struct Tracks {
-    /// The workers whose applications live, where a factory is watched.
-    workers: HashSet<u32>,
+    /// The applications of the workers, where a factory is watched.
+    apps: HashMap<u32, Weak<()>>,
     /// The last exchange of each connection.
     connections: HashMap<u64, Track>,
     /// The last exchange of all: one at a time is asked what it says of itself once it is over.
@@ -100,18 +100,16 @@ impl Core {
         self.settings.findings.take(rule, worker, || None, what);
     }
 
-    /// A factory's application was built.
-    pub(crate) fn was_built(&self, worker: &Worker) {
+    /// A factory's application was built; it lives as long as what is returned.
+    pub(crate) fn was_built(&self, worker: &Worker) -> Arc<()> {
         let index = worker.info().index;
-        let is_new = self.tracks().workers.insert(index);
-        if !is_new {
+        let life = Arc::new(());
+        let before = self.tracks().apps.insert(index, Arc::downgrade(&life));
+        // One that was lost with its worker, without a teardown, makes room for that of the next worker.
+        if before.is_some_and(|before| before.strong_count() > 0) {
             self.breach(r::S1_TWICE, Some(worker), || format!("worker {index} has an application already"));
         }
-    }
-
-    /// A factory's application is about to be torn down.
-    pub(crate) fn is_torn_down(&self, worker: &Worker) {
-        self.tracks().workers.remove(&worker.info().index);
+        life
     }
 
     /// Looks at what must be over when the teardown of this application begins.

@@ -76,6 +76,10 @@ impl WorkerOps for StandInWorker {
         self.worker.report(report);
     }
 
+    fn now(&self) -> Instant {
+        self.worker.now()
+    }
+
     fn set_timer(&self, deadline: Instant, waker: &Waker) -> TimerId {
         let id = TimerId(self.last_timer.fetch_add(1, SeqCst).into());
         let mut timer = self.worker.timer(deadline);
