@@ -367,11 +367,17 @@ impl Wire {
                     return Err(Stuck::TooLong);
                 }
                 // What needs no look at its neighbours is taken at once.
-                let plain =
-                    state.inbox.iter().take(room).take_while(|byte| !b"\r\n\0".contains(byte)).count();
-                if plain > 0 && line[begin..].last() != Some(&b'\r') {
-                    line.extend_from_slice(&state.inbox[..plain]);
-                    state.inbox.advance(plain);
+                let length = line.len();
+                if line[begin..].last() != Some(&b'\r') {
+                    for byte in state.inbox.iter().take(room) {
+                        if b"\r\n\0".contains(byte) || !fits(&line[begin..], *byte) {
+                            break;
+                        }
+                        line.push(*byte);
+                    }
+                }
+                if line.len() > length {
+                    state.inbox.advance(line.len() - length);
                     continue;
                 }
                 let after_cr = line[begin..].last() == Some(&b'\r');

@@ -202,11 +202,6 @@ impl Level {
             Self::Strict => "STRICT",
         }
     }
-
-    /// Whether a server of the contract that does otherwise fails.
-    pub const fn is_required(self) -> bool {
-        !matches!(self, Self::May)
-    }
 }
 
 impl fmt::Display for Level {

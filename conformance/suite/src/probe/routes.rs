@@ -14,26 +14,28 @@ use super::{
 
 /// What a request asks for.
 pub(super) fn steps(head: &Parts) -> Vec<Step> {
-    let path = head.uri.path();
-    let (route, argument) =
-        path.get(1..).unwrap_or_default().split_once('/').unwrap_or((path.get(1..).unwrap_or_default(), ""));
-    let number = || argument.parse::<u64>().ok();
-    match (route, number()) {
-        ("steps", _) => steps_of(head),
-        ("echo", _) if argument.is_empty() => vec![Step::Echo],
-        ("noread", _) if argument.is_empty() => text("noread\n"),
-        ("status", Some(status)) => answer_with(status, !matches!(status, 100..=199 | 204 | 304)),
-        ("nobody", Some(status)) => answer_with(status, true),
-        ("stream", Some(pieces)) => {
-            let data = (0..pieces).map(|nth| Step::Data(format!("chunk {nth}\n").into()));
-            [content_type("text/plain; charset=utf-8"), Step::Stream(None)].into_iter().chain(data).collect()
+    let path = head.uri.path().strip_prefix('/').unwrap_or_default();
+    let (route, argument) = path.split_once('/').unwrap_or((path, ""));
+    let number = argument.parse::<u64>().unwrap_or_default();
+    match route {
+        "steps" => steps_of(head),
+        "echo" => vec![Step::Echo],
+        "noread" => text("noread\n"),
+        "status" => answer_with(number, !matches!(number, 100..=199 | 204 | 304)),
+        "nobody" => answer_with(number, true),
+        "stream" => {
+            let pieces = (0..number).map(|nth| Step::Data(format!("chunk {nth}\n").into()));
+            [content_type("text/plain; charset=utf-8"), Step::Stream(None)]
+                .into_iter()
+                .chain(pieces)
+                .collect()
         }
-        ("slow", Some(millis)) => [vec![Step::Timer(millis)], describe()].concat(),
-        ("length-short", _) => [vec![declares("10")], text("short")].concat(),
-        ("length-long", _) => [vec![declares("10")], text("longer than ten")].concat(),
+        "slow" => [vec![Step::Timer(number)], describe()].concat(),
+        "length-short" => [vec![declares("10")], text("short")].concat(),
+        "length-long" => [vec![declares("10")], text("longer than ten")].concat(),
         // The types of this interface refuse CR and LF in a field.
-        ("inject", _) => vec![Step::Fail(Failing::App(FailKind::Internal))],
-        ("panic", _) => vec![Step::Panic],
+        "inject" => vec![Step::Fail(Failing::App(FailKind::Internal))],
+        "panic" => vec![Step::Panic],
         _ => describe(),
     }
 }
@@ -195,6 +197,7 @@ mod tests {
             ("/nobody/204", 204, "status 204\n"),
             ("/nobody/304", 304, "status 304\n"),
             ("/status/20", 400, "that is no status\n"),
+            ("/status/ok", 400, "that is no status\n"),
         ] {
             let response = get(target);
             assert_eq!(
@@ -219,6 +222,18 @@ mod tests {
         );
         assert_eq!(steps.body(), b"onetwo");
         assert_eq!(get("/steps?steq").status().as_u16(), 599);
+    }
+
+    #[test]
+    fn the_corpus_knows_which_routes_do_something_particular() {
+        let steps_of =
+            |target: String| steps(&Request::builder().uri(target).body(()).unwrap().into_parts().0);
+        for route in crate::corpus::ROUTES {
+            let does =
+                [format!("/{route}"), format!("/{route}/200"), format!("/{route}?body=a")].map(steps_of);
+            assert!(does.into_iter().any(|steps| steps != describe()), "{route}");
+        }
+        assert_eq!(steps_of("/unknown/200?body=a".to_owned()), describe());
     }
 
     #[test]
