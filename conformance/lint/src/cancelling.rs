@@ -44,7 +44,7 @@ pub struct Cancelling<A> {
 impl<A> Cancelling<A> {
     pub(crate) fn new(inner: A, settings: &Settings) -> Self {
         // A layer below the lint: it looks at nothing above.
-        let settings = Settings { place: Place::Below, ..settings.clone() };
+        let settings = Settings { place: Place::Alone, below_middleware: true, ..settings.clone() };
         Self { inner: Arc::new(inner), core: Core::new(settings, None), next: Arc::new(AtomicU64::new(1)) }
     }
 }

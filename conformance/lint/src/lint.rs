@@ -34,11 +34,7 @@ pub struct Lint<A> {
 impl<A> Lint<A> {
     /// Watches an application, or the factory of one. A breach panics, until told otherwise.
     pub fn new(inner: A) -> Self {
-        Self::at(inner, Place::Outermost)
-    }
-
-    pub(crate) fn at(inner: A, place: Place) -> Self {
-        Self::with_findings(inner, place, Findings::new())
+        Self::with_findings(inner, Place::Alone, Findings::new())
     }
 
     pub(crate) fn with_findings(inner: A, place: Place, findings: Findings) -> Self {
@@ -48,6 +44,7 @@ impl<A> Lint<A> {
             serving: false,
             masked: Caps::NONE,
             place,
+            below_middleware: false,
             policy: None,
         };
         Self { inner, core: Core::new(settings, None), life: None }
@@ -98,7 +95,7 @@ impl<A> Lint<A> {
     /// only a server owes is not looked at.
     #[must_use]
     pub fn below_middleware(self) -> Self {
-        self.with(|settings| settings.place = Place::Below)
+        self.with(|settings| settings.below_middleware = true)
     }
 
     /// Puts an exchange and a worker of the lint's own in front of the server's, so that interim heads, jobs and tasks are
@@ -149,20 +146,22 @@ impl<A> Lint<A> {
         is_async: bool,
     ) -> (CallGuard, Scope) {
         let record = Record::begin(&self.core, head, &scope, is_async);
-        // From here on: a breach that panics ends the call in the books, too.
+        // Made first, so that a breach that panics ends the call in the books, too.
         let guard = CallGuard { record, inside: false };
         let record = &guard.record;
         if record.is_outermost() {
+            record.check_arrival(&scope);
             scope = check_request::check(record, head, exact_len, scope);
         }
-        let settings = &self.core.settings;
-        match &record.passage {
-            Some(passage) if settings.place == Place::Outside => passage.seal(&mut scope),
-            _ if settings.place == Place::Inside => passage::check_entry(record, &head.uri, &mut scope),
-            _ => {}
+        let Settings { place, serving, .. } = self.core.settings;
+        if place == Place::Inside {
+            passage::check_entry(record, &head.uri, &mut scope);
         }
-        if settings.serving {
+        if serving {
             scope = StandIn::new(scope, &head.uri, record).scope(&head.uri);
+        }
+        if let Some(passage) = record.passage.as_ref().filter(|_| place == Place::Outside) {
+            passage.seal(&mut scope);
         }
         (guard, scope)
     }

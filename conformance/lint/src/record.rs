@@ -30,20 +30,20 @@ pub(crate) struct Settings {
     /// The capabilities that are hidden.
     pub(crate) masked: Caps,
     pub(crate) place: Place,
+    /// Whether other middleware is above, which may change the request.
+    pub(crate) below_middleware: bool,
     /// What the factory asks for, if it is known.
     pub(crate) policy: Option<Policy>,
 }
 
-/// Where a lint stands.
+/// Where a lint stands to a middleware that is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Right below the server.
-    Outermost,
-    /// With middleware above it, which may change the request.
-    Below,
-    /// Above the middleware that it watches, right below the server.
+    /// There is none.
+    Alone,
+    /// Above it.
     Outside,
-    /// Below the middleware that it watches.
+    /// Below it.
     Inside,
 }
 
@@ -199,15 +199,16 @@ pub(crate) enum Body {
 }
 
 impl Record {
-    /// Begins to watch an exchange: looks at its place among the others.
+    /// Begins to watch an exchange, which counts as running from here on.
     pub(crate) fn begin(core: &Arc<Core>, head: &request::Parts, scope: &Scope, is_async: bool) -> Arc<Self> {
         let info = scope.worker().info();
         let passage = match core.settings.place {
             Place::Outside => Some(Passage::new(head, scope)),
             Place::Inside => Passage::of(scope),
-            Place::Outermost | Place::Below => None,
+            Place::Alone => None,
         };
-        let record = Arc::new(Self {
+        core.running.fetch_add(1, SeqCst);
+        Arc::new(Self {
             core: Arc::clone(core),
             worker: scope.worker().clone(),
             method: head.method.clone(),
@@ -221,19 +222,20 @@ impl Record {
             passage,
             blocked: AtomicU64::new(0),
             state: Mutex::default(),
-        });
-        let running = core.running.fetch_add(1, SeqCst) + 1;
-        if record.is_outermost() {
-            record.check_worker(info, running);
-            record.check_place(scope);
-            record.await_finish(scope);
-        }
-        record
+        })
+    }
+
+    /// Looks at the call's place among the others, if a server makes it.
+    pub(crate) fn check_arrival(self: &Arc<Self>, scope: &Scope) {
+        self.check_worker(scope.worker().info(), self.core.running.load(SeqCst));
+        self.check_place(scope);
+        self.await_finish(scope);
     }
 
     /// Whether nothing but the server is above. Middleware may change what a server must not.
     pub(crate) fn is_outermost(&self) -> bool {
-        self.served && matches!(self.core.settings.place, Place::Outermost | Place::Outside)
+        let settings = &self.core.settings;
+        self.served && settings.place != Place::Inside && !settings.below_middleware
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {

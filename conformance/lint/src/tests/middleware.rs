@@ -476,3 +476,14 @@ fn a_middleware_that_answers_itself_is_given_requests_that_it_lets_pass() {
 fn a_middleware_that_lets_nothing_pass_was_not_tried() {
     middleware(|_| app_fn(|_, _| async { Ok(Response::builder().status(401).body(AsyncBody::empty())?) }));
 }
+
+#[test]
+fn a_pair_of_lints_that_serves_recognises_itself() {
+    let hello = sync_fn(|_, _| Ok(Response::new(WriteBody::from_static(b"hello"))));
+    let bench = crate::drive::Bench::new(crate::drive::CAPS);
+    for lint in [Lint::sandwich(hello, Stamp).serving(), Lint::sandwich(hello, Stamp).below_middleware()] {
+        let answer = bench.call_sync(&lint, super::request("GET", "/", ReadBody::empty()));
+        assert_eq!(answer.data, "hello");
+        lint.findings().assert_none();
+    }
+}
