@@ -132,6 +132,10 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
     fn end(self, then: Then) {
         match then {
             Then::Reset => self.wire.kill(true),
+            Then::Close | Then::Next if self.has(Fault::CutsOffSenders) => {
+                let _ = self.wire.flush();
+                self.wire.kill(true);
+            }
             Then::Close | Then::Next => self.wire.close(LINGER),
         }
         self.threads.join();

@@ -158,6 +158,8 @@ pub enum Fault {
     SendsOddLength,
     /// Sends the application's connection fields (H5).
     SendsConnectionFields,
+    /// Closes behind the last answer at once, whatever the client still sends (H23).
+    CutsOffSenders,
     /// Removes also the Upgrade that 426 has to have (H5).
     UpgradeRequiredIsBare,
     /// Removes them without a report (H5).

@@ -176,6 +176,7 @@ pub(crate) const CHECKS: &[Check] = &[
         answers::odd_statuses,
         &[SendsAnyStatus, CorrectsStatusSilently],
     ),
+    Check::new(ids::H23, "client-that-sends-on", persistence::client_that_sends_on, &[CutsOffSenders]),
 ];
 
 /// Sees that a connection is still good for another request, and in step.

@@ -1,7 +1,7 @@
-//! H7, H13: what becomes of a connection, and of bytes that nobody read.
+//! H7, H13, H23: what becomes of a connection, and of bytes that nobody read.
 
 use super::{next_is_answered, no_smuggled_call, smuggled};
-use crate::{Case, Verdict, ensure, expect_eq};
+use crate::{Case, End, Verdict, ensure, expect_eq};
 
 /// What becomes of a connection after an answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -129,4 +129,23 @@ pub(super) fn unread_is_no_request(case: &mut Case<'_>) -> Verdict {
     }
     no_smuggled_call(case)?;
     case.still_serves()
+}
+
+pub(super) fn client_that_sends_on(case: &mut Case<'_>) -> Verdict {
+    let body = "Content-Length: 67108864\r\n";
+    let refused = format!("POST /{} HTTP/1.1\r\n{body}\r\n", case.key());
+    for (what, request, status) in [
+        ("a body that nobody reads", case.request("POST", "body=enough", body), 200),
+        ("a request that is refused", refused, 400),
+    ] {
+        let mut client = case.connect()?;
+        client.send(request)?;
+        // More than the server has taken when it answers, and less than the system holds for it.
+        client.try_send(vec![b'x'; 256 * 1024]);
+        let response = client.response().map_err(|failure| failure.within(what))?;
+        expect_eq(format_args!("{what}: status"), response.status(), status)?;
+        client.try_send(vec![b'x'; 1024]);
+        expect_eq(format_args!("{what}: the end"), client.closed()?, End::Closed)?;
+    }
+    Ok(())
 }
