@@ -45,6 +45,7 @@ pub(crate) const CAPS: Caps = Caps::INTERIM
     .with(Caps::SPAWN)
     .with(Caps::DEFER);
 
+/// The server.
 pub(crate) struct Bench {
     ops: Arc<Ops>,
     worker: Worker,
@@ -56,11 +57,6 @@ impl Bench {
     pub(crate) fn new(caps: Caps) -> Self {
         let mut info = WorkerInfo::new("varvel-lint", Driver::Blocking);
         info.caps = caps;
-        Self::with_info(info)
-    }
-
-    /// A server that says this of itself.
-    pub(crate) fn with_info(info: WorkerInfo) -> Self {
         let ops = Arc::new(Ops {
             info,
             timers: Mutex::default(),

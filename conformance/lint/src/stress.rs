@@ -8,13 +8,19 @@ use std::{
 
 use bytes::Bytes;
 use http::Request;
-use varvel::{App, AppFactory, AsyncApp, AsyncAppFactory, AsyncBody, Caps, FailKind, ReadBody, StartError};
+use varvel::{
+    App, AppFactory, AsyncApp, AsyncAppFactory, AsyncAppResult, AsyncBody, Caps, FailKind, ReadBody,
+    StartError,
+};
 
 use crate::{
     Findings, RequestLine, Rule,
-    drive::{Answer, Bench, CAPS, Event, PATIENCE, message},
+    drive::{Answer, Bench, CAPS, Event, PATIENCE, Run, message},
     rules as r,
 };
+
+/// No call of sense waits so often; one that does so for ever is given up here.
+const PLACES_MAX: usize = 10_000;
 
 /// Drops a call of an async application at each place where it waits or has produced a frame, one after the other, and
 /// makes it again each time: it must answer as before (spec A6). Returns how many places there are.
@@ -43,22 +49,10 @@ where
     let subject = Subject::new(&request);
     let call = || bench.start(app, request.clone().map(Into::into));
     let alone = undisturbed(bench.finish(call())).summary();
-    // No call of sense waits so often; one that does so for ever is cut off here.
-    for places in 1..10_000 {
+    for places in 1..PLACES_MAX {
         let mut run = call();
-        let mut left = places;
-        while left > 0 {
-            match bench.step(&mut run) {
-                Event::End => return places - 1,
-                Event::Head => {}
-                Event::Frame => left -= 1,
-                Event::Pending => {
-                    left -= 1;
-                    if left > 0 && !bench.wait() {
-                        subject.breach(r::A6_STUCK, || format!("it did not go on at place {places}"));
-                    }
-                }
-            }
+        if !subject.advance(&bench, &mut run, places) {
+            return places - 1;
         }
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(run))) {
             subject.breach(r::A6_DROP, || format!("at place {places}: {}", message(&*panic)));
@@ -100,21 +94,10 @@ where
     let subject = Subject::new(&request);
     let call = || bench.start(app, request.clone().map(Into::into));
     let alone = undisturbed(bench.finish(call())).summary();
-    for places in 1..10_000 {
+    for places in 1..PLACES_MAX {
         let mut first = call();
-        let mut left = places;
-        while left > 0 {
-            match bench.step(&mut first) {
-                Event::End => return places - 1,
-                Event::Head => {}
-                Event::Frame => left -= 1,
-                Event::Pending => {
-                    left -= 1;
-                    if left > 0 && !bench.wait() {
-                        subject.breach(r::A2_STUCK, || format!("it did not go on at place {places}"));
-                    }
-                }
-            }
+        if !subject.advance(&bench, &mut first, places) {
+            return places - 1;
         }
         // The second goes ahead as far as it can; where it waits, both take turns.
         let together = catch_unwind(AssertUnwindSafe(|| {
@@ -288,6 +271,26 @@ impl Subject {
         self.findings.take(rule, None, || Some(self.request.clone()), what);
     }
 
+    /// Polls a call up to the `places`th place where it waits or has produced a frame; `false` if it has fewer.
+    fn advance<F>(&self, bench: &Bench, run: &mut Run<F>, places: usize) -> bool
+    where
+        F: Future<Output = AsyncAppResult>,
+    {
+        let mut left = places;
+        while left > 0 {
+            match bench.step(run) {
+                Event::End => return false,
+                Event::Head => {}
+                Event::Frame => left -= 1,
+                Event::Pending => {
+                    left -= 1;
+                    assert!(left == 0 || bench.wait(), "{UNANSWERED} {} s", PATIENCE.as_secs());
+                }
+            }
+        }
+        true
+    }
+
     fn check_refusal(&self, missing: Caps, error: &StartError) {
         let text = error.to_string();
         assert!(missing != Caps::NONE, "the build fails with every capability there is: {text}");
@@ -313,6 +316,8 @@ impl Subject {
         }
     }
 }
+
+const UNANSWERED: &str = "left in peace, the request has no answer within";
 
 /// The answer to a request that was left in peace.
 fn undisturbed(answer: Option<Answer>) -> Answer {
