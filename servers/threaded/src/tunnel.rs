@@ -12,13 +12,16 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use rustix::{
     event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
     io::Errno,
 };
-use varvel::{BlockingTransport, BlockingTunnel, Event, Level, Outcome, Phase as Running};
-use varvel_server_kit::{containment::contain, gateway::ErrorResponse};
+use varvel::{BlockingTransport, BlockingTunnel, Event, Exchange as _, Level, Outcome, Phase as Running};
+use varvel_server_kit::{
+    containment::contain,
+    gateway::{ErrorResponse, response},
+};
 
 use crate::{
     call::{drop_contained, respond_error},
@@ -84,29 +87,25 @@ struct NotOpened;
 fn open(connection: &Connection, headers: &HeaderMap, tools: &mut Tools) -> Result<Bytes, NotOpened> {
     let mut guard = connection.lock();
     let io = &mut *guard;
-    match io.http.accept_upgrade(headers, tools.date_line(), io.outbox.text_mut()) {
-        Ok(head) => {
-            if !head.removed.is_empty() {
-                let names = head.removed.names().collect::<Vec<_>>().join(", ");
-                let detail =
-                    format!("fields that only the server may set were removed from the answer: {names}");
-                connection.report_of(io, Event::Contract { clause: "H5", detail: &detail });
-            }
-            if let Some(current) = &mut io.current {
-                let is_connect = current.method == http::Method::CONNECT;
-                current.status =
-                    Some(if is_connect { StatusCode::OK } else { StatusCode::SWITCHING_PROTOCOLS });
-            }
+    let accepted = match &mut io.current {
+        Some(current) if io.failed.is_none() => {
+            let id = current.id(connection.conn().id, io.number);
+            current.status = response::accept_upgrade(
+                &mut io.http,
+                &current.method,
+                headers,
+                tools.date_line(),
+                io.outbox.text_mut(),
+                |event| connection.shared.report(Some(id), event),
+            );
+            current.status.is_some()
         }
-        Err(refused) => {
-            if io.failed.is_none() {
-                let detail = format!("an upgrade that cannot be accepted: {refused}; 500 was sent");
-                connection.report_of(io, Event::Contract { clause: "U7", detail: &detail });
-            }
-            drop(guard);
-            respond_error(connection, ErrorResponse::INTERNAL, tools);
-            return Err(NotOpened);
-        }
+        _ => false,
+    };
+    if !accepted {
+        drop(guard);
+        respond_error(connection, ErrorResponse::INTERNAL, tools);
+        return Err(NotOpened);
     }
     let early = std::mem::take(&mut io.input.bytes);
     if connection.write_down_to(0, guard).is_err() {

@@ -34,7 +34,8 @@ pub fn send_head(
     };
     let (clause, detail) = match sent {
         Ok(head) => {
-            report_faults(&head, length, &report);
+            let clause = if status == StatusCode::NO_CONTENT { "H2" } else { "H4" };
+            report_faults(&head, length, clause, &report);
             return Sent::Head(head);
         }
         Err(HeadRefused::NotAwaited) => return Sent::Nothing,
@@ -61,7 +62,7 @@ pub fn accept_upgrade(
 ) -> Option<StatusCode> {
     match http.accept_upgrade(headers, date_line, out) {
         Ok(head) => {
-            report_faults(&head, BodyLength::Known(0), &report);
+            report_faults(&head, BodyLength::Known(0), "U3", &report);
             // Whatever the application chose, CONNECT is accepted by 200.
             Some(if method == Method::CONNECT { StatusCode::OK } else { StatusCode::SWITCHING_PROTOCOLS })
         }
@@ -100,11 +101,23 @@ pub fn send_error(
     Some(head)
 }
 
-fn report_faults(head: &SentHead, length: BodyLength, report: &impl Fn(Event<'_>)) {
-    if !head.removed.is_empty() {
-        let names = head.removed.names().collect::<Vec<_>>().join(", ");
+/// Reports what was amiss with a head; `length_clause` is the one by which a Content-Length was removed.
+fn report_faults(
+    head: &SentHead,
+    length: BodyLength,
+    length_clause: &'static str,
+    report: &impl Fn(Event<'_>),
+) {
+    let (lengths, others): (Vec<_>, Vec<_>) =
+        head.removed.names().partition(|name| *name == "content-length");
+    if !others.is_empty() {
+        let names = others.join(", ");
         let detail = format!("fields that only the server may set were removed from the answer: {names}");
         report(Event::Contract { clause: "H5", detail: &detail });
+    }
+    if !lengths.is_empty() {
+        let detail = "a content-length that this answer cannot have was removed";
+        report(Event::Contract { clause: length_clause, detail });
     }
     if let Some(declared) = head.length_mismatch {
         let detail = format!("content-length says {declared}, the body is {length:?} long");
