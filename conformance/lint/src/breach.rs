@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     thread,
 };
@@ -66,6 +66,7 @@ impl fmt::Display for RequestLine {
 
 /// What is done about a breach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Mode {
     Panic,
     LogOnce,
@@ -92,7 +93,7 @@ pub(crate) enum Mode {
 pub struct Findings(Arc<Found>);
 
 struct Found {
-    mode: Mutex<Mode>,
+    mode: AtomicU8,
     /// How often each rule was broken, by its place in the table.
     counts: Box<[AtomicU64]>,
     /// The first breach of each rule that was broken.
@@ -102,7 +103,7 @@ struct Found {
 impl Findings {
     pub(crate) fn new() -> Self {
         let counts = RULES.iter().map(|_| AtomicU64::new(0)).collect();
-        Self(Arc::new(Found { mode: Mutex::new(Mode::Panic), counts, first: Mutex::default() }))
+        Self(Arc::new(Found { mode: AtomicU8::new(Mode::Panic as u8), counts, first: Mutex::default() }))
     }
 
     /// How often the rule with this id was broken.
@@ -148,7 +149,15 @@ impl Findings {
     }
 
     pub(crate) fn set_mode(&self, mode: Mode) {
-        *self.0.mode.lock().unwrap_or_else(PoisonError::into_inner) = mode;
+        self.0.mode.store(mode as u8, Relaxed);
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        match self.0.mode.load(Relaxed) {
+            mode if mode == Mode::LogOnce as u8 => Mode::LogOnce,
+            mode if mode == Mode::Count as u8 => Mode::Count,
+            _ => Mode::Panic,
+        }
     }
 
     /// Takes a breach, and tells whom the mode says. The words are made only where somebody will read them.
@@ -162,7 +171,7 @@ impl Findings {
         request: impl FnOnce() -> Option<RequestLine>,
         what: impl FnOnce() -> String,
     ) {
-        let mode = *self.0.mode.lock().unwrap_or_else(PoisonError::into_inner);
+        let mode = self.mode();
         let is_first = self.0.counts[rule.index].fetch_add(1, Relaxed) == 0;
         if !is_first && mode != Mode::Panic {
             return;

@@ -85,7 +85,8 @@ impl<A> Lint<A> {
         self.with(|settings| settings.findings = findings)
     }
 
-    /// How long a poll may take, instead of 100 ms (spec A1).
+    /// How long a poll may take, instead of 100 ms (spec A1). In panic mode, on Linux, the time in which the thread was ready
+    /// to run but had no processor does not count.
     #[must_use]
     pub fn poll_limit(self, limit: Duration) -> Self {
         self.with(|settings| settings.poll_limit = limit)
