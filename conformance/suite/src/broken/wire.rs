@@ -362,23 +362,8 @@ impl Wire {
             }
             let mut state = self.available(taker, until)?;
             while let Some(byte) = state.inbox.first().copied() {
-                let room = max - (line.len() - begin);
-                if room == 0 {
+                if line.len() - begin == max {
                     return Err(Stuck::TooLong);
-                }
-                // What needs no look at its neighbours is taken at once.
-                let length = line.len();
-                if line[begin..].last() != Some(&b'\r') {
-                    for byte in state.inbox.iter().take(room) {
-                        if b"\r\n\0".contains(byte) || !fits(&line[begin..], *byte) {
-                            break;
-                        }
-                        line.push(*byte);
-                    }
-                }
-                if line.len() > length {
-                    state.inbox.advance(line.len() - length);
-                    continue;
                 }
                 let after_cr = line[begin..].last() == Some(&b'\r');
                 let good = match byte {
