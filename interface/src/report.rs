@@ -142,29 +142,46 @@ impl Reporter for Stderr {
     }
 }
 
+/// One line, whatever the messages of applications and panics contain.
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write;
+        let mut line = OneLine(f);
         match self.event {
             Event::AppFailed { kind, error: Some(error) } => {
-                write!(f, "error: application failed ({kind:?}): {error}")?;
+                write!(line, "error: application failed ({kind:?}): {error}")?;
                 let mut source = error.source();
                 while let Some(cause) = source {
-                    write!(f, ": {cause}")?;
+                    write!(line, ": {cause}")?;
                     source = cause.source();
                 }
             }
-            Event::AppFailed { kind, error: None } => write!(f, "error: application failed ({kind:?})")?,
-            Event::Panicked { during, message } => write!(f, "error: panic in {during}: {message}")?,
-            Event::BodyFailed { error } => write!(f, "error: response body broke off: {error}")?,
+            Event::AppFailed { kind, error: None } => write!(line, "error: application failed ({kind:?})")?,
+            Event::Panicked { during, message } => write!(line, "error: panic in {during}: {message}")?,
+            Event::BodyFailed { error } => write!(line, "error: response body broke off: {error}")?,
             Event::Contract { clause, detail } => {
-                write!(f, "error: contract clause {clause} broken: {detail}")?
+                write!(line, "error: contract clause {clause} broken: {detail}")?
             }
-            Event::Log { level, message } => write!(f, "{level}: {message}")?,
+            Event::Log { level, message } => write!(line, "{level}: {message}")?,
         }
         match self.request {
-            Some(request) => write!(f, " [{request}]"),
+            Some(request) => write!(line, " [{request}]"),
             None => Ok(()),
         }
+    }
+}
+
+/// Escapes what would end the line or steer the terminal, so that nobody can forge a line of the log.
+struct OneLine<'a, 'f>(&'a mut fmt::Formatter<'f>);
+
+impl fmt::Write for OneLine<'_, '_> {
+    fn write_str(&mut self, mut text: &str) -> fmt::Result {
+        while let Some((at, control)) = text.char_indices().find(|(_, char)| char.is_control()) {
+            self.0.write_str(&text[..at])?;
+            write!(self.0, "{}", control.escape_default())?;
+            text = &text[at + control.len_utf8()..];
+        }
+        self.0.write_str(text)
     }
 }
 
@@ -206,6 +223,15 @@ impl fmt::Display for Level {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_cannot_forge_a_line_of_the_log() {
+        let event = Event::Panicked { during: Phase::Call, message: "tab\tand\nerror: all is lost\u{1b}[2J" };
+        assert_eq!(
+            Report::new(event).to_string(),
+            r"error: panic in call: tab\tand\nerror: all is lost\u{1b}[2J"
+        );
+    }
 
     #[test]
     fn a_target_cannot_forge_a_line_of_the_log() {

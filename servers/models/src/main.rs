@@ -50,7 +50,14 @@ fn main() {
     let wanted = std::env::args().nth(1).unwrap_or_default();
     let all: [&[Model]; 4] =
         [models::mailbox::ALL, models::interims::ALL, models::exchanges::ALL, models::stopping::ALL];
-    for (name, model) in all.concat().into_iter().filter(|(name, _)| name.contains(&wanted)) {
+    let all = all.concat();
+    let chosen: Vec<_> = all.iter().filter(|(name, _)| name.contains(&wanted)).collect();
+    if chosen.is_empty() {
+        let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
+        eprintln!("no model has {wanted:?} in its name; there are:\n  {}", names.join("\n  "));
+        std::process::exit(2);
+    }
+    for &&(name, model) in &chosen {
         let began = std::time::Instant::now();
         let runs = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let counted = std::sync::Arc::clone(&runs);
