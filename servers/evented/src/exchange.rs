@@ -20,7 +20,7 @@ pub(crate) struct Exchange<F> {
     pub(crate) stage: Stage,
     /// The application's future; `None` before and after.
     pub(crate) call: Pin<Box<Option<F>>>,
-    /// The answer's head, while it is held back from a client that may be waiting for 100.
+    /// The answer's head, while its body was not asked for anything yet.
     pub(crate) head: Option<AnswerHead>,
     /// The answer's body, while it streams.
     pub(crate) body: Option<Pin<Box<dyn PollBody + Send>>>,

@@ -80,14 +80,11 @@ impl<A: AsyncApp> Connection<A> {
             exchange.body = Some(body);
             exchange.stage = Stage::Streaming;
             exchange.head = Some(head);
-            // A client that waits for 100 gets it ahead of the head, if the answer's body is what pulls the request's.
             let bodiless = exchange.method == Method::HEAD
                 || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-            return if self.http.awaits_continue() && !bodiless {
-                Next::Go
-            } else {
-                self.send_head_of_stream(exchange, shared)
-            };
+            // Otherwise the body is asked first: if it fails at once, the client gets 500 and not a broken answer; and if it
+            // pulls the request's body, a client that waits for 100 gets it ahead of the head.
+            return if bodiless { self.send_head_of_stream(exchange, shared) } else { Next::Go };
         }
         let framing = match self.send_head(exchange, head, shared) {
             Ok(framing) => framing,

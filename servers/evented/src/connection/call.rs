@@ -368,7 +368,8 @@ impl<A: AsyncApp> Connection<A> {
             error => {
                 let error = varvel::BodyError::failed(error);
                 self.report(exchange, shared, Event::BodyFailed { error: &error });
-                Next::Over(Outcome::Failed, Some(Fate::Reset))
+                // A file has a length, so its client sees that something is missing.
+                Next::Over(Outcome::Failed, Some(Fate::Close))
             }
         }
     }
