@@ -1,6 +1,10 @@
 //! An exchange that the test conducts step by step.
 
-use std::{fmt, task::Poll};
+use std::{
+    fmt,
+    panic::{Location, resume_unwind},
+    task::Poll,
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
@@ -142,7 +146,7 @@ impl Exchange {
     #[track_caller]
     pub fn head(&mut self) -> &Head {
         if let Err(failure) = self.wait_for_head() {
-            panic!("{failure}");
+            self.fail(&failure);
         }
         self.head.as_ref().expect("the head was found just now")
     }
@@ -176,7 +180,10 @@ impl Exchange {
     /// If it does not come, or the answer breaks off.
     #[track_caller]
     pub fn frame(&mut self) -> Option<Frame> {
-        self.try_frame().unwrap_or_else(|failure| panic!("{failure}"))
+        match self.try_frame() {
+            Ok(frame) => frame,
+            Err(failure) => self.fail(&failure),
+        }
     }
 
     fn try_frame(&mut self) -> Result<Option<Frame>, Failure> {
@@ -212,10 +219,15 @@ impl Exchange {
     /// # Panics
     /// As [`RequestBuilder::send`](crate::RequestBuilder::send).
     #[track_caller]
-    pub fn response(self) -> Response {
-        let response = self.try_response().unwrap_or_else(|failure| panic!("{failure}"));
-        response.demand_clean();
-        response
+    pub fn response(mut self) -> Response {
+        match self.collect() {
+            Ok(response) => {
+                self.rethrow();
+                response.demand_clean();
+                response
+            }
+            Err(failure) => self.fail(&failure),
+        }
     }
 
     /// Waits for the rest of the answer, whatever it is.
@@ -223,6 +235,10 @@ impl Exchange {
     /// # Errors
     /// If there is no whole answer.
     pub fn try_response(mut self) -> Result<Response, Failure> {
+        self.collect()
+    }
+
+    fn collect(&mut self) -> Result<Response, Failure> {
         self.wait_for_head()?;
         let mut body = BytesMut::new();
         while let Some(frame) = self.try_frame()? {
@@ -345,6 +361,22 @@ impl Exchange {
         let inside = self.inside("a single poll");
         inside.step();
         inside.stage()
+    }
+
+    /// Fails the test: with the application's panic, if there is one to blame.
+    #[track_caller]
+    fn fail(&self, failure: &Failure) -> ! {
+        self.rethrow();
+        panic!("{failure}")
+    }
+
+    /// Goes on with the panic of an application that panicked. It was printed when it began, and is not printed again.
+    #[track_caller]
+    fn rethrow(&self) {
+        if let Some(panic) = self.line.inside().and_then(InProcess::take_panic) {
+            eprintln!("{}: the application panicked in this exchange, as told above", Location::caller());
+            resume_unwind(panic);
+        }
     }
 
     #[track_caller]

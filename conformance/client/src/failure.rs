@@ -23,8 +23,6 @@ pub enum FailureKind {
     Refused,
     /// What came is not HTTP; on live targets only.
     Malformed,
-    /// The application answered against the contract; what the server mended is told.
-    Contract,
 }
 
 impl Failure {
@@ -46,7 +44,6 @@ impl fmt::Display for Failure {
             FailureKind::BrokenOff => "the answer broke off",
             FailureKind::Refused => "the connection was refused",
             FailureKind::Malformed => "the answer is not HTTP/1.1",
-            FailureKind::Contract => "the answer broke the contract",
         };
         write!(f, "{what}: {}", self.detail)
     }

@@ -53,8 +53,8 @@
 //! The in-process server is a server of the specification. Errors and panics become the answers of its chapter E, bodies
 //! are held to their declared lengths and to B1 to B6, HEAD drops a body without a poll, fields that are not the
 //! application's are removed and reported, hooks run once and are told the truth. What it mends in an answer fails the
-//! test: [`RequestBuilder::send`] panics, [`try_send`](RequestBuilder::try_send) shows the answer together with the
-//! reports.
+//! test: [`RequestBuilder::send`] panics, with the application's own panic if there was one, and
+//! [`try_send`](RequestBuilder::try_send) shows the answer together with the reports.
 //!
 //! It differs from a server with sockets where a test is better off:
 //! - Nothing runs between two calls of the test.

@@ -84,10 +84,7 @@ impl Record {
 
     /// Whether it is a failure of the application that its answer does not show.
     pub(crate) fn is_breach(&self) -> bool {
-        matches!(
-            self.event,
-            Recorded::Contract { .. } | Recorded::Panicked { during: Phase::Hook | Phase::Drop, .. }
-        )
+        matches!(self.event, Recorded::Contract { .. } | Recorded::Panicked { .. })
     }
 
     /// The clause that was broken, if that is what the report is about.

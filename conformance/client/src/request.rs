@@ -162,16 +162,33 @@ impl<'c> RequestBuilder<'c> {
     ///
     /// # Panics
     /// If there is no whole answer: the application waits for something that does not come, the connection is closed,
-    /// the answer breaks off; or if it breaks the contract and the server had to mend it. [`try_send`](Self::try_send)
-    /// shows what happened instead. A failure that became an error response, such as 500, is an answer.
+    /// the answer breaks off; if the answer breaks the contract and the server had to mend it; or if the application
+    /// panicked, be it that a lint around it did: with that panic, although a server answers it with 500. On a live target
+    /// that 500 is all there is to see. [`try_send`](Self::try_send) shows what happened instead. An error that the
+    /// application returned is an answer, such as 500.
+    ///
+    /// ```should_panic
+    /// # use varvel::app_fn;
+    /// # use varvel_test::Client;
+    /// let client = Client::new(app_fn(|_, _| async { panic!("no such table") }));
+    /// client.get("/").send(); // panics: no such table
+    /// ```
     #[track_caller]
     pub fn send(self) -> Response {
-        let response = self.try_send().unwrap_or_else(|failure| panic!("{failure}"));
-        response.demand_clean();
-        response
+        self.start().response()
     }
 
-    /// Sends it, and waits for the whole answer, whatever it is.
+    /// Sends it, and waits for the whole answer, whatever it is: the 500 that stands in for a panic, or one that the server
+    /// had to mend. [`Response::reports`] tells of both.
+    ///
+    /// ```
+    /// # use varvel::app_fn;
+    /// # use varvel_test::Client;
+    /// let client = Client::new(app_fn(|_, _| async { panic!("no such table") }));
+    /// let response = client.get("/").try_send().unwrap();
+    /// assert_eq!(response.status(), 500);
+    /// assert!(response.reports()[0].to_string().contains("no such table"));
+    /// ```
     ///
     /// # Errors
     /// If there is no whole answer.
@@ -185,7 +202,10 @@ impl<'c> RequestBuilder<'c> {
     /// If the server takes no connection.
     #[track_caller]
     pub fn start(self) -> Exchange {
-        self.try_start().unwrap_or_else(|failure| panic!("{failure}"))
+        match self.try_start() {
+            Ok(exchange) => exchange,
+            Err(failure) => panic!("{failure}"),
+        }
     }
 
     /// Sends it, without a poll of the application: each is one [`Exchange::step`].
@@ -195,7 +215,10 @@ impl<'c> RequestBuilder<'c> {
     #[track_caller]
     pub fn begin(self) -> Exchange {
         assert!(!self.client.is_live(), "{}", unseen("a single poll"));
-        self.connect(false).unwrap_or_else(|failure| panic!("{failure}"))
+        match self.connect(false) {
+            Ok(exchange) => exchange,
+            Err(failure) => panic!("{failure}"),
+        }
     }
 
     /// Asks for an upgrade to this protocol, or several separated by commas, and takes the connection over.
@@ -204,7 +227,10 @@ impl<'c> RequestBuilder<'c> {
     /// If the application does not accept.
     #[track_caller]
     pub fn upgrade(self, protocol: &str) -> Tunnel {
-        self.try_upgrade(protocol).unwrap_or_else(|response| panic!("no upgrade, but {response:?}"))
+        match self.try_upgrade(protocol) {
+            Ok(tunnel) => tunnel,
+            Err(response) => panic!("no upgrade, but {response:?}"),
+        }
     }
 
     /// Asks for an upgrade to this protocol.
@@ -225,7 +251,10 @@ impl<'c> RequestBuilder<'c> {
     /// If the application does not accept; `start().into_tunnel()` gives its answer instead.
     #[track_caller]
     pub fn tunnel(self) -> Tunnel {
-        self.start().into_tunnel().unwrap_or_else(|response| panic!("no tunnel, but {response:?}"))
+        match self.start().into_tunnel() {
+            Ok(tunnel) => tunnel,
+            Err(response) => panic!("no tunnel, but {response:?}"),
+        }
     }
 
     fn try_start(self) -> Result<Exchange, Failure> {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use varvel::{AppError, Finish};
 
-use crate::{Failure, FailureKind, Head, Record};
+use crate::{Head, Record};
 
 /// A whole answer, body and all.
 #[derive(Clone)]
@@ -126,13 +126,13 @@ impl Response {
         }
     }
 
-    /// Panics if the application broke the contract.
+    /// Panics if the application broke the contract, and the server mended it.
     #[track_caller]
     pub(crate) fn demand_clean(&self) {
         let records = self.0.inside.iter().flat_map(|inside| &inside.records);
         let breaches: Vec<_> = records.filter(|record| record.is_breach()).map(ToString::to_string).collect();
         if !breaches.is_empty() {
-            panic!("{}", Failure::new(FailureKind::Contract, breaches.join("; ")));
+            panic!("the answer broke the contract: {}", breaches.join("; "));
         }
     }
 }

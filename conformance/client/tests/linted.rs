@@ -1,6 +1,14 @@
 //! The in-process server as the lint sees it from below: no rule about servers is broken.
 
-use std::{io::Read, time::Duration};
+use std::{
+    io::Read,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
@@ -198,4 +206,81 @@ fn no_rule_is_broken_where_capabilities_are_missing() {
         client.close().unwrap();
         findings.assert_none();
     }
+}
+
+/// What a test that does this fails with.
+fn failing(test: impl FnOnce()) -> String {
+    let panic = catch_unwind(AssertUnwindSafe(test)).expect_err("the test fails");
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .expect("a panic with a message")
+}
+
+fn too_long() -> impl varvel::AsyncApp<Future: 'static> + 'static {
+    app_fn(|_, _| async {
+        Ok(Response::builder().header(header::CONTENT_LENGTH, 3).body(AsyncBody::from_static(b"hello"))?)
+    })
+}
+
+#[test]
+fn a_lint_does_not_turn_a_red_test_green() {
+    let bare = failing(|| drop(Client::new(too_long()).get("/").send()));
+    assert!(bare.contains("the answer broke the contract"), "{bare}");
+    let client = Client::new(Lint::new(too_long()));
+    let message = failing(|| drop(client.get("/").send()));
+    assert!(message.contains("A5.known broken by the application"), "{message}");
+    let message = failing(|| drop(client.get("/").start().response()));
+    assert!(message.contains("A5.known broken by the application"), "{message}");
+    // Whoever wants to see the answer all the same can.
+    assert_eq!(client.get("/").try_send().unwrap().status(), 500);
+
+    let app = sync_fn(|_, _| {
+        Ok(Response::builder().header(header::CONTENT_LENGTH, 3).body(WriteBody::from_static(b"hello"))?)
+    });
+    let message = failing(|| drop(Client::sync(Lint::new(app)).get("/").send()));
+    assert!(message.contains("A5.known broken by the application"), "{message}");
+}
+
+#[test]
+fn wherever_the_application_panics_the_test_fails_with_that_panic() {
+    let client = Client::new(app_fn(|request, mut scope| async move {
+        match request.uri().path() {
+            "/call" => panic!("in the call"),
+            "/hook" => scope.on_finish(|_| panic!("in the hook")),
+            "/tunnel" => {
+                let _ = scope.take_upgrade();
+                panic!("in the tunnel's call")
+            }
+            _ => {
+                return Ok(Response::new(AsyncBody::generate(|mut frames| async move {
+                    frames.data("begun").await;
+                    panic!("in the body")
+                })));
+            }
+        }
+        Ok(Response::new(AsyncBody::empty()))
+    }));
+    for (place, expected) in [("/call", "in the call"), ("/hook", "in the hook"), ("/body", "in the body")] {
+        assert_eq!(failing(|| drop(client.get(place).send())), expected);
+        assert_eq!(failing(|| drop(client.get(place).start().response())), expected);
+    }
+    assert_eq!(failing(|| _ = client.get("/body").start().read(6)), "in the body");
+    assert_eq!(failing(|| drop(client.get("/tunnel").upgrade("chat"))), "in the tunnel's call");
+}
+
+#[test]
+fn a_panic_that_fails_the_test_is_printed_once() {
+    let printed = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&printed);
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if info.payload().downcast_ref::<&str>().is_some_and(|text| text.contains("printed once")) {
+            counted.fetch_add(1, SeqCst);
+        } else {
+            before(info);
+        }
+    }));
+    let client = Client::new(app_fn(|_, _| async { panic!("printed once") }));
+    assert_eq!(failing(|| drop(client.get("/").send())), "printed once");
+    assert_eq!(printed.load(SeqCst), 1);
 }

@@ -205,7 +205,7 @@ fn panics_are_contained_and_told() {
             }))),
         }
     }));
-    let response = client.get("/call").send();
+    let response = client.get("/call").try_send().unwrap();
     assert_eq!(
         (response.status(), response.text()),
         (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error\n")

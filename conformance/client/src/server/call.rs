@@ -62,6 +62,8 @@ pub(crate) struct Call {
     /// The answer goes to nobody, and is polled to its end (spec E10).
     discarding: bool,
     pub(crate) error: Option<Arc<AppError>>,
+    /// The first of the application's panics, for the test to fail with.
+    pub(crate) panic: Option<Box<dyn Any + Send>>,
     pub(crate) finish: Option<Finish>,
 }
 
@@ -113,6 +115,7 @@ impl Call {
             half_closed: false,
             discarding: false,
             error: None,
+            panic: None,
             finish: None,
         }
     }
@@ -176,7 +179,7 @@ impl Call {
                     match catch_unwind(AssertUnwindSafe(|| server.call(request, scope))) {
                         Ok(call) => self.running = Running::Calling(call),
                         Err(panic) => {
-                            self.report_panic(server, Phase::Call, &*panic);
+                            self.report_panic(server, Phase::Call, panic);
                             self.respond(StatusCode::INTERNAL_SERVER_ERROR, server);
                         }
                     }
@@ -192,7 +195,7 @@ impl Call {
                             self.answer(result, server);
                         }
                         Err(panic) => {
-                            self.report_panic(server, Phase::Call, &*panic);
+                            self.report_panic(server, Phase::Call, panic);
                             self.drop_running(server);
                             self.respond(StatusCode::INTERNAL_SERVER_ERROR, server);
                         }
@@ -205,7 +208,7 @@ impl Call {
                     match catch_unwind(AssertUnwindSafe(|| body.poll_frame(&mut cx))) {
                         Ok(Poll::Pending) => return self.check_half_close(server),
                         Ok(Poll::Ready(frame)) => self.produced(frame, server),
-                        Err(panic) => self.body_panicked(&*panic, server),
+                        Err(panic) => self.body_panicked(panic, server),
                     }
                 }
                 Running::Tunnel(tunnel) => {
@@ -214,7 +217,7 @@ impl Call {
                         Ok(Poll::Ready(())) if self.left => self.finish(Outcome::Disconnected, server),
                         Ok(Poll::Ready(())) => self.finish(Outcome::Completed, server),
                         Err(panic) => {
-                            self.report_panic(server, Phase::Tunnel, &*panic);
+                            self.report_panic(server, Phase::Tunnel, panic);
                             self.finish(Outcome::Failed, server);
                         }
                     }
@@ -305,7 +308,8 @@ impl Call {
         let bytes = self.pipe.as_ref().map_or(self.bytes, |pipe| pipe.written());
         let finish = Finish::new(outcome, self.head.as_ref().map(|head| head.status), bytes);
         self.finish = Some(finish);
-        self.connection.end(finish, |event| self.report(server, event));
+        let connection = Arc::clone(&self.connection);
+        connection.end(finish, |panic| self.report_panic(server, Phase::Hook, panic));
         server.call_ended();
     }
 
@@ -324,9 +328,9 @@ impl Call {
     }
 
     /// Drops something of the application, which may panic in doing so (spec E7).
-    fn contain_drop<T>(&self, value: T, server: &Server) {
+    fn contain_drop<T>(&mut self, value: T, server: &Server) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-            self.report_panic(server, Phase::Drop, &*panic);
+            self.report_panic(server, Phase::Drop, panic);
         }
     }
 
@@ -335,8 +339,9 @@ impl Call {
         server.report(&Report::of(id, event));
     }
 
-    fn report_panic(&self, server: &Server, during: Phase, panic: &(dyn Any + Send)) {
-        self.report(server, Event::Panicked { during, message: panic_message(panic) });
+    fn report_panic(&mut self, server: &Server, during: Phase, panic: Box<dyn Any + Send>) {
+        self.report(server, Event::Panicked { during, message: panic_message(&*panic) });
+        self.panic.get_or_insert(panic);
     }
 
     /// How many wakers of the task wait for something that the test does.

@@ -1,13 +1,14 @@
 //! A connection as its scope sees it. Each carries one exchange.
 
 use std::{
+    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 
 use http::{HeaderMap, StatusCode, Version};
-use varvel::{Caps, ConnInfo, Event, Exchange, Finish, FinishHook, InterimError, Phase, Worker};
+use varvel::{Caps, ConnInfo, Event, Exchange, Finish, FinishHook, InterimError, Phase, Report, Worker};
 
 use super::{bell::Task, panic_message};
 use crate::Head;
@@ -77,8 +78,8 @@ impl Connection {
         watchers.into_iter().for_each(Waker::wake);
     }
 
-    /// The exchange is over: its hooks run, once (spec E12). A panic of theirs is reported and changes nothing (spec E7).
-    pub(crate) fn end(&self, finish: Finish, report: impl Fn(Event<'_>)) {
+    /// The exchange is over: its hooks run, once (spec E12). A panic of theirs is told and changes nothing (spec E7).
+    pub(crate) fn end(&self, finish: Finish, mut panicked: impl FnMut(Box<dyn Any + Send>)) {
         let mut state = self.lock();
         if state.finish.is_some() {
             return;
@@ -89,7 +90,7 @@ impl Connection {
         drop(state);
         watchers.into_iter().for_each(Waker::wake);
         for hook in hooks {
-            run(hook, &finish, &report);
+            run(hook, &finish, &mut panicked);
         }
     }
 
@@ -100,9 +101,9 @@ impl Connection {
     }
 }
 
-fn run(hook: FinishHook, finish: &Finish, report: impl Fn(Event<'_>)) {
+fn run(hook: FinishHook, finish: &Finish, panicked: impl FnOnce(Box<dyn Any + Send>)) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| hook(finish))) {
-        report(Event::Panicked { during: Phase::Hook, message: panic_message(&*panic) });
+        panicked(panic);
     }
 }
 
@@ -158,7 +159,10 @@ impl Exchange for Connection {
             None => state.hooks.push(hook),
             Some(finish) => {
                 drop(state);
-                run(hook, &finish, |event| self.worker.report(&varvel::Report::new(event)));
+                run(hook, &finish, |panic| {
+                    let message = panic_message(&*panic);
+                    self.worker.report(&Report::new(Event::Panicked { during: Phase::Hook, message }));
+                });
             }
         }
     }

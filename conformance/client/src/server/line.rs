@@ -1,6 +1,6 @@
 //! The client's end of an exchange with the in-process server.
 
-use std::{cell::RefCell, io, rc::Rc, sync::Arc, task::Poll};
+use std::{any::Any, cell::RefCell, io, rc::Rc, sync::Arc, task::Poll};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -147,6 +147,11 @@ impl InProcess {
 
     pub(crate) fn error(&self) -> Option<Arc<AppError>> {
         self.call.borrow().error.clone()
+    }
+
+    /// The first panic of the application in this exchange, once.
+    pub(crate) fn take_panic(&self) -> Option<Box<dyn Any + Send>> {
+        self.call.borrow_mut().panic.take()
     }
 
     pub(crate) fn records(&self) -> Vec<Record> {

@@ -81,7 +81,7 @@ impl Call {
                 }
                 Ok(Poll::Ready(frame)) => Some(frame),
                 Err(panic) => {
-                    self.report_panic(server, Phase::Body, &*panic);
+                    self.report_panic(server, Phase::Body, panic);
                     self.contain_drop(body, server);
                     return self.respond(StatusCode::INTERNAL_SERVER_ERROR, server);
                 }
@@ -114,7 +114,7 @@ impl Call {
         match catch_unwind(AssertUnwindSafe(|| tunnel.run(end))) {
             Ok(running) => self.running = Running::Tunnel(running),
             Err(panic) => {
-                self.report_panic(server, Phase::Tunnel, &*panic);
+                self.report_panic(server, Phase::Tunnel, panic);
                 self.finish(Outcome::Failed, server);
             }
         }
@@ -257,9 +257,10 @@ impl Call {
         self.break_off(outcome, error.to_string(), server);
     }
 
-    pub(super) fn body_panicked(&mut self, panic: &(dyn Any + Send), server: &Server) {
+    pub(super) fn body_panicked(&mut self, panic: Box<dyn Any + Send>, server: &Server) {
+        let why = format!("its body panicked: {}", panic_message(&*panic));
         self.report_panic(server, Phase::Body, panic);
-        self.break_off(Outcome::Failed, format!("its body panicked: {}", panic_message(panic)), server);
+        self.break_off(Outcome::Failed, why, server);
     }
 
     pub(super) fn break_off(&mut self, outcome: Outcome, why: String, server: &Server) {
