@@ -36,6 +36,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long nothing comes where a test looks whether there is nothing.
 const SILENCE: Duration = Duration::from_millis(100);
 
+/// How long a write may wait before it is looked whether the server waits for its answer to be read.
+const WRITE: Duration = Duration::from_millis(10);
+
+/// How much of an answer is read while the request is still being written, in bytes.
+const AHEAD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// How long a request body waits for 100, which a server may not know.
 const HOLD: Duration = Duration::from_secs(1);
 
@@ -67,15 +73,20 @@ impl Address {
 
     /// Opens a connection, and sends a request's head on it.
     pub(crate) fn connect(&self, draft: Draft) -> Result<Connection, Failure> {
-        let refused = |error: io::Error| Failure::new(FailureKind::Refused, error.to_string());
-        let mut last = io::ErrorKind::AddrNotAvailable.into();
+        let mut refusals = Vec::new();
         for socket in &self.sockets {
-            match TcpStream::connect_timeout(socket, PATIENCE) {
-                Ok(stream) => return Connection::open(stream, draft).map_err(refused),
-                Err(error) => last = error,
+            let stream = TcpStream::connect_timeout(socket, PATIENCE).and_then(|stream| {
+                // Each piece that is sent on its own shall travel on its own.
+                stream.set_nodelay(true)?;
+                stream.set_write_timeout(Some(WRITE))?;
+                Ok(stream)
+            });
+            match stream {
+                Ok(stream) => return Ok(Connection::open(stream, draft)),
+                Err(error) => refusals.push(format!("by {socket}: {error}")),
             }
         }
-        Err(refused(last))
+        Err(Failure::new(FailureKind::Refused, refusals.join(", ")))
     }
 }
 
@@ -95,6 +106,8 @@ pub(crate) struct Connection {
     head: Option<Head>,
     framing: Framing,
     failure: Option<Failure>,
+    /// Why nothing more is sent. What follows a piece that was sent in part would not be what the test means.
+    unsent: Option<io::Error>,
 }
 
 /// How the server ended the connection.
@@ -112,10 +125,7 @@ enum Received {
 }
 
 impl Connection {
-    fn open(stream: TcpStream, draft: Draft) -> io::Result<Self> {
-        // Each piece that is sent on its own shall travel on its own.
-        stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+    fn open(stream: TcpStream, draft: Draft) -> Self {
         let mut connection = Self {
             stream,
             buffer: BytesMut::new(),
@@ -128,19 +138,57 @@ impl Connection {
             head: None,
             framing: Framing::None,
             failure: None,
+            unsent: None,
             method: draft.method.clone(),
         };
         connection.put(&wire::request_head(&draft));
         connection.held = (draft.expectation == Expectation::Continue).then(Vec::new);
-        Ok(connection)
+        connection
     }
 
     /// Sends as much as the server takes. One that has answered and closed takes nothing more; what it answered tells.
     fn put(&mut self, bytes: &[u8]) {
         match &mut self.held {
             Some(held) => held.extend_from_slice(bytes),
-            None => drop(self.stream.write_all(bytes)),
+            // What came in place of the rest is for the reader to tell.
+            None => drop(self.transmit(bytes)),
         }
+    }
+
+    /// Sends all of it. Meanwhile the answer is read: a server that answers as it reads takes nothing more until somebody
+    /// does. After an error nothing is sent any more.
+    fn transmit(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        let mut deadline = Instant::now() + PATIENCE;
+        while !bytes.is_empty() {
+            if let Some(error) = &self.unsent {
+                return Err(io::Error::new(error.kind(), error.to_string()));
+            }
+            match self.stream.write(bytes) {
+                Ok(written) => {
+                    bytes = &bytes[written..];
+                    deadline = Instant::now() + PATIENCE;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_timeout(&error) && Instant::now() < deadline => self.read_ahead(),
+                Err(error) if is_timeout(&error) => {
+                    let why = format!("the server took nothing for {PATIENCE:?}");
+                    self.unsent = Some(io::Error::new(io::ErrorKind::TimedOut, why));
+                }
+                Err(error) => self.unsent = Some(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what is there.
+    fn read_ahead(&mut self) {
+        while self.buffer.len() < AHEAD_BYTES_MAX && matches!(self.receive(Instant::now()), Received::Some) {}
+    }
+
+    /// That the request was not sent whole, if that is so: behind another message.
+    fn unsent(&self) -> String {
+        let why = self.unsent.as_ref();
+        why.map(|error| format!("; the request was not sent whole: {error}")).unwrap_or_default()
     }
 
     /// Sends what was held back, or what will be.
@@ -166,7 +214,7 @@ impl Connection {
                     return Received::Some;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                Err(error) if is_timeout(&error) => {
                     if Instant::now() >= deadline {
                         return Received::Nothing;
                     }
@@ -234,7 +282,7 @@ impl Connection {
         self.look(limit, Self::read_head, |this, end| {
             let nothing = this.buffer.is_empty();
             let kind = if nothing { FailureKind::NoAnswer } else { FailureKind::BrokenOff };
-            Err(Failure::new(kind, format!("{} in place of a head", how(end))))
+            Err(Failure::new(kind, format!("{} in place of a head{}", how(end), this.unsent())))
         })
     }
 
@@ -269,14 +317,17 @@ impl Line for Connection {
     fn poll_frame(&mut self, wait: Wait) -> Poll<Option<Result<Frame, Failure>>> {
         let found = self.look(wait.limit(), Self::read_frame, |this, end| match (this.framing, end) {
             (Framing::Close, ReadEnd::Closed) => Ok(None),
-            _ => Err(Failure::new(FailureKind::BrokenOff, format!("{} before its end", how(end)))),
+            _ => {
+                let why = format!("{} before its end{}", how(end), this.unsent());
+                Err(Failure::new(FailureKind::BrokenOff, why))
+            }
         });
         found.map(Result::transpose)
     }
 
     fn why_pending(&self) -> Failure {
         let what = if self.head.is_some() { "nothing more of it" } else { "no head" };
-        Failure::new(FailureKind::Pending, format!("{what} came within {PATIENCE:?}"))
+        Failure::new(FailureKind::Pending, format!("{what} came within {PATIENCE:?}{}", self.unsent()))
     }
 
     fn send(&mut self, data: Bytes) {
@@ -299,7 +350,8 @@ impl Line for Connection {
 
     fn disconnect(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Both);
-        self.failure = Some(Failure::new(FailureKind::NoAnswer, "the client has left"));
+        let kind = if self.head.is_some() { FailureKind::BrokenOff } else { FailureKind::NoAnswer };
+        self.failure.get_or_insert_with(|| Failure::new(kind, "the client has left"));
     }
 
     fn is_tunnel(&self) -> bool {
@@ -307,7 +359,7 @@ impl Line for Connection {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)
+        self.transmit(bytes)
     }
 
     fn poll_read(&mut self, buffer: &mut [u8], wait: Wait) -> Poll<io::Result<usize>> {
@@ -326,6 +378,10 @@ impl Line for Connection {
         buffer[..taken.len()].copy_from_slice(&taken);
         Poll::Ready(Ok(taken.len()))
     }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 fn how(end: ReadEnd) -> &'static str {

@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use socket2::{Domain, Socket, Type};
 use varvel::{
     AppError, AppFuture, AsyncApp, AsyncBody, BodyError, Control, Event, Frame, Launch, Report, Reporter,
     Scope, Server, Shared, bridge::BlockOn,
@@ -90,6 +91,10 @@ impl AsyncApp for Probe {
                 "breaks" => Response::new(AsyncBody::generate(|mut frames| async move {
                     frames.data("begun").await;
                     Err(BodyError::failed("secret"))
+                })),
+                "endless" => Response::new(AsyncBody::generate(|mut frames| async move {
+                    frames.data("begun").await;
+                    std::future::pending().await
                 })),
                 "unread" => Response::new("unread".into()),
                 "wait" => {
@@ -383,9 +388,54 @@ fn what_cannot_be_seen_from_outside_says_so() {
 
 #[test]
 fn nobody_who_listens_is_a_refusal() {
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let failure = Client::at(&format!("http://{gone}/")).get("/").try_send().unwrap_err();
+    // Bound, so that nobody else can take the port, and not listening.
+    let idle = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    idle.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = idle.local_addr().unwrap().as_socket().unwrap();
+    let failure = Client::at(&format!("http://{address}/")).get("/").try_send().unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Refused);
+    assert!(failure.to_string().contains(&format!("refused: by {address}")), "{failure}");
+}
+
+#[test]
+fn a_large_echo_does_not_deadlock() {
+    // More than any socket buffers, in both directions.
+    let large = Bytes::from(vec![b'x'; 24 << 20]);
+    on_every_target(|client| {
+        let whole = client.post("/echo").body(large.clone()).send();
+        let pieces =
+            client.post("/echo").body(large.clone()).in_pieces_of(1 << 20).trailer("x-t", "1").send();
+        vec![whole.body() == &large, pieces.body() == &large]
+    });
+}
+
+#[test]
+fn a_request_is_not_sent_with_a_hole_in_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = Client::at(&format!("http://{}", listener.local_addr().unwrap()));
+    let serving = thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        stream.read_exact(&mut [0; 100]).unwrap();
+        // What is unread when a socket is closed has it reset.
+    });
+    let mut exchange = client.post("/").streaming().start();
+    exchange.send_data(vec![b'x'; 1 << 20]);
+    serving.join().unwrap();
+    exchange.send_data(vec![b'x'; 16 << 20]);
+    exchange.send_data("behind the hole");
+    let failure = exchange.try_response().unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::NoAnswer);
+    assert!(failure.to_string().contains("the request was not sent whole"), "{failure}");
+}
+
+#[test]
+fn a_client_that_leaves_behind_the_head_has_half_an_answer_everywhere() {
+    on_every_target(|client| {
+        let mut exchange = client.get("/endless").start();
+        assert_eq!(exchange.status(), 200);
+        exchange.disconnect();
+        vec![exchange.try_response().map(|response| response.status()).map_err(|failure| failure.kind())]
+    });
 }
 
 /// What a client makes of these bytes, followed by the end of the connection.
@@ -417,6 +467,7 @@ fn a_live_answer_is_read_strictly() {
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nX-T: 1\r\n\r\n",
             Ok("hello"),
         ),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", Ok("hi")),
         (b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", Ok("")),
         (b"", Err(NoAnswer)),
         (b"HTTP/1.1 200 OK\r\nContent-Le", Err(BrokenOff)),

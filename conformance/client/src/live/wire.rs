@@ -105,7 +105,11 @@ pub(super) fn framing(head: &Head, asked: (&Method, Version, bool)) -> Result<Fr
     let framing = match (&codings[..], &lengths[..]) {
         ([], []) => Framing::Close,
         ([], [length]) => Framing::Length(decimal(length.as_bytes())?),
-        ([coding], []) if *coding == "chunked" && version >= Version::HTTP_11 => Framing::Chunked,
+        ([coding], [])
+            if coding.as_bytes().eq_ignore_ascii_case(b"chunked") && version >= Version::HTTP_11 =>
+        {
+            Framing::Chunked
+        }
         _ => return Err(format!("ambiguous framing: {codings:?}, {lengths:?}")),
     };
     let bodiless =
