@@ -1,17 +1,21 @@
 //! A server of one call at a time, in process: what the drivers run applications on.
 //!
 //! It is a whole server as far as an application can see: a worker with timers, tasks and jobs, an exchange that finishes,
-//! capabilities that can be left out. Everything runs on the thread of the test, step by step.
+//! capabilities that can be left out.
+//!
+//! An async call runs on the thread of the test, step by step, and timers and tasks between its steps. A sync call blocks
+//! that thread, so a pump beside it sees to timers and tasks meanwhile.
 
 use std::{
     collections::BTreeMap,
+    fmt,
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
-        mpsc,
+        mpsc::{self, RecvTimeoutError},
     },
     task::{Context, Poll, Wake, Waker},
     thread,
@@ -23,15 +27,18 @@ use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request, response, uri::Authority,
 };
 use varvel::{
-    Address, App, AppError, AsyncApp, AsyncAppResult, AsyncBody, BodyError, BodyParts, BoxFuture, Caps,
-    ConnInfo, Driver, Exchange, Finish, FinishHook, Frame, FrameSink, InterimError, Job, Outcome, ReadBody,
-    Report, Scope, TimerId, Worker, WorkerInfo, WorkerOps, WriteBody,
+    Address, App, AppError, AppResult, AsyncApp, AsyncAppResult, AsyncBody, BodyError, BodyErrorKind,
+    BodyParts, BoxFuture, Caps, ConnInfo, Driver, Exchange, Finish, FinishHook, Frame, FrameSink,
+    InterimError, Job, Outcome, ReadBody, Report, Scope, TimerId, Worker, WorkerInfo, WorkerOps, WriteBody,
 };
 
 use crate::request::{asked, cap, offer};
 
-/// How long a call that nothing is known of may wait before it counts as stuck.
+/// How long a call may take, with its body, before it counts as one that never ends.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
+
+/// How many bytes of a body are kept before it counts as one that never ends.
+pub(crate) const BYTES_MAX: usize = 16 << 20;
 
 /// Everything that it can.
 pub(crate) const CAPS: Caps = Caps::INTERIM
@@ -50,6 +57,10 @@ pub(crate) struct Bench {
     ops: Arc<Ops>,
     worker: Worker,
     connections: AtomicU64,
+    /// Held by whoever polls the tasks: what wakes one of them meanwhile is seen to behind it.
+    turn: Mutex<()>,
+    call_waker: Waker,
+    tasks_waker: Waker,
 }
 
 impl Bench {
@@ -62,11 +73,18 @@ impl Bench {
             timers: Mutex::default(),
             last_timer: AtomicU64::new(0),
             tasks: Mutex::default(),
-            woken: Arc::new(Woken::default()),
+            signal: Arc::default(),
             reports: Mutex::default(),
         });
         let shared: Arc<dyn WorkerOps> = Arc::<Ops>::clone(&ops);
-        Self { ops, worker: Worker::new(shared), connections: AtomicU64::new(0) }
+        Self {
+            worker: Worker::new(shared),
+            connections: AtomicU64::new(0),
+            turn: Mutex::default(),
+            call_waker: Waker::from(Arc::new(WakesCall(Arc::clone(&ops.signal)))),
+            tasks_waker: Waker::from(Arc::new(WakesTasks(Arc::clone(&ops.signal)))),
+            ops,
+        }
     }
 
     pub(crate) fn worker(&self) -> &Worker {
@@ -129,44 +147,40 @@ impl Bench {
     where
         F: Future<Output = AsyncAppResult>,
     {
-        let waker = Waker::from(Arc::clone(&self.ops.woken));
-        let event = run.step(&mut Context::from_waker(&waker));
+        let event = run.step(&mut Context::from_waker(&self.call_waker));
         self.run_tasks();
         event
     }
 
-    /// Waits until something was woken; `false` if nothing was for as long as patience lasts.
-    pub(crate) fn wait(&self) -> bool {
-        let limit = Instant::now() + PATIENCE;
-        loop {
-            let next = self.ops.fire_timers();
-            if self.ops.woken.take() {
-                return true;
-            }
-            let until = next.map_or(limit, |next| next.min(limit));
-            if Instant::now() >= limit {
-                return false;
-            }
-            self.ops.woken.wait(until);
-        }
+    /// Sees to timers and tasks until the call was woken, or until the deadline.
+    pub(crate) fn wait(&self, deadline: Instant) {
+        self.drive(Some(deadline), || self.ops.signal.take_call() || Instant::now() >= deadline);
     }
 
-    /// Polls a call to its end; `None` if it is stuck.
-    pub(crate) fn finish<F>(&self, mut run: Run<F>) -> Option<Answer>
+    /// Polls a call to its end.
+    pub(crate) fn finish<F>(&self, mut run: Run<F>) -> Result<Answer, Unfinished>
     where
         F: Future<Output = AsyncAppResult>,
     {
+        let deadline = Instant::now() + PATIENCE;
         loop {
             match self.step(&mut run) {
-                Event::End => return Some(std::mem::take(&mut run.answer)),
-                Event::Pending if !self.wait() => return None,
-                _ => {}
+                Event::End => return Ok(std::mem::take(&mut run.answer)),
+                Event::Pending => self.wait(deadline),
+                Event::Head | Event::Frame => {}
             }
+            run.answer.check(deadline)?;
         }
     }
 
     /// Makes a sync call, and writes its body.
-    pub(crate) fn call_sync<A: App>(&self, app: &A, request: Request<ReadBody>) -> Answer {
+    ///
+    /// It is given up where it waits for a reply, or writes too much. One that does not return cannot be.
+    pub(crate) fn call_sync<A: App>(
+        &self,
+        app: &A,
+        request: Request<ReadBody>,
+    ) -> Result<Answer, Unfinished> {
         let (mut head, body) = request.into_parts();
         complete(&mut head, body.exact_len());
         let (scope, exchange) = self.scope(&head, body.exact_len());
@@ -180,67 +194,134 @@ impl Bench {
         request: Request<ReadBody>,
         scope: Scope,
         exchange: &Connection,
-    ) -> Answer {
+    ) -> Result<Answer, Unfinished> {
+        let deadline = Instant::now() + PATIENCE;
         let omits_body = request.method() == Method::HEAD;
-        let mut answer = Answer::default();
-        let result = match app.call(request, scope).map(Response::into_parts) {
-            Ok((head, body)) => match body.into_parts() {
-                BodyParts::Deferred(deferred) => {
-                    let (sender, receiver) = mpsc::channel();
-                    deferred.on_reply(move |reply| sender.send(reply).is_ok());
-                    receiver.recv().unwrap_or_else(|_| Err(AppError::internal("the reply was lost")))
-                }
-                parts => Ok(Response::from_parts(head, WriteBody::from(parts))),
-            },
-            Err(error) => Err(error),
-        };
-        match result {
-            Ok(response) => {
-                let (head, body) = response.into_parts();
-                answer.exact_len = body.exact_len();
-                let without = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&head.status);
-                answer.head = Some(head);
-                match body.into_parts() {
-                    BodyParts::Tunnel(_) => answer.is_tunnel = true,
-                    _ if omits_body || without => {}
-                    parts => {
-                        answer.body_error = WriteBody::from(parts).write_to(&mut Kept(&mut answer.data)).err()
-                    }
-                }
+        let answer = self.pumped(|| {
+            let result = replied(app.call(request, scope), deadline)?;
+            Ok(written(result, omits_body, deadline))
+        });
+        let answer = match answer {
+            Ok(Answer { refused: Some(why), .. }) | Err(why) => {
+                // The client has had enough.
+                exchange.disconnect();
+                exchange.finish(Finish::new(Outcome::Disconnected, None, 0));
+                return Err(why);
             }
-            Err(error) => answer.error = Some(error),
-        }
+            Ok(answer) => answer,
+        };
         let whole = answer.error.is_none() && answer.body_error.is_none();
         let outcome = if whole { Outcome::Completed } else { Outcome::Failed };
         exchange.finish(Finish::new(outcome, answer.status(), answer.data.len() as u64));
-        answer
+        Ok(answer)
     }
 
-    /// Polls any future to its end; `None` if it is stuck.
+    /// Polls any future to its end; `None` if it has none.
     pub(crate) fn block_on<F: Future>(&self, future: F) -> Option<F::Output> {
+        let deadline = Instant::now() + PATIENCE;
         let mut future = Box::pin(future);
-        let waker = Waker::from(Arc::clone(&self.ops.woken));
         loop {
-            let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+            let polled = future.as_mut().poll(&mut Context::from_waker(&self.call_waker));
             self.run_tasks();
-            match polled {
-                Poll::Ready(output) => return Some(output),
-                Poll::Pending if !self.wait() => return None,
-                Poll::Pending => {}
+            if let Poll::Ready(output) = polled {
+                return Some(output);
+            }
+            self.wait(deadline);
+            if Instant::now() >= deadline {
+                return None;
             }
         }
     }
 
-    fn run_tasks(&self) {
-        let waker = Waker::from(Arc::clone(&self.ops.woken));
-        let mut tasks = std::mem::take(&mut *lock(&self.ops.tasks));
-        // A task that panics is contained, as on any server.
-        tasks.retain_mut(|task| {
-            let poll = || task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending();
-            catch_unwind(AssertUnwindSafe(poll)).unwrap_or(false)
-        });
-        lock(&self.ops.tasks).append(&mut tasks);
+    /// Runs something that may block, with a pump beside it.
+    pub(crate) fn pumped<T>(&self, run: impl FnOnce() -> T) -> T {
+        struct Over<'a>(&'a AtomicBool, &'a Signal);
+
+        impl Drop for Over<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, SeqCst);
+                self.1.look_again();
+            }
+        }
+
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| self.drive(None, || over.load(SeqCst)));
+            // Also if it panics: the scope waits for the pump.
+            let _over = Over(&over, &self.ops.signal);
+            run()
+        })
     }
+
+    /// Fires timers and polls tasks as their time comes, and sleeps in between.
+    fn drive(&self, deadline: Option<Instant>, is_over: impl Fn() -> bool) {
+        loop {
+            let seen = self.ops.signal.changes();
+            let next = self.ops.fire_timers();
+            self.run_tasks();
+            if is_over() {
+                return;
+            }
+            self.ops.signal.wait(seen, next.into_iter().chain(deadline).min());
+        }
+    }
+
+    /// Polls the tasks, if one of them was woken or is new.
+    fn run_tasks(&self) {
+        while self.ops.signal.take_tasks() {
+            let _turn = lock(&self.turn);
+            let mut tasks = std::mem::take(&mut *lock(&self.ops.tasks));
+            // A task that panics is contained, as on any server.
+            tasks.retain_mut(|task| {
+                let poll = || task.as_mut().poll(&mut Context::from_waker(&self.tasks_waker)).is_pending();
+                catch_unwind(AssertUnwindSafe(poll)).unwrap_or(false)
+            });
+            lock(&self.ops.tasks).append(&mut tasks);
+        }
+    }
+}
+
+/// What a sync call has answered, if it is a placeholder what was replied.
+fn replied(result: AppResult, deadline: Instant) -> Result<AppResult, Unfinished> {
+    let (head, body) = match result {
+        Ok(response) => response.into_parts(),
+        Err(error) => return Ok(Err(error)),
+    };
+    let parts = match body.into_parts() {
+        BodyParts::Deferred(deferred) => {
+            let (sender, receiver) = mpsc::channel();
+            deferred.on_reply(move |reply| sender.send(reply).is_ok());
+            return match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(reply) => Ok(reply),
+                Err(RecvTimeoutError::Timeout) => Err(Unfinished::NoAnswer),
+                Err(RecvTimeoutError::Disconnected) => Ok(Err(AppError::internal("the reply was lost"))),
+            };
+        }
+        parts => parts,
+    };
+    Ok(Ok(Response::from_parts(head, WriteBody::from(parts))))
+}
+
+/// The answer of a sync call, with its body.
+fn written(result: AppResult, omits_body: bool, deadline: Instant) -> Answer {
+    let mut answer = Answer::default();
+    let response = match result {
+        Ok(response) => response,
+        Err(error) => return Answer { error: Some(error), ..answer },
+    };
+    let (head, body) = response.into_parts();
+    answer.exact_len = body.exact_len();
+    let without = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&head.status);
+    answer.head = Some(head);
+    match body.into_parts() {
+        BodyParts::Tunnel(_) => answer.is_tunnel = true,
+        _ if omits_body || without => {}
+        parts => {
+            let result = WriteBody::from(parts).write_to(&mut Kept { answer: &mut answer, deadline });
+            answer.body_error = result.err();
+        }
+    }
+    answer
 }
 
 /// Adds the fields that a request would have had on the wire.
@@ -281,9 +362,43 @@ pub(crate) struct Answer {
     pub(crate) error: Option<AppError>,
     pub(crate) body_error: Option<BodyError>,
     pub(crate) is_tunnel: bool,
+    /// The writer was told that nobody takes more.
+    refused: Option<Unfinished>,
+}
+
+/// How a call did not come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unfinished {
+    NoAnswer,
+    /// There is an answer, and time ran out before the end of its body, of which there were so many bytes.
+    NoEnd(usize),
+    TooLong,
+}
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let patience = PATIENCE.as_secs();
+        match self {
+            Self::NoAnswer => write!(f, "the request has no answer within {patience} s"),
+            Self::NoEnd(bytes) => {
+                write!(f, "the answer's body has no end within {patience} s, but {bytes} bytes so far")
+            }
+            Self::TooLong => write!(f, "the answer's body has more than {} MiB", BYTES_MAX >> 20),
+        }
+    }
 }
 
 impl Answer {
+    /// Whether there may be more of it.
+    pub(crate) fn check(&self, deadline: Instant) -> Result<(), Unfinished> {
+        match &self.head {
+            _ if self.data.len() > BYTES_MAX => Err(Unfinished::TooLong),
+            _ if Instant::now() < deadline => Ok(()),
+            None => Err(Unfinished::NoAnswer),
+            Some(_) => Err(Unfinished::NoEnd(self.data.len())),
+        }
+    }
+
     /// What a client can compare: the status, or the kind of error, and whether the body came to its end.
     pub(crate) fn summary(&self) -> String {
         let body = match &self.body_error {
@@ -386,16 +501,28 @@ impl<F> Drop for Run<F> {
 }
 
 /// A sink that keeps the data.
-struct Kept<'a>(&'a mut BytesMut);
+struct Kept<'a> {
+    answer: &'a mut Answer,
+    deadline: Instant,
+}
+
+impl Kept<'_> {
+    fn check(&mut self) -> Result<(), BodyError> {
+        self.answer.check(self.deadline).map_err(|refused| {
+            self.answer.refused = Some(refused);
+            BodyError::new(BodyErrorKind::Disconnected)
+        })
+    }
+}
 
 impl FrameSink for Kept<'_> {
     fn data(&mut self, chunk: Bytes) -> Result<(), BodyError> {
-        self.0.extend_from_slice(&chunk);
-        Ok(())
+        self.answer.data.extend_from_slice(&chunk);
+        self.check()
     }
 
     fn flush(&mut self) -> Result<(), BodyError> {
-        Ok(())
+        self.check()
     }
 
     fn trailers(&mut self, _trailers: HeaderMap) -> Result<(), BodyError> {
@@ -491,7 +618,7 @@ struct Ops {
     timers: Mutex<BTreeMap<u64, (Instant, Waker)>>,
     last_timer: AtomicU64,
     tasks: Mutex<Vec<BoxFuture>>,
-    woken: Arc<Woken>,
+    signal: Arc<Signal>,
     reports: Mutex<Vec<String>>,
 }
 
@@ -521,8 +648,8 @@ impl WorkerOps for Ops {
     fn set_timer(&self, deadline: Instant, waker: &Waker) -> TimerId {
         let id = self.last_timer.fetch_add(1, SeqCst);
         lock(&self.timers).insert(id, (deadline, waker.clone()));
-        // The loop may wait for a later one.
-        self.woken.changed.notify_all();
+        // Somebody may be waiting for a later one.
+        self.signal.look_again();
         TimerId(id.into())
     }
 
@@ -550,6 +677,7 @@ impl WorkerOps for Ops {
             return Err(task);
         }
         lock(&self.tasks).push(task);
+        self.signal.wake_tasks();
         Ok(())
     }
 
@@ -562,37 +690,81 @@ impl WorkerOps for Ops {
     }
 }
 
-/// Whether anything was woken since the loop looked.
+/// What has happened since somebody looked. Calls and tasks are told apart, so that a task's waking does not count as a
+/// place where the call waits.
 #[derive(Default)]
-struct Woken {
-    woken: AtomicBool,
-    lock: Mutex<()>,
+struct Signal {
+    state: Mutex<Signals>,
     changed: Condvar,
 }
 
-impl Woken {
-    fn take(&self) -> bool {
-        self.woken.swap(false, SeqCst)
+#[derive(Default)]
+struct Signals {
+    call: bool,
+    tasks: bool,
+    /// Counts everything, so that nobody goes to sleep over what happened since he looked.
+    changes: u64,
+}
+
+impl Signal {
+    fn wake_call(&self) {
+        self.change(|signals| signals.call = true);
     }
 
-    fn wait(&self, until: Instant) {
-        let guard = lock(&self.lock);
-        if !self.woken.load(SeqCst) {
-            let left = until.saturating_duration_since(Instant::now());
-            drop(self.changed.wait_timeout(guard, left));
+    fn wake_tasks(&self) {
+        self.change(|signals| signals.tasks = true);
+    }
+
+    /// There is a timer, or an end, that whoever waits does not know of.
+    fn look_again(&self) {
+        self.change(|_| {});
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Signals)) {
+        let mut signals = lock(&self.state);
+        change(&mut signals);
+        signals.changes += 1;
+        self.changed.notify_all();
+    }
+
+    fn take_call(&self) -> bool {
+        std::mem::take(&mut lock(&self.state).call)
+    }
+
+    fn take_tasks(&self) -> bool {
+        std::mem::take(&mut lock(&self.state).tasks)
+    }
+
+    fn changes(&self) -> u64 {
+        lock(&self.state).changes
+    }
+
+    /// Sleeps unless, or until, anything has changed since; not beyond `until`.
+    fn wait(&self, seen: u64, until: Option<Instant>) {
+        let signals = lock(&self.state);
+        if signals.changes != seen {
+            return;
+        }
+        match until.map(|until| until.saturating_duration_since(Instant::now())) {
+            Some(left) => drop(self.changed.wait_timeout(signals, left)),
+            None => drop(self.changed.wait(signals)),
         }
     }
 }
 
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
+struct WakesCall(Arc<Signal>);
 
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.woken.store(true, SeqCst);
-        drop(lock(&self.lock));
-        self.changed.notify_all();
+impl Wake for WakesCall {
+    fn wake(self: Arc<Self>) {
+        self.0.wake_call();
+    }
+}
+
+struct WakesTasks(Arc<Signal>);
+
+impl Wake for WakesTasks {
+    fn wake(self: Arc<Self>) {
+        self.0.wake_tasks();
     }
 }
 

@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     task::{Context, Poll},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -21,7 +22,7 @@ use varvel::{
 
 use crate::{
     Findings, Lint, LintCall,
-    drive::{Answer, Bench, CAPS, Connection, Event, Gate, Run},
+    drive::{Answer, Bench, CAPS, Connection, Event, Gate, PATIENCE, Run, Unfinished},
     record::Place,
     rules as r,
 };
@@ -70,8 +71,8 @@ impl<M> Lint<M> {
 /// ```
 ///
 /// # Panics
-/// If a rule is broken, or if the middleware never calls what it wraps: then give it requests that it lets pass, with
-/// [`middleware_with`].
+/// If a rule is broken, if a call does not come to its end within five seconds and 16 MiB, or if the middleware never calls
+/// what it wraps: then give it requests that it lets pass, with [`middleware_with`].
 pub fn middleware<M: AsyncApp>(wrap: impl Fn(Lint<Source>) -> M) {
     middleware_with(|_head| {}, wrap);
 }
@@ -107,7 +108,7 @@ pub fn middleware_with<M: AsyncApp>(prepare: impl Fn(&mut request::Parts), wrap:
 /// [`middleware`] for sync ones.
 ///
 /// # Panics
-/// As there.
+/// As there; but a call that does not return holds up the test, for no thread can be stopped.
 pub fn middleware_sync<M: App>(wrap: impl Fn(Lint<SyncSource>) -> M) {
     middleware_sync_with(|_head| {}, wrap);
 }
@@ -126,7 +127,7 @@ pub fn middleware_sync_with<M: App>(
     }
     // An answer that nobody takes.
     let Prepared { app, request, scope, .. } = trial.prepare_sync(&wrap, Scenario::Bytes, Method::GET);
-    drop(app.call(request.map(ReadBody::from), scope));
+    drop(trial.bench.pumped(|| app.call(request.map(ReadBody::from), scope)));
     for scenario in WITH_LENGTHS {
         let get = trial.call_sync(&wrap, *scenario, Method::GET);
         let head = trial.call_sync(&wrap, *scenario, Method::HEAD);
@@ -415,15 +416,17 @@ impl Trial<'_> {
     where
         F: Future<Output = AsyncAppResult>,
     {
+        let deadline = Instant::now() + PATIENCE;
         loop {
             match self.bench.step(&mut running.run) {
                 Event::End => return std::mem::take(&mut running.run.answer),
                 Event::Pending => {
                     running.gate.open();
-                    assert!(self.bench.wait(), "the middleware waits for something that does not happen");
+                    self.bench.wait(deadline);
                 }
                 Event::Head | Event::Frame => {}
             }
+            ended(running.run.answer.check(deadline));
         }
     }
 
@@ -443,7 +446,7 @@ impl Trial<'_> {
         method: Method,
     ) -> Answer {
         let Prepared { app, request, scope, exchange, .. } = self.prepare_sync(wrap, scenario, method);
-        self.bench.call_sync_in(&app, request.map(ReadBody::from), scope, &exchange)
+        ended(self.bench.call_sync_in(&app, request.map(ReadBody::from), scope, &exchange))
     }
 
     /// Holds the head for HEAD against that for GET.
@@ -465,6 +468,11 @@ impl Trial<'_> {
             "the middleware never called the application inside: make it let the requests pass, with middleware_with"
         );
     }
+}
+
+/// What came of a call that must end, as the source inside does.
+fn ended<T>(result: Result<T, Unfinished>) -> T {
+    result.unwrap_or_else(|why| panic!("around an application that answers at once, {why}"))
 }
 
 /// What a head tells of its body, and which fields it has.

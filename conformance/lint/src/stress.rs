@@ -4,6 +4,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{Arc, Barrier, mpsc},
     thread,
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use varvel::{
 
 use crate::{
     Findings, RequestLine, Rule,
-    drive::{Answer, Bench, CAPS, Event, PATIENCE, Run, message},
+    drive::{Answer, Bench, CAPS, Event, PATIENCE, Run, Unfinished, message},
     rules as r,
 };
 
@@ -39,37 +40,29 @@ const PLACES_MAX: usize = 10_000;
 /// ```
 ///
 /// # Panics
-/// If a rule is broken, or if the request does not come to its end within five seconds when nobody disturbs it.
+/// If a rule is broken, or if the request does not come to its end within five seconds, and within 16 MiB, when nobody
+/// disturbs it.
 pub fn cancel_everywhere<A, B>(app: &A, request: Request<B>) -> usize
 where
     A: AsyncApp,
     B: Clone + Into<AsyncBody>,
 {
-    let bench = Bench::new(CAPS);
-    let subject = Subject::new(&request);
-    let call = || bench.start(app, request.clone().map(Into::into));
-    let alone = undisturbed(bench.finish(call())).summary();
-    for places in 1..PLACES_MAX {
-        let mut run = call();
-        if !subject.advance(&bench, &mut run, places) {
-            return places - 1;
-        }
+    at_each_place(app, &request, |place, run| {
+        let Place { bench, call, subject, alone, number } = place;
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(run))) {
-            subject.breach(r::A6_DROP, || format!("at place {places}: {}", message(&*panic)));
+            subject.breach(r::A6_DROP, || format!("at place {number}: {}", message(&*panic)));
         }
-        let again = catch_unwind(AssertUnwindSafe(|| bench.finish(call())));
-        match again {
+        match catch_unwind(AssertUnwindSafe(|| bench.finish(call()))) {
             Err(panic) => {
-                subject.breach(r::A6_PANIC, || format!("dropped at place {places}: {}", message(&*panic)));
+                subject.breach(r::A6_PANIC, || format!("dropped at place {number}: {}", message(&*panic)));
             }
-            Ok(None) => subject.breach(r::A6_STUCK, || format!("dropped at place {places}")),
-            Ok(Some(answer)) if answer.summary() != alone => subject.breach(r::A6_ANSWER, || {
-                format!("dropped at place {places}; before {alone}, then {}", answer.summary())
+            Ok(Err(why)) => subject.breach(r::A6_STUCK, || format!("dropped at place {number}; then {why}")),
+            Ok(Ok(answer)) if answer.summary() != *alone => subject.breach(r::A6_ANSWER, || {
+                format!("dropped at place {number}; before {alone}, then {}", answer.summary())
             }),
-            Ok(Some(_)) => {}
+            Ok(Ok(_)) => {}
         }
-    }
-    panic!("the call waits more often than can be tried")
+    })
 }
 
 /// Makes two calls of an async application overlap: one stands still at each place where it waits, while the other is
@@ -90,50 +83,51 @@ where
     A: AsyncApp,
     B: Clone + Into<AsyncBody>,
 {
-    let bench = Bench::new(CAPS);
-    let subject = Subject::new(&request);
-    let call = || bench.start(app, request.clone().map(Into::into));
-    let alone = undisturbed(bench.finish(call())).summary();
-    for places in 1..PLACES_MAX {
-        let mut first = call();
-        if !subject.advance(&bench, &mut first, places) {
-            return places - 1;
-        }
-        // The second goes ahead as far as it can; where it waits, both take turns.
-        let together = catch_unwind(AssertUnwindSafe(|| {
-            let mut second = call();
-            let (mut first_over, mut second_over) = (false, false);
-            while !(first_over && second_over) {
-                let mut event = Event::End;
-                if !second_over {
-                    event = bench.step(&mut second);
-                    second_over = event == Event::End;
-                }
-                if !first_over && matches!(event, Event::End | Event::Pending) {
-                    event = bench.step(&mut first);
-                    first_over = event == Event::End;
-                }
-                if event == Event::Pending && !bench.wait() {
-                    return None;
-                }
-            }
-            Some([std::mem::take(&mut first.answer), std::mem::take(&mut second.answer)])
-        }));
-        match together {
+    at_each_place(app, &request, |place, mut first| {
+        let Place { bench, call, subject, alone, number } = place;
+        match catch_unwind(AssertUnwindSafe(|| together(bench, &mut first, &mut call()))) {
             Err(panic) => {
-                subject.breach(r::A2_PANIC, || format!("at place {places}: {}", message(&*panic)));
+                subject.breach(r::A2_PANIC, || format!("at place {number}: {}", message(&*panic)));
             }
-            Ok(None) => subject.breach(r::A2_STUCK, || format!("at place {places}")),
-            Ok(Some(answers)) => {
-                for answer in answers.iter().filter(|answer| answer.summary() != alone) {
+            Ok(Err(why)) => subject.breach(r::A2_STUCK, || format!("at place {number}: {why}")),
+            Ok(Ok(answers)) => {
+                for answer in answers.iter().filter(|answer| answer.summary() != *alone) {
                     subject.breach(r::A2_ANSWER, || {
-                        format!("at place {places}; alone {alone}, overlapping {}", answer.summary())
+                        format!("at place {number}; alone {alone}, overlapping {}", answer.summary())
                     });
                 }
             }
         }
+    })
+}
+
+/// Brings two calls to their ends. The second goes ahead as far as it can; where it waits, both take turns.
+fn together<F>(bench: &Bench, first: &mut Run<F>, second: &mut Run<F>) -> Result<[Answer; 2], Unfinished>
+where
+    F: Future<Output = AsyncAppResult>,
+{
+    let deadline = Instant::now() + PATIENCE;
+    let (mut first_over, mut second_over) = (false, false);
+    while !(first_over && second_over) {
+        let mut event = Event::End;
+        if !second_over {
+            event = bench.step(second);
+            second_over = event == Event::End;
+        }
+        if !first_over && matches!(event, Event::End | Event::Pending) {
+            event = bench.step(first);
+            first_over = event == Event::End;
+        }
+        if event == Event::Pending {
+            bench.wait(deadline);
+        }
+        for (run, over) in [(&*first, first_over), (&*second, second_over)] {
+            if !over {
+                run.answer.check(deadline)?;
+            }
+        }
     }
-    panic!("the call waits more often than can be tried")
+    Ok([std::mem::take(&mut first.answer), std::mem::take(&mut second.answer)])
 }
 
 /// Makes calls of a sync application overlap on several threads (spec A2).
@@ -149,24 +143,24 @@ where
     let subject = Subject::new(&request);
     let app = Arc::new(app);
     let bench = Arc::new(Bench::new(CAPS));
-    let alone = in_thread(&app, &bench, request.clone().map(Into::into), None);
-    let alone = match alone.recv_timeout(PATIENCE) {
-        Ok(Ok(answer)) => answer.summary(),
-        Ok(Err(panic)) => resume_unwind(panic),
-        Err(_) => undisturbed(None).summary(),
+    let alone = match in_thread(&app, &bench, request.clone().map(Into::into), None).answer() {
+        Ok(answer) => undisturbed(answer).summary(),
+        Err(panic) => resume_unwind(panic),
     };
     let start = Arc::new(Barrier::new(CALLS));
     let calls: Vec<_> = (0..CALLS)
         .map(|_| in_thread(&app, &bench, request.clone().map(Into::into), Some(Arc::clone(&start))))
         .collect();
     for call in calls {
-        match call.recv_timeout(PATIENCE) {
+        match call.answer() {
             Ok(Ok(answer)) if answer.summary() == alone => {}
             Ok(Ok(answer)) => {
                 subject.breach(r::A2_ANSWER, || format!("alone {alone}, overlapping {}", answer.summary()));
             }
-            Ok(Err(panic)) => subject.breach(r::A2_PANIC, || message(&*panic)),
-            Err(_) => subject.breach(r::A2_STUCK, || format!("{CALLS} calls on as many threads")),
+            Ok(Err(why)) => {
+                subject.breach(r::A2_STUCK, || format!("{CALLS} calls on as many threads: {why}"))
+            }
+            Err(panic) => subject.breach(r::A2_PANIC, || message(&*panic)),
         }
     }
 }
@@ -227,24 +221,22 @@ where
     let subject = Subject::new(&request);
     for (missing, name) in missing() {
         let bench = Arc::new(Bench::new(CAPS.without(missing)));
-        let app = match factory.build(bench.worker()) {
+        let app = match bench.pumped(|| factory.build(bench.worker())) {
             Ok(app) => Arc::new(app),
             Err(error) => {
                 subject.check_refusal(missing, &error);
                 continue;
             }
         };
-        let call = in_thread(&app, &bench, request.clone().map(Into::into), None);
-        match call.recv_timeout(PATIENCE) {
-            Ok(Err(panic)) if missing == Caps::NONE => resume_unwind(panic),
-            Ok(Err(panic)) => {
+        match in_thread(&app, &bench, request.clone().map(Into::into), None).answer() {
+            Err(panic) if missing == Caps::NONE => resume_unwind(panic),
+            Err(panic) => {
                 subject.breach(r::A10_PANIC, || format!("without {name}: {}", message(&*panic)));
             }
-            Ok(Ok(answer)) => subject.check_answer(missing, name, Some(answer)),
-            Err(_) => subject.check_answer(missing, name, None),
+            Ok(answer) => subject.check_answer(missing, name, answer),
         }
         if let Some(app) = Arc::into_inner(app) {
-            drop(factory.teardown(app, bench.worker()));
+            drop(bench.pumped(|| factory.teardown(app, bench.worker())));
         }
     }
 }
@@ -252,6 +244,66 @@ where
 /// Nothing, as a trial of the request itself; then each capability, and then all.
 fn missing() -> impl Iterator<Item = (Caps, &'static str)> {
     [(Caps::NONE, "nothing")].into_iter().chain(CAPS.iter()).chain([(CAPS, "any capability")])
+}
+
+/// A place where a call waits or has produced a frame, the `number`th of the request.
+struct Place<'a, F> {
+    number: usize,
+    bench: &'a Bench,
+    /// Makes another call with the request.
+    call: &'a dyn Fn() -> Run<F>,
+    subject: &'a Subject,
+    /// The answer to a call that was left in peace.
+    alone: &'a str,
+}
+
+/// Provokes a call at each place where it waits or has produced a frame, one after the other; says how many there are.
+fn at_each_place<A, B>(
+    app: &A,
+    request: &Request<B>,
+    mut provoke: impl FnMut(&Place<'_, A::Future>, Run<A::Future>),
+) -> usize
+where
+    A: AsyncApp,
+    B: Clone + Into<AsyncBody>,
+{
+    let bench = Bench::new(CAPS);
+    let subject = Subject::new(request);
+    let call = || bench.start(app, request.clone().map(Into::into));
+    let alone = undisturbed(bench.finish(call())).summary();
+    for number in 1..PLACES_MAX {
+        let mut run = call();
+        if !advance(&bench, &mut run, number) {
+            return number - 1;
+        }
+        let place = Place { number, bench: &bench, call: &call, subject: &subject, alone: &alone };
+        provoke(&place, run);
+    }
+    panic!("the call waits more often than can be tried")
+}
+
+/// Polls a call up to the `places`th place; `false` if it has fewer.
+fn advance<F>(bench: &Bench, run: &mut Run<F>, places: usize) -> bool
+where
+    F: Future<Output = AsyncAppResult>,
+{
+    let deadline = Instant::now() + PATIENCE;
+    let mut left = places;
+    while left > 0 {
+        match bench.step(run) {
+            Event::End => return false,
+            Event::Head => {}
+            Event::Frame => left -= 1,
+            Event::Pending => {
+                left -= 1;
+                if left > 0 {
+                    bench.wait(deadline);
+                }
+            }
+        }
+        undisturbed(run.answer.check(deadline));
+    }
+    true
 }
 
 /// Whom a driver's breaches are about.
@@ -271,26 +323,6 @@ impl Subject {
         self.findings.take(rule, None, || Some(self.request.clone()), what);
     }
 
-    /// Polls a call up to the `places`th place where it waits or has produced a frame; `false` if it has fewer.
-    fn advance<F>(&self, bench: &Bench, run: &mut Run<F>, places: usize) -> bool
-    where
-        F: Future<Output = AsyncAppResult>,
-    {
-        let mut left = places;
-        while left > 0 {
-            match bench.step(run) {
-                Event::End => return false,
-                Event::Head => {}
-                Event::Frame => left -= 1,
-                Event::Pending => {
-                    left -= 1;
-                    assert!(left == 0 || bench.wait(), "{UNANSWERED} {} s", PATIENCE.as_secs());
-                }
-            }
-        }
-        true
-    }
-
     fn check_refusal(&self, missing: Caps, error: &StartError) {
         let text = error.to_string();
         assert!(missing != Caps::NONE, "the build fails with every capability there is: {text}");
@@ -299,13 +331,14 @@ impl Subject {
         }
     }
 
-    fn check_answer(&self, missing: Caps, name: &str, answer: Option<Answer>) {
+    fn check_answer(&self, missing: Caps, name: &str, answer: Result<Answer, Unfinished>) {
         if missing == Caps::NONE {
             undisturbed(answer);
             return;
         }
-        let Some(answer) = answer else {
-            return self.breach(r::A10_STUCK, || format!("without {name}"));
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(why) => return self.breach(r::A10_STUCK, || format!("without {name} {why}")),
         };
         let kind = answer.error.as_ref().map(|error| error.kind());
         let failed = kind.is_some_and(|kind| matches!(kind, FailKind::Internal | FailKind::Abort))
@@ -317,13 +350,13 @@ impl Subject {
     }
 }
 
-const UNANSWERED: &str = "left in peace, the request has no answer within";
-
-/// The answer to a request that was left in peace.
-fn undisturbed(answer: Option<Answer>) -> Answer {
-    answer
-        .unwrap_or_else(|| panic!("left in peace, the request has no answer within {} s", PATIENCE.as_secs()))
+/// What came of a request that was left in peace.
+fn undisturbed<T>(result: Result<T, Unfinished>) -> T {
+    result.unwrap_or_else(|why| panic!("left in peace, {why}"))
 }
+
+/// A sync call on a thread of its own.
+struct Sent(mpsc::Receiver<thread::Result<Result<Answer, Unfinished>>>);
 
 /// Makes a sync call on a thread of its own, which is left behind if it does not end.
 fn in_thread<A>(
@@ -331,7 +364,7 @@ fn in_thread<A>(
     bench: &Arc<Bench>,
     request: Request<ReadBody>,
     start: Option<Arc<Barrier>>,
-) -> mpsc::Receiver<thread::Result<Answer>>
+) -> Sent
 where
     A: App + Send + Sync + 'static,
 {
@@ -345,5 +378,13 @@ where
         drop(app);
         let _ = sender.send(answer);
     });
-    receiver
+    Sent(receiver)
+}
+
+impl Sent {
+    /// What came of it, or how it panicked.
+    fn answer(self) -> thread::Result<Result<Answer, Unfinished>> {
+        // A call that can tell why it does not end goes first.
+        self.0.recv_timeout(PATIENCE + PATIENCE / 5).unwrap_or(Ok(Err(Unfinished::NoAnswer)))
+    }
 }

@@ -33,7 +33,7 @@ const LONG: Duration = Duration::from_millis(10);
 fn answer(request: Request<AsyncBody>, make: impl Fn() -> AsyncAppResult) {
     let bench = Bench::new(CAPS);
     let app = Lint::new(app_fn(|_, _| ready(make())));
-    bench.finish(bench.start(&app, request));
+    drop(bench.finish(bench.start(&app, request)));
 }
 
 fn field(name: &'static str, value: &'static str) {
@@ -203,7 +203,7 @@ pub(super) const BROKEN: &[Broken] = &[
             ready(Ok(Response::new(AsyncBody::empty())))
         }));
         let bench = Bench::new(CAPS);
-        bench.finish(bench.start(&app.poll_limit(LIMIT), get()));
+        drop(bench.finish(bench.start(&app.poll_limit(LIMIT), get())));
     }),
     ("A1.poll", || {
         let app = Lint::new(app_fn(|_, _| async {
@@ -211,7 +211,7 @@ pub(super) const BROKEN: &[Broken] = &[
             Ok(Response::new(AsyncBody::empty()))
         }));
         let bench = Bench::new(CAPS);
-        bench.finish(bench.start(&app.poll_limit(LIMIT), get()));
+        drop(bench.finish(bench.start(&app.poll_limit(LIMIT), get())));
     }),
     ("A1.body", || {
         let app = Lint::new(app_fn(|_, _| async {
@@ -221,7 +221,7 @@ pub(super) const BROKEN: &[Broken] = &[
             })))
         }));
         let bench = Bench::new(CAPS);
-        bench.finish(bench.start(&app.poll_limit(LIMIT), get()));
+        drop(bench.finish(bench.start(&app.poll_limit(LIMIT), get())));
     }),
     ("A1.tunnel", blocking_tunnel),
     ("A2.panic", || {
@@ -288,7 +288,7 @@ pub(super) const BROKEN: &[Broken] = &[
             Ok(Response::new(AsyncBody::empty()))
         }));
         let bench = Bench::new(CAPS);
-        bench.finish(bench.start(&app.cancelling(), get()));
+        drop(bench.finish(bench.start(&app.cancelling(), get())));
     }),
     ("A6.panic", || half_way(|_| panic!("half way"))),
     ("A6.stuck", || {
@@ -334,7 +334,7 @@ pub(super) const BROKEN: &[Broken] = &[
             Ok(Response::new(AsyncBody::empty()))
         }));
         let bench = Bench::new(CAPS);
-        bench.finish(bench.start(&app, request("POST", "/", items(vec![failed()]))));
+        drop(bench.finish(bench.start(&app, request("POST", "/", items(vec![failed()])))));
     }),
     ("A8.twice", || {
         write(&mut Takes, |sink| {

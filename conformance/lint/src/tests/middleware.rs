@@ -482,7 +482,7 @@ fn a_pair_of_lints_that_serves_recognises_itself() {
     let hello = sync_fn(|_, _| Ok(Response::new(WriteBody::from_static(b"hello"))));
     let bench = crate::drive::Bench::new(crate::drive::CAPS);
     for lint in [Lint::sandwich(hello, Stamp).serving(), Lint::sandwich(hello, Stamp).below_middleware()] {
-        let answer = bench.call_sync(&lint, super::request("GET", "/", ReadBody::empty()));
+        let answer = bench.call_sync(&lint, super::request("GET", "/", ReadBody::empty())).unwrap();
         assert_eq!(answer.data, "hello");
         lint.findings().assert_none();
     }

@@ -2,6 +2,7 @@
 
 mod applications;
 mod coverage;
+mod drivers;
 mod middleware;
 mod right;
 mod servers;

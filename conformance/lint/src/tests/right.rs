@@ -131,7 +131,7 @@ fn a_deferred_reply_is_looked_at_as_any_answer() {
     let bench = Bench::new(CAPS);
     let call = |field| {
         let lint = Lint::new(app(field)).count();
-        let answer = bench.call_sync(&lint, request("GET", "/", ReadBody::empty()));
+        let answer = bench.call_sync(&lint, request("GET", "/", ReadBody::empty())).unwrap();
         (answer.data, lint.findings().total(), lint.findings().count("A3.connection"))
     };
     assert_eq!(call("x-field"), ("late".into(), 0, 0));
@@ -221,7 +221,7 @@ fn a_sync_application_that_reads_and_writes_is_let_through() {
         Ok(Response::new(WriteBody::from_chunks([Bytes::from(text.to_uppercase())])))
     }));
     let bench = Bench::new(CAPS);
-    let answer = bench.call_sync(&app, request("POST", "/", ReadBody::from("a")));
+    let answer = bench.call_sync(&app, request("POST", "/", ReadBody::from("a"))).unwrap();
     assert_eq!(answer.data, "A");
     assert_eq!(app.findings().total(), 0);
 }
