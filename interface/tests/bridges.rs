@@ -15,9 +15,9 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use varvel::{
-    Address, App, AsyncApp, AsyncAppFactory, AsyncBody, BodyErrorKind, Caps, ConnInfo, Driver, Exchange,
-    FailKind, Finish, FinishHook, Frame, FrameSink, Job, Outcome, Policy, PollBody, ReadBody, Report, Scope,
-    TimerId, Worker, WorkerInfo, WorkerOps, WriteBody, app_fn,
+    Address, App, AsyncApp, AsyncAppFactory, AsyncBody, BodyError, BodyErrorKind, Caps, ConnInfo, Driver,
+    Exchange, FailKind, Finish, FinishHook, Frame, FrameSink, Job, Outcome, Policy, PollBody, ReadBody,
+    Report, Scope, TimerId, Worker, WorkerInfo, WorkerOps, WriteBody, app_fn,
     bridge::{BlockOn, Inline, Offloaded},
     sync_factory_fn, sync_fn,
 };
@@ -301,7 +301,7 @@ fn offloaded_holds_a_writer_of_empty_frames_back() {
 }
 
 #[test]
-fn offloaded_does_not_write_a_body_that_nobody_asks_for() {
+fn offloaded_does_not_write_a_body_that_is_not_sent() {
     struct Drops(mpsc::Sender<&'static str>);
     impl Drop for Drops {
         fn drop(&mut self) {
@@ -309,16 +309,30 @@ fn offloaded_does_not_write_a_body_that_nobody_asks_for() {
         }
     }
     let (sender, events) = mpsc::channel();
-    let app = Offloaded::new(sync_fn(move |_, _| {
+    let app = Offloaded::new(sync_fn(move |request, _| {
         let drops = Drops(sender.clone());
-        Ok(Response::new(WriteBody::from_writer(move |_| {
+        let body = WriteBody::from_writer(move |_| {
             drops.0.send("written").unwrap();
             Ok(())
-        })))
+        });
+        Ok(Response::builder().status(if request.uri() == "/304" { 304 } else { 200 }).body(body)?)
     }));
-    // As for HEAD: the body is dropped without having been polled.
-    drop(block_on(app.call(Request::new(AsyncBody::empty()), scope(&conn(false)))).unwrap());
-    assert_eq!(events.recv(), Ok("dropped"));
+    for (method, target) in [("HEAD", "/"), ("GET", "/304")] {
+        let request = Request::builder().method(method).uri(target).body(AsyncBody::empty()).unwrap();
+        drop(block_on(app.call(request, scope(&conn(false)))).unwrap());
+        // It is gone before the answer is there: the next call must not meet it.
+        assert_eq!(events.try_recv(), Ok("dropped"), "{method} {target}");
+        assert!(events.try_recv().is_err(), "{method} {target}");
+    }
+}
+
+#[test]
+fn offloaded_fails_as_a_call_where_the_writer_fails_ahead_of_the_first_frame() {
+    let app = Offloaded::new(sync_fn(|_, _| {
+        Ok(Response::new(WriteBody::from_writer(|_| Err(BodyError::failed("no such row")))))
+    }));
+    let error = block_on(app.call(Request::new(AsyncBody::empty()), scope(&conn(false)))).unwrap_err();
+    assert_eq!(error.kind(), FailKind::Body(BodyErrorKind::Failed));
 }
 
 #[test]

@@ -50,10 +50,6 @@ struct State {
     abandoned: bool,
     request: Request,
     answer: Option<Result<Answer, Panic>>,
-    /// The loop has asked for the first frame.
-    wanted: bool,
-    /// It has the answer, and has dropped its body without asking for one.
-    unwanted: bool,
     frames: VecDeque<Frame>,
     /// What `frames` hold together, as [`cost`] counts.
     buffered: u64,
@@ -115,11 +111,9 @@ impl Link {
         left.is_none()
     }
 
-    /// Waits until the response body is asked for; `false` if it never will be, as with HEAD (spec H1). Where the call was
-    /// given up the body is produced all the same, for a sink that refuses it (spec E15).
-    pub(super) fn wait_wanted(&self) -> bool {
-        let state = self.wait_while(|state| !state.wanted && !state.abandoned);
-        state.wanted || !state.unwanted
+    /// Whether somebody waits for the answer, or for more of it.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.lock().abandoned
     }
 
     /// Says how the response body ended.
@@ -160,9 +154,6 @@ impl LoopSide {
     fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         self.bring_request(cx);
         let mut state = self.link.lock();
-        if !std::mem::replace(&mut state.wanted, true) {
-            self.link.changed.notify_all();
-        }
         if let Some(frame) = state.frames.pop_front() {
             state.buffered -= cost(&frame);
             drop(state);
@@ -231,12 +222,6 @@ struct LinkedFrames {
     left: Option<u64>,
 }
 
-impl Drop for LinkedFrames {
-    fn drop(&mut self) {
-        self.side.link.lock().unwanted = true;
-    }
-}
-
 impl PollBody for LinkedFrames {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         let frame = self.side.poll_response(cx);
@@ -298,12 +283,42 @@ fn cost(frame: &Frame) -> u64 {
 
 /// Where the thread's writer pushes its frames.
 pub(super) struct LinkedSink<'a> {
-    pub(super) link: &'a Link,
-    pub(super) high_water: u64,
+    link: &'a Link,
+    /// The head, and how many bytes follow if that is known, until it is handed over.
+    head: Option<(response::Parts, Option<u64>)>,
+    high_water: u64,
 }
 
-impl LinkedSink<'_> {
+impl<'a> LinkedSink<'a> {
+    pub(super) fn new(link: &'a Link, head: response::Parts, exact_len: Option<u64>) -> Self {
+        // What waits here waits beside what the server holds already (spec B8).
+        let high_water = link.origin().worker.info().limits.write_high_water / 4;
+        Self { link, head: Some((head, exact_len)), high_water }
+    }
+
+    /// Hands the head over, if that was not done yet.
+    fn begin(&mut self) {
+        if let Some((head, exact_len)) = self.head.take() {
+            self.link.answer(Ok(Ok((head, LinkedBody::Frames(exact_len)))));
+        }
+    }
+
+    /// Says how the writer has ended; `false` if nobody waits for its answer any more.
+    pub(super) fn end(mut self, end: Result<Result<(), BodyError>, Panic>) -> bool {
+        match end {
+            // Ahead of the head it is the call that has failed, as far as anybody can tell.
+            Ok(Err(error)) if self.head.is_some() => self.link.answer(Ok(Err(AppError::from(error)))),
+            Err(panic) if self.head.is_some() => self.link.answer(Err(panic)),
+            end => {
+                self.begin();
+                self.link.end(end);
+                self.link.is_awaited()
+            }
+        }
+    }
+
     fn push(&mut self, frame: Frame) -> Result<(), BodyError> {
+        self.begin();
         let cost = cost(&frame);
         let high_water = self.high_water;
         // A frame larger than the mark goes through when nothing else waits.
@@ -332,6 +347,7 @@ impl FrameSink for LinkedSink<'_> {
     /// holds it writes before it sleeps, for its body is pending (spec B9): nothing is left for the thread to do, though
     /// the last bytes may leave a moment after this returned.
     fn flush(&mut self) -> Result<(), BodyError> {
+        self.begin();
         let state =
             self.link.wait_while(|state| !(state.abandoned || state.frames.is_empty() && state.drained));
         if state.abandoned { Err(BodyError::new(BodyErrorKind::Disconnected)) } else { Ok(()) }

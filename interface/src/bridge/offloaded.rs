@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Request, Response};
+use http::{Method, Request, Response, StatusCode, response};
 
 use super::{
     link::{Link, LinkedBody, LinkedRequest, LinkedSink, LoopSide},
@@ -199,18 +199,16 @@ fn answer(link: &Arc<Link>, result: AppResult, here: Where) -> bool {
     };
     let exact_len = body.exact_len();
     match body.into_parts() {
-        BodyParts::Stream(writer) if here == Where::Pool => {
-            let wanted = link.answer(Ok(Ok((head, LinkedBody::Frames(exact_len)))));
-            write(link, writer);
-            wanted
-        }
+        BodyParts::Stream(writer) if here == Where::Pool => write(link, head, exact_len, writer),
         BodyParts::Stream(writer) => {
             let job_link = Arc::clone(link);
-            let job: Job = Box::new(move || write(&job_link, writer));
-            link.answer(Ok(match link.origin().worker.offload(job) {
-                Ok(()) => Ok((head, LinkedBody::Frames(exact_len))),
-                Err(_) => Err(AppError::unavailable("the blocking pool is full")),
-            }))
+            let job: Job = Box::new(move || {
+                write(&job_link, head, exact_len, writer);
+            });
+            match link.origin().worker.offload(job) {
+                Ok(()) => link.is_awaited(),
+                Err(_) => link.answer(Ok(Err(AppError::unavailable("the blocking pool is full")))),
+            }
         }
         BodyParts::Deferred(deferred) => {
             let link = Arc::clone(link);
@@ -222,16 +220,23 @@ fn answer(link: &Arc<Link>, result: AppResult, here: Where) -> bool {
     }
 }
 
-/// Runs a writer on this thread, to its end, if its body is wanted.
-fn write(link: &Arc<Link>, writer: Writer) {
-    if link.wait_wanted() {
-        // What waits here waits beside what the server holds already (spec B8).
-        let high_water = link.origin().worker.info().limits.write_high_water / 4;
-        let mut sink = LinkedSink { link, high_water };
-        link.end(catch_unwind(AssertUnwindSafe(|| writer.write_to(&mut sink))));
-    } else if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(writer))) {
-        link.origin().report(Phase::Drop, &panic);
+/// Runs a writer on this thread, to its end; `false` if nobody waits for its answer any more.
+///
+/// The head goes out with the first frame or flush. So a writer that fails ahead of them is answered with its error, and
+/// one that reads the request's body first has a client that waits for 100 get that ahead of the head.
+fn write(link: &Link, head: response::Parts, exact_len: Option<u64>, writer: Writer) -> bool {
+    let is_bodiless = link.origin().method == Method::HEAD
+        || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if is_bodiless {
+        // Nothing is pushed then (spec H1, H2).
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(writer))) {
+            link.origin().report(Phase::Drop, &panic);
+        }
+        return link.answer(Ok(Ok((head, LinkedBody::Frames(exact_len)))));
     }
+    let mut sink = LinkedSink::new(link, head, exact_len);
+    let end = catch_unwind(AssertUnwindSafe(|| writer.write_to(&mut sink)));
+    sink.end(end)
 }
 
 /// A sync call goes on whoever has left, so its answer is sent to whoever may still read it.

@@ -14,7 +14,7 @@ pub(super) struct Origin {
     pub(super) worker: Worker,
     connection: u64,
     number: u64,
-    method: Method,
+    pub(super) method: Method,
     target: Bytes,
 }
 
