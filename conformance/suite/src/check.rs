@@ -83,6 +83,8 @@ pub struct Failure {
     /// What came instead.
     pub seen: String,
     weight: Weight,
+    /// Whether it was found by waiting: what was expected did not come in time.
+    by_waiting: bool,
 }
 
 /// What a failure means.
@@ -99,12 +101,25 @@ enum Weight {
 impl Failure {
     /// This was expected, and that was seen.
     pub fn new(expected: impl Into<String>, seen: impl Into<String>) -> Self {
-        Self { expected: expected.into(), seen: seen.into(), weight: Weight::Full }
+        Self { expected: expected.into(), seen: seen.into(), weight: Weight::Full, by_waiting: false }
     }
 
     /// Not a failure: this server gives no occasion for the check.
     pub fn does_not_apply(reason: impl Into<String>) -> Self {
-        Self { expected: reason.into(), seen: String::new(), weight: Weight::DoesNotApply }
+        Self { expected: reason.into(), seen: String::new(), weight: Weight::DoesNotApply, by_waiting: false }
+    }
+
+    /// The same where nothing came that could have been compared.
+    #[must_use]
+    pub(crate) fn by_waiting(mut self) -> Self {
+        self.by_waiting = true;
+        self
+    }
+
+    /// Whether what was expected did not come in time, rather than something else in its place.
+    #[cfg(test)]
+    pub(crate) fn nothing_came(&self) -> bool {
+        self.by_waiting
     }
 
     /// The same where it does no harm: a refusal by another status, say, or a connection closed without an answer. A

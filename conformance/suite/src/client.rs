@@ -23,6 +23,10 @@ pub const LIMIT: Duration = Duration::from_secs(10);
 /// How long nothing must happen, where a clause says that nothing may. The only wait that passes in full.
 pub const SILENCE: Duration = Duration::from_millis(150);
 
+/// How much of one message is read, in bytes: more than any check asks for. A stream without end is given up there, or
+/// when its time is over, whichever comes first.
+pub(crate) const MESSAGE_MAX: usize = 64 << 20;
+
 /// One connection to the server under test.
 #[derive(Debug)]
 pub struct Client {
@@ -44,6 +48,25 @@ pub enum End {
     Closed,
     /// By a reset (RST): the client may have lost what was under way.
     Reset,
+}
+
+/// What is left to a message: it has one deadline and one size, in however many pieces it comes.
+#[derive(Debug)]
+struct Patience {
+    deadline: Instant,
+    /// How many bytes may come yet.
+    room: usize,
+    came: usize,
+}
+
+impl Patience {
+    fn new(limit: Duration, room: usize) -> Self {
+        Self { deadline: Instant::now() + limit, room, came: 0 }
+    }
+
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
 }
 
 impl Client {
@@ -183,8 +206,9 @@ impl Client {
     /// If none arrives, or one that breaks the grammar.
     pub fn response_to(&mut self, method: &str) -> Result<Response, Failure> {
         let mut interim = Vec::new();
+        let mut patience = self.patience();
         let head = loop {
-            let head = self.head()?;
+            let head = self.head_within(&mut patience)?;
             match head.status {
                 100 | 102..=199 => {
                     framing(&head, method)?;
@@ -200,19 +224,16 @@ impl Client {
 
     /// Reads a body that is delimited so, and its trailers.
     pub(crate) fn body(&mut self, framing: Framing) -> Result<(Bytes, Vec<(String, Bytes)>), Failure> {
+        let mut patience = self.patience();
         let body = match framing {
             Framing::None => Bytes::new(),
-            Framing::Length(length) => {
-                let length =
-                    usize::try_from(length).map_err(|_| Failure::new("a sane length", length.to_string()))?;
-                self.exactly(length)?
-            }
+            Framing::Length(length) => self.exactly_within(sane(length)?, &mut patience)?,
             Framing::Chunked => {
                 let mut body = Vec::new();
-                while let Some(chunk) = self.chunk()? {
+                while let Some(chunk) = self.chunk_within(&mut patience)? {
                     body.extend(chunk);
                 }
-                return Ok((body.into(), self.trailers()?));
+                return Ok((body.into(), self.trailers_within(&mut patience)?));
             }
             Framing::Close => {
                 let (body, end) = self.rest()?;
@@ -230,9 +251,13 @@ impl Client {
     /// # Errors
     /// If none arrives, or one that breaks the grammar.
     pub fn head(&mut self) -> Result<Head, Failure> {
+        self.head_within(&mut self.patience())
+    }
+
+    fn head_within(&mut self, patience: &mut Patience) -> Result<Head, Failure> {
         let mut text = Vec::new();
         loop {
-            let line = self.line("a response head")?;
+            let line = self.line("a response head", patience)?;
             if line == b"\r\n" {
                 break;
             }
@@ -246,7 +271,11 @@ impl Client {
     /// # Errors
     /// If none arrives, or one that breaks the grammar.
     pub fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        let line = self.line("a chunk")?;
+        self.chunk_within(&mut self.patience())
+    }
+
+    fn chunk_within(&mut self, patience: &mut Patience) -> Result<Option<Bytes>, Failure> {
+        let line = self.line("a chunk", patience)?;
         let size = line
             .strip_suffix(b"\r\n")
             .ok_or_else(|| "a line that ends in CRLF".to_owned())
@@ -255,9 +284,8 @@ impl Client {
         if size == 0 {
             return Ok(None);
         }
-        let size = usize::try_from(size).map_err(|_| Failure::new("a sane chunk", size.to_string()))?;
-        let chunk = self.exactly(size)?;
-        let end = self.exactly(2)?;
+        let chunk = self.exactly_within(sane(size)?, patience)?;
+        let end = self.exactly_within(2, patience)?;
         if end != "\r\n" {
             return Err(Failure::new("CRLF behind the data of a chunk", end.escape_ascii().to_string()));
         }
@@ -269,9 +297,13 @@ impl Client {
     /// # Errors
     /// If its end does not arrive, or it breaks the grammar.
     pub fn trailers(&mut self) -> Result<Vec<(String, Bytes)>, Failure> {
+        self.trailers_within(&mut self.patience())
+    }
+
+    fn trailers_within(&mut self, patience: &mut Patience) -> Result<Vec<(String, Bytes)>, Failure> {
         let mut trailers = Vec::new();
         loop {
-            let line = self.line("the end of a chunked body")?;
+            let line = self.line("the end of a chunked body", patience)?;
             match line.strip_suffix(b"\r\n") {
                 Some(b"") => return Ok(trailers),
                 line => {
@@ -287,11 +319,15 @@ impl Client {
     /// # Errors
     /// If they do not arrive.
     pub fn exactly(&mut self, count: usize) -> Result<Bytes, Failure> {
-        let deadline = Instant::now() + self.limit;
+        // Whoever asks for more than a message holds is given it.
+        self.exactly_within(count, &mut Patience::new(self.limit, count.max(MESSAGE_MAX)))
+    }
+
+    fn exactly_within(&mut self, count: usize, patience: &mut Patience) -> Result<Bytes, Failure> {
         while self.buffer.len() < count {
-            if !self.fill(deadline)? {
-                let seen = self.describe_end(format!("{} of them", self.buffer.len()));
-                return Err(Failure::new(format!("{count} bytes"), seen));
+            if !self.fill(patience)? {
+                let seen = self.describe_end(format!("{} of them", self.buffer.len()), patience);
+                return Err(self.unless_it_came(Failure::new(format!("{count} bytes"), seen)));
             }
         }
         Ok(self.buffer.drain(..count).collect())
@@ -302,13 +338,13 @@ impl Client {
     /// # Errors
     /// If it does not.
     pub fn rest(&mut self) -> Result<(Bytes, End), Failure> {
-        let deadline = Instant::now() + self.limit;
-        while self.fill(deadline)? {}
+        let mut patience = self.patience();
+        while self.fill(&mut patience)? {}
         match self.end {
             Some(end) => Ok((std::mem::take(&mut self.buffer).into(), end)),
             None => {
                 let seen = format!("it is open after {} more bytes and {:?}", self.buffer.len(), self.limit);
-                Err(Failure::new("the server ends the connection", seen))
+                Err(Failure::new(AN_END, seen).by_waiting())
             }
         }
     }
@@ -330,8 +366,9 @@ impl Client {
     /// # Errors
     /// If neither comes.
     pub(crate) fn is_over(&mut self) -> Result<bool, Failure> {
-        if self.buffer.is_empty() && !self.fill(Instant::now() + self.limit)? && self.end.is_none() {
-            return Err(Failure::new("an answer, or the end of the connection", "neither"));
+        let mut patience = self.patience();
+        if self.buffer.is_empty() && !self.fill(&mut patience)? && self.end.is_none() {
+            return Err(Failure::new(AN_ANSWER, "neither").by_waiting());
         }
         Ok(self.buffer.is_empty())
     }
@@ -356,11 +393,12 @@ impl Client {
     /// # Errors
     /// If it does.
     pub fn silent(&mut self) -> Result<(), Failure> {
-        let more = self.buffer.is_empty() && self.fill(Instant::now() + SILENCE)?;
+        let mut patience = Patience::new(SILENCE, MESSAGE_MAX);
+        let more = self.buffer.is_empty() && self.fill(&mut patience)?;
         if self.end.is_none() && !more && self.buffer.is_empty() {
             return Ok(());
         }
-        let seen = self.describe_end(self.buffer.escape_ascii().to_string());
+        let seen = self.describe_end(self.buffer.escape_ascii().to_string(), &patience);
         Err(Failure::new("not a byte for now, and an open connection", seen))
     }
 
@@ -387,38 +425,61 @@ impl Client {
     }
 
     /// Reads through the next LF; a missing CR is the caller's to find.
-    fn line(&mut self, of: &str) -> Result<Vec<u8>, Failure> {
+    fn line(&mut self, of: &str, patience: &mut Patience) -> Result<Vec<u8>, Failure> {
         /// Longer than any line that a server under test has reason to send.
         const LINE_MAX: usize = 256 * 1024;
-        let deadline = Instant::now() + self.limit;
         let mut searched = 0;
         loop {
             if let Some(at) = self.buffer[searched..].iter().position(|byte| *byte == b'\n') {
                 return Ok(self.buffer.drain(..=searched + at).collect());
             }
             searched = self.buffer.len();
-            if searched > LINE_MAX || !self.fill(deadline)? {
+            if searched > LINE_MAX || !self.fill(patience)? {
                 let seen = match searched {
                     0 => "nothing".to_owned(),
                     _ => self.buffer[..searched.min(200)].escape_ascii().to_string(),
                 };
-                return Err(Failure::new(of, self.describe_end(seen)));
+                let failure = Failure::new(of, self.describe_end(seen, patience));
+                return Err(if searched > LINE_MAX { failure } else { self.unless_it_came(failure) });
             }
         }
     }
 
-    fn describe_end(&self, seen: String) -> String {
+    /// How long anything that begins now may take, and how much may come of it.
+    fn patience(&self) -> Patience {
+        Patience::new(self.limit, MESSAGE_MAX)
+    }
+
+    /// A failure since no more came: by waiting, unless it is the end of the connection that tells.
+    fn unless_it_came(&self, failure: Failure) -> Failure {
+        if self.end.is_none() { failure.by_waiting() } else { failure }
+    }
+
+    fn describe_end(&self, seen: String, patience: &Patience) -> String {
         match self.end {
+            None if patience.is_over() && patience.came > 0 => {
+                format!(
+                    "{seen}, {} bytes into what may take {:?}, on an open connection",
+                    patience.came, self.limit
+                )
+            }
             None => format!("{seen}, on an open connection"),
             Some(End::Closed) => format!("{seen}, then the connection was closed"),
             Some(End::Reset) => format!("{seen}, then the connection was reset"),
         }
     }
 
-    /// Receives more; `false` at the end of the connection or when the deadline has passed.
-    fn fill(&mut self, deadline: Instant) -> Result<bool, Failure> {
-        if self.end.is_some() {
+    /// Receives more; `false` at the end of the connection or when the deadline has passed. More than may come is an
+    /// error.
+    fn fill(&mut self, patience: &mut Patience) -> Result<bool, Failure> {
+        let deadline = patience.deadline;
+        // What comes in time is read however late it is looked for; what comes on and on is not.
+        if self.end.is_some() || patience.came > 0 && patience.is_over() {
             return Ok(false);
+        }
+        if patience.came >= patience.room {
+            let expected = format!("a message of no more than {} bytes", patience.room);
+            return Err(Failure::new(expected, "it goes on"));
         }
         let mut piece = [0; 16 * 1024];
         loop {
@@ -433,6 +494,7 @@ impl Client {
                     return Ok(false);
                 }
                 Ok(count) => {
+                    patience.came += count;
                     self.transcript.add(Direction::Received, &piece[..count]);
                     self.buffer.extend_from_slice(&piece[..count]);
                     if let Some(received) = &mut self.received {
@@ -454,6 +516,16 @@ impl Client {
             }
         }
     }
+}
+
+/// What a client waits for that must be told something, and one that reads to the end.
+pub(crate) const AN_ANSWER: &str = "an answer, or the end of the connection";
+pub(crate) const AN_END: &str = "the server ends the connection";
+
+/// A length that a message may have.
+fn sane(length: u64) -> Result<usize, Failure> {
+    let sane = usize::try_from(length).ok().filter(|length| *length <= MESSAGE_MAX);
+    sane.ok_or_else(|| Failure::new(format!("a length of no more than {MESSAGE_MAX}"), length.to_string()))
 }
 
 fn framing(head: &Head, method: &str) -> Result<Framing, Failure> {
@@ -546,6 +618,47 @@ mod tests {
         }
         // Delimited by the close, it is complete unless the close is a reset.
         assert_eq!(sent(b"HTTP/1.1 200 OK\r\n\r\nhell").response().unwrap().body, "hell");
+    }
+
+    #[test]
+    fn an_answer_without_end_is_given_up() {
+        for (begin, again) in [
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n"),
+            ("HTTP/1.1 200 OK\r\n", "X: y\r\n"),
+            ("", "HTTP/1.1 103 Early Hints\r\n\r\n"),
+            ("HTTP/1.1 200 OK\r\n\r\n", "x"),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "X: y\r\n"),
+        ] {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+            let (address, limit) = (listener.local_addr().unwrap(), Duration::from_millis(300));
+            let mut client = Client::connect_within(limit, address, Transcript::new(1)).unwrap();
+            let mut server = listener.accept().unwrap().0;
+            // A piece now and then, each of which is in time by itself.
+            let sending = thread::spawn(move || {
+                let mut sent = server.write_all(begin.as_bytes());
+                while sent.is_ok() {
+                    sent = server.write_all(again.as_bytes());
+                    thread::sleep(Duration::from_millis(5));
+                }
+            });
+            let failure = client.response().unwrap_err();
+            assert!(failure.nothing_came(), "{again:?}: {failure}");
+            client.reset();
+            sending.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn an_answer_of_any_size_is_not_kept() {
+        let mut client = sent(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n");
+        assert!(client.response().unwrap_err().expected.contains("a length of no more than"));
+
+        let (mut client, mut server) = connected();
+        client.buffer = b"x".to_vec();
+        server.write_all(&[b'x'; 100]).unwrap();
+        let mut patience = Patience::new(LIMIT, 50);
+        let failure = client.exactly_within(1000, &mut patience).unwrap_err();
+        assert_eq!(failure.expected, "a message of no more than 50 bytes");
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl Recorder {
             looked_at = state.events.len();
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(Failure::new(format!("an event: {what}"), "it did not happen"));
+                return Err(Failure::new(format!("an event: {what}"), "it did not happen").by_waiting());
             }
             let waited = self.shared.changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
