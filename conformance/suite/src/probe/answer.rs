@@ -44,7 +44,7 @@ impl Answer {
             answer.tell(head, description);
         } else if let Some(step) = unknown {
             answer.status = StatusCode::from_u16(599).unwrap_or_default();
-            answer.body = Choice::Full(format!("the probe knows no step {step:?}").into());
+            answer.body = Choice::Full(format!("the probe knows no step {step:?}, or not so large").into());
         }
         answer
     }

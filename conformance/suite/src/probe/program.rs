@@ -115,7 +115,8 @@ pub(crate) enum Step {
     /// The answer is a description of the request and of what was read of its body; only in the call, of the
     /// [routes](super::routes) alone.
     Tell,
-    /// Not a step. A typing error in a check shall be seen, so it is answered with 599, but beside `describe`.
+    /// Not a step, or one of more than the probe makes. A typing error in a check shall be seen, so it is answered with
+    /// 599, but beside `describe`.
     Unknown(String),
 }
 
@@ -176,12 +177,12 @@ fn parse(step: &str) -> Option<Step> {
         "emit" => Step::Emit(text()?),
         "gate" => Step::Gate(text()?),
         "block" => Step::Block(text()?),
-        "timer" => Step::Timer(number()?),
-        "timer-moved" => Step::TimerMoved(number()?),
+        "timer" => Step::Timer(at_most(TIMER_MAX, number()?)?),
+        "timer-moved" => Step::TimerMoved(at_most(TIMER_MAX, number()?)?),
         "stopping" => Step::Stopping,
         "disconnected" => Step::Disconnected,
         "read" if value.is_none() => Step::Read(None),
-        "read" => Step::Read(Some(number()?)),
+        "read" => Step::Read(Some(at_most(SIZE_MAX, number()?)?)),
         "pull" => Step::Pull,
         "pass" => Step::Pass,
         "drop-request" => Step::DropRequest,
@@ -218,11 +219,12 @@ fn parse(step: &str) -> Option<Step> {
             Step::Header(name, value)
         }
         "body" => Step::Full(value.unwrap_or_default().into()),
-        "size" => Step::Size(number()?),
+        "size" => Step::Size(at_most(SIZE_MAX, number()?)?),
         "file" => {
             let text = text()?;
             let mut numbers = text.split(':').map(|number| number.parse().ok());
-            Step::File { offset: numbers.next()??, len: numbers.next()??, actual: numbers.next()?? }
+            let (offset, len) = (numbers.next()??, numbers.next()??);
+            Step::File { offset, len, actual: at_most(SIZE_MAX, numbers.next()??)? }
         }
         "stream" if value.is_none() => Step::Stream(None),
         "stream" => Step::Stream(Some(number()?)),
@@ -234,7 +236,10 @@ fn parse(step: &str) -> Option<Step> {
         "frames" => {
             let text = text()?;
             let (count, bytes) = text.split_once(':')?;
-            Step::Frames { count: count.parse().ok()?, bytes: bytes.parse().ok()? }
+            let (count, bytes) = (count.parse::<u64>().ok()?, at_most(SIZE_MAX, bytes.parse().ok()?)?);
+            // Each frame is made when its turn comes, and the position of the last can be counted.
+            count.checked_mul(bytes)?;
+            Step::Frames { count, bytes }
         }
         "flush" => Step::Flush,
         "close" => Step::Close,
@@ -242,6 +247,17 @@ fn parse(step: &str) -> Option<Step> {
         "trailers" => Step::Trailers(fields_of(value.as_deref()?)?),
         _ => return None,
     })
+}
+
+/// The largest body, frame or file that is made in memory, in bytes.
+const SIZE_MAX: u64 = 64 << 20;
+
+/// The longest time that anything waits, in milliseconds: a day.
+pub(super) const TIMER_MAX: u64 = 24 * 60 * 60 * 1000;
+
+/// A number that whoever connects may choose: one that is too large is no step, rather than the end of the process.
+fn at_most(most: u64, number: u64) -> Option<u64> {
+    (number <= most).then_some(number)
 }
 
 fn failing(kind: &str) -> Option<Failing> {
@@ -331,7 +347,17 @@ mod tests {
         );
         assert_eq!(program(None), []);
         assert_eq!(program(Some("raed")), [Step::Unknown("raed".into())]);
-        assert_eq!(program(Some("status=x")), [Step::Unknown("status=x".into())]);
+        for wrong in [
+            "status=x",
+            "size=1000000000000",
+            "read=1000000000000",
+            "frames=1:1000000000000",
+            "frames=18446744073709551615:2",
+            "file=0:1:1000000000000",
+            "timer=18446744073709551615",
+        ] {
+            assert_eq!(program(Some(wrong)), [Step::Unknown(wrong.into())]);
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use varvel::{FailKind, Scope};
 
 use super::{
     context::Reading,
-    program::{Failing, Step, steps_of},
+    program::{Failing, Step, TIMER_MAX, steps_of},
 };
 
 /// What a request asks for.
@@ -17,6 +17,14 @@ pub(super) fn steps(head: &Parts) -> Vec<Step> {
     let path = head.uri.path().strip_prefix('/').unwrap_or_default();
     let (route, argument) = path.split_once('/').unwrap_or((path, ""));
     let number = argument.parse::<u64>().unwrap_or_default();
+    let most = match route {
+        "stream" => CHUNKS_MAX,
+        "slow" => TIMER_MAX,
+        _ => u64::MAX,
+    };
+    if number > most {
+        return [vec![Step::Status(400)], text("that is too much\n")].concat();
+    }
     match route {
         "steps" => steps_of(head),
         "echo" => vec![Step::Echo],
@@ -39,6 +47,9 @@ pub(super) fn steps(head: &Parts) -> Vec<Step> {
         _ => describe(),
     }
 }
+
+/// How many chunks `/stream` sends at most: its steps are made ahead.
+const CHUNKS_MAX: u64 = 10_000;
 
 fn describe() -> Vec<Step> {
     vec![Step::Read(None), Step::Pass, content_type("application/json"), Step::Tell]
@@ -212,6 +223,9 @@ mod tests {
     fn routes_answer_what_they_are_for() {
         assert_eq!(get("/stream/3").body(), b"chunk 0\nchunk 1\nchunk 2\n");
         assert_eq!(get("/stream/0").body(), b"");
+        for too_much in ["/stream/1000000000", "/slow/18446744073709551615"] {
+            assert_eq!(get(too_much).status(), StatusCode::BAD_REQUEST, "{too_much}");
+        }
         assert_eq!(get("/length-short").headers()[header::CONTENT_LENGTH], "10");
         assert_eq!(get("/length-short").body().len(), 5);
         assert_eq!(get("/length-long").body().len(), 15);
