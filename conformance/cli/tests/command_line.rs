@@ -116,7 +116,7 @@ fn junit_is_xml_and_counts_what_it_holds() {
     assert_eq!(status, 1, "{out}");
     let document = roxmltree::Document::parse(&out).expect("XML");
     let suites: Vec<_> = document.descendants().filter(|node| node.has_tag_name("testsuite")).collect();
-    assert_eq!(suites.len(), 2, "a suite for each group");
+    assert_eq!(suites.len(), 1 + 2, "a suite for the run and one for each group");
     for suite in suites {
         let cases = suite.children().filter(|node| node.has_tag_name("testcase"));
         let failed = cases.clone().filter(|case| case.children().any(|node| node.has_tag_name("failure")));
@@ -124,6 +124,23 @@ fn junit_is_xml_and_counts_what_it_holds() {
         assert_eq!(suite.attribute("failures"), Some(&*failed.count().to_string()));
     }
     assert!(document.descendants().any(|node| node.has_tag_name("failure")), "{out}");
+}
+
+#[test]
+fn a_server_that_dies_is_an_error_in_junit() {
+    let address = failing_server(20, drop);
+    let url = format!("http://{address}");
+    let (status, out, _) = varvel_conformance(&["run", "--url", &url, "--no-app", "--format", "junit"]);
+    assert_eq!(status, 1, "{out}");
+    let document = roxmltree::Document::parse(&out).expect("XML");
+    assert_eq!(document.root_element().attribute("errors"), Some("1"));
+    let tests = document.descendants().filter(|node| node.has_tag_name("testcase")).count();
+    assert_eq!(document.root_element().attribute("tests"), Some(&*tests.to_string()));
+    let error = document.descendants().find(|node| node.has_tag_name("error")).expect("an error");
+    let told = error.attribute("message").expect("a message");
+    assert!(told.contains("answers no plain request any more"), "{told}");
+    let properties: Vec<_> = document.descendants().filter(|node| node.has_tag_name("property")).collect();
+    assert!(properties.iter().any(|property| property.attribute("value").is_some_and(|v| !v.is_empty())));
 }
 
 #[test]

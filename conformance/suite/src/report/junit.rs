@@ -1,7 +1,8 @@
-//! The report for continuous integration: JUnit's XML, with a suite of tests for each group.
+//! The report for continuous integration: JUnit's XML, with a suite of tests for each group, and ahead of them one for the
+//! run as such: whether it came to its end, and what is to be known about it.
 //!
-//! JUnit knows passed, failed and skipped. A warning or a note is a test that passed and has something to say in its
-//! `system-out`.
+//! JUnit knows passed, failed, error and skipped. An error is a run that was cut short, as by a server that died. A warning
+//! or a note is a test that passed and has something to say in its `system-out`.
 
 use std::fmt::Write;
 
@@ -10,12 +11,15 @@ use super::{Finding, Mark, Report};
 /// These reports as one document of JUnit.
 pub fn junit(reports: &[Report]) -> String {
     let mut xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned();
-    let all = || reports.iter().flat_map(|report| &report.findings);
-    let _ = writeln!(xml, "<testsuites name=\"varvel-conformance\" {}>", counts(all()));
+    let all = reports.iter().flat_map(|report| &report.findings);
+    let cut_short = reports.iter().filter(|report| report.cut_short.is_some()).count();
+    let _ =
+        writeln!(xml, "<testsuites name=\"varvel-conformance\" {}>", counts(all, reports.len(), cut_short));
     for report in reports {
+        run(&mut xml, report);
         for (group, findings) in report.groups() {
             let name = escape(&format!("{} / {group}", report.subject));
-            let _ = writeln!(xml, "  <testsuite name=\"{name}\" {}>", counts(findings));
+            let _ = writeln!(xml, "  <testsuite name=\"{name}\" {}>", counts(findings, 0, 0));
             findings.iter().for_each(|finding| case(&mut xml, &name, finding));
             xml.push_str("  </testsuite>\n");
         }
@@ -24,8 +28,9 @@ pub fn junit(reports: &[Report]) -> String {
     xml
 }
 
-fn counts<'f>(findings: impl IntoIterator<Item = &'f Finding>) -> String {
-    let (mut tests, mut failures, mut skipped, mut seconds) = (0, 0, 0, 0.0);
+/// The attributes of these findings, and of so many runs, of which some are errors.
+fn counts<'f>(findings: impl IntoIterator<Item = &'f Finding>, runs: usize, errors: usize) -> String {
+    let (mut tests, mut failures, mut skipped, mut seconds) = (runs, 0, 0, 0.0);
     for finding in findings {
         tests += 1;
         failures += usize::from(finding.mark == Mark::Failed);
@@ -33,8 +38,28 @@ fn counts<'f>(findings: impl IntoIterator<Item = &'f Finding>) -> String {
         seconds += finding.took.as_secs_f64();
     }
     format!(
-        "tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" skipped=\"{skipped}\" time=\"{seconds:.3}\""
+        "tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"{skipped}\" time=\"{seconds:.3}\""
     )
+}
+
+/// The suite of the run as such, whose one test is that it came to its end.
+fn run(xml: &mut String, report: &Report) {
+    let name = escape(&format!("{} / run", report.subject));
+    let errors = usize::from(report.cut_short.is_some());
+    let _ = writeln!(xml, "  <testsuite name=\"{name}\" {}>", counts(&[], 1, errors));
+    if !report.remarks.is_empty() {
+        xml.push_str("    <properties>\n");
+        for remark in &report.remarks {
+            let _ = writeln!(xml, "      <property name=\"remark\" value=\"{}\"/>", escape(remark));
+        }
+        xml.push_str("    </properties>\n");
+    }
+    let _ = write!(xml, "    <testcase classname=\"{name}\" name=\"comes to its end\" time=\"0.000\"");
+    let _ = match &report.cut_short {
+        Some(reason) => writeln!(xml, "><error message=\"{}\"/></testcase>", escape(reason)),
+        None => writeln!(xml, "/>"),
+    };
+    xml.push_str("  </testsuite>\n");
 }
 
 fn is_skipped(mark: Mark) -> bool {
