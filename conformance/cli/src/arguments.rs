@@ -54,6 +54,9 @@ pub(crate) struct Selected {
     pub(crate) check: Vec<String>,
 }
 
+/// The default of `--timeout`.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Check a server.
@@ -104,7 +107,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "FILE")]
     pub(crate) baseline: Option<PathBuf>,
 
-    /// Tell of warnings and notes in full, too.
+    /// Tell of warnings in full, and of notes, too.
     #[arg(long, short)]
     pub(crate) verbose: bool,
 }

@@ -114,8 +114,8 @@ fn own(server: &str, run: &Run, entries: &[Entry], complete: bool) -> Result<Vec
         let progress = Progress::new(&suite.subject().name(), entries.len());
         let jobs = run.jobs.unwrap_or(JOBS).into();
         let findings = runner::run_all(entries, jobs, &progress, |entry| suite.find(entry));
-        let alone = format!("varvel-conformance run --server {server} --form {} --check", form.form);
-        reports.push(suite.report(findings, complete, alone, began.elapsed()));
+        let command = format!("varvel-conformance run --server {server} --form {}", form.form);
+        reports.push(suite.report(findings, complete, command, began.elapsed()));
     }
     Ok(reports)
 }

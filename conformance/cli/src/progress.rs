@@ -52,11 +52,6 @@ impl Progress {
         self.tell(&mut state);
     }
 
-    /// The ids of what runs now.
-    pub(crate) fn running(&self) -> Vec<String> {
-        self.state().running.iter().map(|entry| entry.id()).collect()
-    }
-
     /// Leaves the terminal's line clean.
     pub(crate) fn finish(&self) {
         if self.is_terminal {

@@ -1,19 +1,23 @@
 //! A server that runs already and is known by its URL alone.
 
 use std::{
-    net::{SocketAddr, ToSocketAddrs},
-    sync::{Mutex, OnceLock, PoisonError},
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock},
     thread,
     time::{Duration, Instant},
 };
 
 use varvel_conformance::{
-    Acquaintance, Entry, Finding, Mark, Measure, Outcome, Report,
+    Acquaintance, Entry, Evidence, Finding, Mark, Measure, Outcome, Report,
     corpus::{Delivery, Target, Vector},
 };
 use varvel_spec::{Clause, ids};
 
-use crate::{arguments::Run, progress::Progress, runner::run_all};
+use crate::{
+    arguments::{Run, TIMEOUT},
+    progress::Progress,
+    runner::run_all,
+};
 
 /// How many vectors run at the same time. Few: the server may have as few threads.
 const JOBS: u16 = 4;
@@ -27,14 +31,7 @@ const SAFE_BYTES_MAX: usize = 16 * 1024;
 
 /// Runs the vectors among `entries` against the server at `url`.
 pub(crate) fn check(url: &str, run: &Run, entries: &[Entry], complete: bool) -> Result<Report, String> {
-    let address = resolve(url)?;
-    let is_local = address.ip().is_loopback();
-    if !is_local && !run.i_have_consent {
-        return Err(format!(
-            "{address} is not a loopback address. Half of what is sent are attacks; if whoever runs that server agrees, \
-             say so by --i-have-consent"
-        ));
-    }
+    let addresses = resolve(url)?;
     let vectors: Vec<Entry> = entries.iter().filter(|entry| entry.vector().is_some()).copied().collect();
     if vectors.is_empty() {
         return Err(
@@ -42,29 +39,39 @@ pub(crate) fn check(url: &str, run: &Run, entries: &[Entry], complete: bool) -> 
                 .to_owned(),
         );
     }
-    let safe = run.safe || !is_local && !run.full;
-    let known = Acquaintance::make(address, run.timeout, !safe)
-        .map_err(|failure| format!("no HTTP server answers GET / at {address}: {}", failure.brief()))?;
+    let (address, safe, known) = reach(&addresses, run)?;
 
     let began = Instant::now();
     let server = Server::new(address, &known, run, safe);
     let progress = Progress::new(url, vectors.len());
-    let findings =
-        run_all(&vectors, run.jobs.unwrap_or(JOBS).into(), &progress, |entry| server.find(entry, &progress));
+    let findings = run_all(&vectors, jobs(run), &progress, |entry| server.find(entry));
+    let mut remarks = remarks(&known, run, safe);
+    let disturbed = server.disturbed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if !disturbed.is_empty() {
+        remarks.push(format!(
+            "failed beside others and passed alone, as of a server that serves one connection at a time, or that another \
+             of them ended: {}",
+            disturbed.join(", ")
+        ));
+    }
     let cut_short = server.gone.into_inner();
     Ok(Report {
         server: known.server.clone(),
         complete,
-        remarks: remarks(&known, run, safe),
+        remarks,
         cut_short,
-        alone: alone(url, run),
+        command: command(url, run),
         took: began.elapsed(),
         ..Report::of(url, Measure::Http, findings)
     })
 }
 
-/// The command that runs one vector in the same way, up to its id.
-fn alone(url: &str, run: &Run) -> String {
+fn jobs(run: &Run) -> usize {
+    run.jobs.unwrap_or(JOBS).into()
+}
+
+/// The command that makes such a run, without what chooses vectors.
+fn command(url: &str, run: &Run) -> String {
     let options = [
         (run.no_app, " --no-app"),
         (run.safe, " --safe"),
@@ -73,11 +80,45 @@ fn alone(url: &str, run: &Run) -> String {
     ];
     let given: String =
         options.into_iter().filter(|(is_given, _)| *is_given).map(|(_, option)| option).collect();
-    format!("varvel-conformance run --url {url}{given} --check")
+    let timeout = match run.timeout {
+        TIMEOUT => String::new(),
+        other => format!(" --timeout {}", other.as_secs_f64()),
+    };
+    format!("varvel-conformance run --url {url}{given}{timeout}")
 }
 
-/// The address in `http://HOST[:PORT][/]`.
-fn resolve(url: &str) -> Result<SocketAddr, String> {
+/// The first of these addresses at which an HTTP server answers, whether a run there is a safe one, and what is known about
+/// that server. Nothing is sent to an address that is not loopback unless that is permitted.
+fn reach(addresses: &[SocketAddr], run: &Run) -> Result<(SocketAddr, bool, Acquaintance), String> {
+    let permitted = |address: &&SocketAddr| address.ip().is_loopback() || run.i_have_consent;
+    let mut problems = Vec::new();
+    for address in addresses.iter().filter(permitted) {
+        let safe = run.safe || !address.ip().is_loopback() && !run.full;
+        match meet(*address, run.timeout, safe) {
+            Ok(known) => return Ok((*address, safe, known)),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    let foreign = addresses.iter().find(|address| !permitted(address));
+    problems.extend(foreign.map(|address| {
+        format!(
+            "{address} is not a loopback address. Half of what is sent are attacks; if whoever runs that server agrees, \
+             say so by --i-have-consent"
+        )
+    }));
+    Err(problems.join("; "))
+}
+
+/// Makes the acquaintance of a server.
+fn meet(address: SocketAddr, limit: Duration, safe: bool) -> Result<Acquaintance, String> {
+    let nobody = |why: String| format!("no HTTP server answers at {address}: {why}");
+    // Said here in the words of the system's error, for whoever forgot to start it.
+    TcpStream::connect_timeout(&address, limit).map_err(|error| nobody(error.kind().to_string()))?;
+    Acquaintance::make(address, limit, !safe).map_err(|failure| nobody(failure.brief()))
+}
+
+/// The addresses of the host in `http://HOST[:PORT][/]`, of which there is at least one.
+fn resolve(url: &str) -> Result<Vec<SocketAddr>, String> {
     let wrong = || format!("{url:?} is no URL of the form http://HOST:PORT");
     if url.starts_with("https:") {
         return Err("TLS is not spoken; point --url at a listener without it".to_owned());
@@ -89,8 +130,10 @@ fn resolve(url: &str) -> Result<SocketAddr, String> {
     }
     let has_port = authority.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
     let with_port = if has_port { authority.to_owned() } else { format!("{authority}:80") };
-    let mut addresses = with_port.to_socket_addrs().map_err(|error| format!("{authority}: {error}"))?;
-    addresses.next().ok_or_else(|| format!("{authority} has no address"))
+    let addresses = with_port.to_socket_addrs().map_err(|error| format!("{authority}: {error}"))?;
+    Some(addresses.collect())
+        .filter(|addresses: &Vec<_>| !addresses.is_empty())
+        .ok_or_else(|| format!("{authority} has no address"))
 }
 
 fn remarks(known: &Acquaintance, run: &Run, safe: bool) -> Vec<String> {
@@ -142,7 +185,13 @@ struct Server {
     target: Target,
     known: Acquaintance,
     safe: bool,
-    asking: Mutex<()>,
+    jobs: usize,
+    /// Read by vectors that run beside others, written by one that runs alone.
+    turn: RwLock<()>,
+    /// The vectors that were begun and have no finding yet.
+    in_flight: Mutex<Vec<Entry>>,
+    /// The ids of those that failed beside others and passed alone.
+    disturbed: Mutex<Vec<String>>,
     /// What is told when it is there no more.
     gone: OnceLock<String>,
 }
@@ -156,38 +205,70 @@ impl Server {
         if safe || !known.pipelines {
             target = target.without_delivery(Delivery::Behind).without_delivery(Delivery::Ahead);
         }
-        Self { address, target, known: known.clone(), safe, asking: Mutex::default(), gone: OnceLock::new() }
+        Self {
+            address,
+            target,
+            known: known.clone(),
+            safe,
+            jobs: jobs(run),
+            turn: RwLock::default(),
+            in_flight: Mutex::default(),
+            disturbed: Mutex::default(),
+            gone: OnceLock::new(),
+        }
     }
 
-    fn find(&self, entry: Entry, progress: &Progress) -> Finding {
-        let began = Instant::now();
-        let left =
-            |mark, reason: String| Finding { entry, mark, reason, failure: None, took: Duration::ZERO };
+    fn find(&self, entry: Entry) -> Finding {
         let Some(vector) = entry.vector() else {
-            return left(Mark::LeftOut, "needs a server of the contract".to_owned());
+            return Finding::of(entry, Mark::LeftOut).because("needs a server of the contract");
         };
-        if self.gone.get().is_some() {
-            return left(Mark::NotRun, "the server is gone".to_owned());
-        }
         if let Some(reason) = self.leaves_out(vector) {
-            return left(Mark::LeftOut, reason.to_owned());
+            return Finding::of(entry, Mark::LeftOut).because(reason);
         }
-        match self.target_of(vector).examine(vector) {
-            Outcome::Failed { failure, transcript } => {
-                self.see_whether_it_lives(progress);
-                let mark = entry.blame(Measure::Http, &failure);
-                Finding {
-                    failure: Some((failure, transcript)),
-                    took: began.elapsed(),
-                    ..left(mark, String::new())
-                }
-            }
-            Outcome::DoesNotApply(reason) => left(Mark::LeftOut, reason),
-            Outcome::Passed => Finding { took: began.elapsed(), ..left(Mark::Passed, String::new()) },
-            Outcome::NotStarted { .. } | Outcome::NotRun => {
-                left(Mark::NotRun, "it was not started".to_owned())
-            }
+        let began = Instant::now();
+        let beside_others = self.turn.read().unwrap_or_else(PoisonError::into_inner);
+        if self.gone.get().is_some() {
+            return Finding::of(entry, Mark::NotRun).because("the server is gone");
         }
+        self.in_flight().push(entry);
+        let outcome = self.target_of(vector).examine(vector);
+        let finding = match outcome {
+            Outcome::Failed { .. } => {
+                drop(beside_others);
+                self.find_alone(entry, vector, outcome)
+            }
+            outcome => finding(entry, outcome),
+        };
+        self.in_flight().retain(|other| *other != entry);
+        Finding { took: began.elapsed(), ..finding }
+    }
+
+    /// After a failure beside others, who may be to blame for it: the same again while nothing else runs. Whoever kills the
+    /// server is found so if somebody starts it again; if nobody does, nothing is held against those that ran together.
+    fn find_alone(&self, entry: Entry, vector: &Vector, beside_others: Outcome) -> Finding {
+        let _alone = self.turn.write().unwrap_or_else(PoisonError::into_inner);
+        let ceased = "the server ceased while this vector and others were being run";
+        if self.gone.get().is_some() {
+            return Finding::of(entry, Mark::NotRun).because(ceased);
+        }
+        let suspects = self.in_flight().clone();
+        self.see_whether_it_lives(&suspects);
+        match self.gone.get() {
+            Some(_) if suspects.len() > 1 => return Finding::of(entry, Mark::NotRun).because(ceased),
+            Some(_) => return finding(entry, beside_others),
+            None if self.jobs == 1 => return finding(entry, beside_others),
+            None => {}
+        }
+        let outcome = self.target_of(vector).examine(vector);
+        match outcome {
+            Outcome::Failed { .. } => self.see_whether_it_lives(&[entry]),
+            _ => self.disturbed.lock().unwrap_or_else(PoisonError::into_inner).push(entry.id()),
+        }
+        finding(entry, outcome)
+    }
+
+    fn in_flight(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is known to go wrong with any vector in some delivery is not held against each of them.
@@ -216,22 +297,36 @@ impl Server {
         self.safe.then(|| unsafe_because(vector)).flatten()
     }
 
-    /// After a failure: a server that accepts no connections, or answers nothing any more, is not asked further.
-    fn see_whether_it_lives(&self, progress: &Progress) {
-        // One at a time, or a server that is merely slow would be asked from all sides.
-        let _asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+    /// A server that accepts no connections, or answers nothing any more, is not asked further; these may be to blame.
+    fn see_whether_it_lives(&self, suspects: &[Entry]) {
         for _ in 0..TRIES {
-            if self.gone.get().is_some() || self.target.still_serves().is_ok() {
+            if self.target.still_serves().is_ok() {
                 return;
             }
             // A supervisor may be starting another one.
             thread::sleep(PAUSE);
         }
-        let running = progress.running().join(", ");
+        let suspects: Vec<String> = suspects.iter().map(|entry| entry.id()).collect();
         let _ = self.gone.set(format!(
-            "the server at {} answers no plain request any more; these vectors were being run when it ceased: {running}",
-            self.address
+            "the server at {} answers no plain request any more; being run when it ceased: {}",
+            self.address,
+            suspects.join(", ")
         ));
+    }
+}
+
+/// How the outcome of a vector counts for a foreign server.
+fn finding(entry: Entry, outcome: Outcome) -> Finding {
+    match outcome {
+        Outcome::Passed => Finding::of(entry, Mark::Passed),
+        Outcome::DoesNotApply(reason) => Finding::of(entry, Mark::LeftOut).because(reason),
+        Outcome::NotStarted { .. } | Outcome::NotRun => {
+            Finding::of(entry, Mark::NotRun).because("it was not started")
+        }
+        Outcome::Failed { failure, transcript } => {
+            let mark = entry.blame(Measure::Http, &failure);
+            Finding { evidence: Some(Evidence { failure, transcript }), ..Finding::of(entry, mark) }
+        }
     }
 }
 
@@ -265,7 +360,8 @@ mod tests {
             ("http://[::1]:8000", "[::1]:8000"),
             ("http://[::1]", "[::1]:80"),
         ] {
-            assert_eq!(resolve(url).map(|address| address.to_string()), Ok(address.to_owned()), "{url}");
+            let resolved = resolve(url).map(|addresses| addresses[0].to_string());
+            assert_eq!(resolved, Ok(address.to_owned()), "{url}");
         }
         for url in
             ["", "http://", "localhost:80", "ftp://localhost", "http://localhost/path", "http://a@localhost"]

@@ -3,9 +3,9 @@
 use std::{
     fs,
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     process::{Command, Output},
-    sync::Arc,
+    sync::{Arc, Mutex},
     thread,
 };
 
@@ -68,7 +68,8 @@ fn a_server_that_does_as_it_must_passes_with_status_0() {
 #[test]
 fn a_failure_tells_what_to_do_and_has_status_1() {
     let (_running, url) = reference(Reference::new().with_fault(Fault::IgnoresChunkEnd));
-    let (status, out, _) = varvel_conformance(&["run", "--url", &url, "--group", "chunked"]);
+    let (status, out, _) =
+        varvel_conformance(&["run", "--url", &url, "--group", "chunked", "--timeout", "4.5"]);
     assert_eq!(status, 1, "{out}");
     for told in ["FAILED chunked/", "expected: ", "seen: ", "> POST ", "corpus/chunked.txt"] {
         assert!(out.contains(told), "{told:?} is missing:\n{out}");
@@ -76,6 +77,7 @@ fn a_failure_tells_what_to_do_and_has_status_1() {
 
     // The command that it gives runs this failure alone.
     let alone = out.lines().find_map(|line| line.trim().strip_prefix("alone:")).expect("a command");
+    assert!(alone.contains(" --timeout 4.5 "), "as it was run: {alone}");
     let words: Vec<&str> = alone.split_whitespace().skip(1).collect();
     let (status, again, _) = varvel_conformance(&words);
     assert_eq!(status, 1, "{again}");
@@ -106,6 +108,7 @@ fn json_tells_every_result_and_can_be_a_baseline() {
     fs::remove_file(&baseline).expect("it is there");
     assert_eq!(status, 0, "what is known does not fail: {out}");
     assert!(out.contains(&format!(" {} skipped", failed.len())), "{out}");
+    assert!(failed.iter().all(|result| result["known"] == false));
 }
 
 #[test]
@@ -197,6 +200,72 @@ fn a_server_that_dies_is_told_of_with_what_was_run() {
     assert_eq!(status, 1, "{out}");
     assert!(out.contains("being run when it ceased: "), "{out}");
     assert!(out.contains(" not run"), "{out}");
+}
+
+#[test]
+fn of_a_server_that_dies_nothing_is_held_against_those_that_ran_together() {
+    let address = failing_server(20, drop);
+    let url = format!("http://{address}");
+    let (_, out, _) = varvel_conformance(&["run", "--url", &url, "--no-app", "--format", "json"]);
+    let report: Value = serde_json::from_str(&out).expect("JSON");
+    let run = &report["runs"][0];
+    let suspects =
+        run["cut_short"].as_str().and_then(|text| text.split_once("ceased: ")).expect("suspects").1;
+    let suspects: Vec<&str> = suspects.split(", ").collect();
+    let verdict = if suspects.len() > 1 { "not_run" } else { "failed" };
+    for result in run["results"].as_array().expect("results") {
+        if suspects.iter().any(|suspect| result["id"] == *suspect) {
+            assert_eq!(result["verdict"], verdict, "{result}");
+        }
+    }
+}
+
+#[test]
+fn what_a_companion_did_to_the_server_is_held_against_nobody_else() {
+    // Whoever sends a chunked body ends the connections of all.
+    let open = Mutex::new(Vec::<TcpStream>::new());
+    let open: &Mutex<_> = Box::leak(Box::new(open));
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a loopback port");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            open.lock().expect("no panic").extend(stream.try_clone());
+            thread::spawn(move || {
+                let mut received = [0; 65_536];
+                while let Ok(count @ 1..) = stream.read(&mut received) {
+                    if received[..count].windows(7).any(|bytes| bytes == b"chunked") {
+                        for stream in open.lock().expect("no panic").drain(..) {
+                            let _ = stream.shutdown(Shutdown::Both);
+                        }
+                    }
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+                }
+            });
+        }
+    });
+    let failures = |jobs: &str| {
+        let url = format!("http://{address}");
+        let (_, out, err) = varvel_conformance(&[
+            "run",
+            "--url",
+            &url,
+            "--no-app",
+            "--group",
+            "chunked,methods",
+            "--jobs",
+            jobs,
+            "--timeout",
+            "1",
+            "--format",
+            "json",
+        ]);
+        let report: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{err}"));
+        let results = report["runs"][0]["results"].as_array().expect("results").clone();
+        let is_failure = |result: &Value| result["group"] == "methods" && result["expected"].is_string();
+        let failures = results.into_iter().filter(is_failure);
+        failures.map(|result| result["id"].to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(failures("16"), failures("1"));
 }
 
 #[test]

@@ -106,7 +106,7 @@ pub use message::{Framing, Head, Response};
 pub use mostly_inline::{MostlyInline, MostlyInlineApp};
 pub use probe::{Plan, Probe};
 pub use recorder::{Event, Recorder};
-pub use report::{Finding, Mark, Measure, Report};
+pub use report::{Evidence, Finding, Mark, Measure, Report};
 pub use run::{run, silence_planned_panics};
 pub use running::{Ended, Running, Setup};
 pub use subject::{Skip, Subject, Tuning};

@@ -37,8 +37,10 @@ pub struct Report {
     pub remarks: Vec<String>,
     /// Why the run came to an end before everything was run.
     pub cut_short: Option<String>,
-    /// The command that runs one entry alone, up to its id.
-    pub alone: String,
+    /// The command that makes such a run, without what chooses entries.
+    pub command: String,
+    /// What stands in it ahead of the id of an entry that is chosen: `--check` of the program, `--` of a test.
+    pub choice: &'static str,
     /// How long it took.
     pub took: Duration,
 }
@@ -59,21 +61,50 @@ pub struct Finding {
     pub entry: Entry,
     /// How it counts.
     pub mark: Mark,
-    /// Why it was skipped, left out or not run; otherwise empty.
-    pub reason: String,
-    /// If it did not pass: what was expected and seen, and what went over the wire.
-    pub failure: Option<(Failure, String)>,
+    /// Why it was skipped, left out or not run.
+    pub reason: Option<String>,
+    /// Whether an earlier report tells of the same failure, which is why it was skipped.
+    pub known: bool,
+    /// If it did not pass: why.
+    pub evidence: Option<Evidence>,
     /// How long it took.
     pub took: Duration,
 }
 
+/// Why an entry did not pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// What was expected and seen.
+    pub failure: Failure,
+    /// What went over the wire.
+    pub transcript: String,
+}
+
 impl Finding {
+    /// An entry that counts so; nothing else is said of it.
+    pub const fn of(entry: Entry, mark: Mark) -> Self {
+        Self { entry, mark, reason: None, known: false, evidence: None, took: Duration::ZERO }
+    }
+
+    /// The same for this reason.
+    #[must_use]
+    pub fn because(self, reason: impl Into<String>) -> Self {
+        Self { reason: Some(reason.into()), ..self }
+    }
+
     /// What the entry is about, or why it could not be judged.
     pub(crate) fn about(&self) -> String {
-        match &*self.reason {
-            "" => self.entry.explanation(),
-            reason => reason.to_owned(),
-        }
+        self.reason.clone().unwrap_or_else(|| self.entry.explanation())
+    }
+
+    /// Why it did not pass, on one line; empty if it did.
+    pub(crate) fn brief(&self) -> String {
+        self.evidence.as_ref().map_or(String::new(), |evidence| evidence.failure.brief())
+    }
+
+    /// The reason; empty if there is none.
+    pub(crate) fn why(&self) -> &str {
+        self.reason.as_deref().unwrap_or_default()
     }
 }
 
@@ -142,9 +173,15 @@ impl Report {
             complete: false,
             remarks: Vec::new(),
             cut_short: None,
-            alone: String::new(),
+            command: String::new(),
+            choice: "--check",
             took: Duration::ZERO,
         }
+    }
+
+    /// The command that runs an entry alone.
+    pub fn alone(&self, entry: Entry) -> String {
+        format!("{} {} {}", self.command, self.choice, entry.id())
     }
 
     /// How many findings count so.
@@ -176,6 +213,9 @@ impl Report {
         }
     }
 }
+
+/// Of more failures than this each is told in full only where somebody asks for it.
+pub(crate) const MANY: usize = 20;
 
 pub(crate) fn count<'f>(findings: impl IntoIterator<Item = &'f Finding>, mark: Mark) -> usize {
     findings.into_iter().filter(|finding| finding.mark == mark).count()

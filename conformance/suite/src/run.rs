@@ -9,7 +9,10 @@ use std::{
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use crate::{Entry, Finding, Mark, Subject, Suite, entries, report::Table};
+use crate::{
+    Entry, Evidence, Finding, Mark, Report, Subject, Suite, entries,
+    report::{MANY, Table, count},
+};
 
 /// Makes the `main` of a test with `harness = false` that checks these [subjects](crate::Subject).
 ///
@@ -78,7 +81,8 @@ pub fn run(subjects: Vec<Arc<dyn Subject>>) -> ExitCode {
         if findings.is_empty() {
             continue;
         }
-        let report = suite.report(findings, complete, "cargo test --test conformance --", began.elapsed());
+        let report = suite.report(findings, complete, COMMAND, began.elapsed());
+        let report = Report { choice: "--", ..report };
         println!("{}", Table(&report));
         for skip in suite.stale_skips(&report) {
             stale = true;
@@ -100,24 +104,32 @@ fn trial(suite: Arc<Suite>, entry: Entry, findings: Findings, several: bool) -> 
     };
     Trial::ignorable_test(name, move || {
         let finding = suite.find(entry);
-        let conclusion = conclusion(&finding);
-        findings.lock().unwrap_or_else(PoisonError::into_inner).push(finding);
+        let mut findings = findings.lock().unwrap_or_else(PoisonError::into_inner);
+        let conclusion = conclusion(&finding, count(&*findings, Mark::Failed) >= MANY);
+        findings.push(finding);
         conclusion
     })
 }
 
-/// What a finding is to a runner of tests, which knows no warnings.
-fn conclusion(finding: &Finding) -> Result<Completion, Failed> {
-    match (finding.mark, &finding.failure) {
-        (Mark::Failed, Some((failure, transcript))) => {
-            Err(Failed::from(format!("{}\n\n{failure}\n\n{transcript}", finding.about())))
+/// The command that runs everything, which takes the ids of what to run behind a further `--`.
+const COMMAND: &str = "cargo test --test conformance";
+
+/// What a finding is to a runner of tests, which knows no warnings. In brief, a failure is two lines.
+fn conclusion(finding: &Finding, in_brief: bool) -> Result<Completion, Failed> {
+    let why = finding.reason.as_deref().unwrap_or_default();
+    match (finding.mark, &finding.evidence) {
+        (Mark::Failed, Some(_)) if in_brief => {
+            Err(format!("{}\nfull text: {COMMAND} -- {}", finding.brief(), finding.entry.id()).into())
         }
-        (Mark::Skipped | Mark::LeftOut | Mark::NotRun, _) => {
-            Ok(Completion::ignored_with(finding.reason.clone()))
+        (Mark::Failed, Some(Evidence { failure, transcript })) => {
+            Err(format!("{}\n\n{failure}\n\n{transcript}", finding.about()).into())
         }
-        (Mark::Warned | Mark::Noted, Some((failure, _))) => {
-            Ok(Completion::ignored_with(format!("{} not met: {}", finding.entry.level(), failure.brief())))
-        }
+        (Mark::Skipped | Mark::LeftOut | Mark::NotRun, _) => Ok(Completion::ignored_with(why)),
+        (mark @ (Mark::Warned | Mark::Noted), Some(_)) => Ok(Completion::ignored_with(format!(
+            "{mark}: {} not met: {}",
+            finding.entry.level(),
+            finding.brief()
+        ))),
         _ => Ok(Completion::Completed),
     }
 }

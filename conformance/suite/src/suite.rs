@@ -11,10 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use varvel::Caps;
+
 use crate::{
     About, Case, Check, Entry, Failure, Finding, Mark, Measure, Plan, Report, Running, Setup, Skip, Subject,
     corpus::{Delivery, Examined, Target, Vector},
     entries,
+    report::Evidence,
     transcript::Transcript,
     turn::Turn,
 };
@@ -88,11 +91,12 @@ impl Suite {
             Err(not_started) => return self.tell(not_started),
         };
         if !about.caps.contains(check.needs) {
-            let missing = check.needs.without(about.caps);
-            return Outcome::DoesNotApply(format!("the server does not advertise {missing:?}"));
+            let missing = names(check.needs.without(about.caps));
+            return Outcome::DoesNotApply(format!("the server does not advertise {missing}"));
         }
         if check.lacks.without(about.caps) != check.lacks {
-            return Outcome::DoesNotApply(format!("the server advertises {:?}", check.lacks & about.caps));
+            let present = names(check.lacks & about.caps);
+            return Outcome::DoesNotApply(format!("the server advertises {present}"));
         }
         let mut case = Case::new(self, format!("c{}", self.cases.fetch_add(1, Ordering::Relaxed)));
         match (check.run)(&mut case) {
@@ -117,40 +121,40 @@ impl Suite {
     }
 
     fn judge(&self, entry: Entry, outcome: Outcome, took: Duration) -> Finding {
-        let (mark, reason, failure) = match outcome {
-            Outcome::Passed => (Mark::Passed, String::new(), None),
-            Outcome::DoesNotApply(reason) => (Mark::LeftOut, reason, None),
+        let is = |mark| Finding { took, ..Finding::of(entry, mark) };
+        match outcome {
+            Outcome::Passed => is(Mark::Passed),
+            Outcome::DoesNotApply(reason) => is(Mark::LeftOut).because(reason),
             Outcome::NotStarted { failure, transcript } => {
-                (Mark::Failed, NOT_STARTED.to_owned(), Some((failure, transcript)))
+                let evidence = Some(Evidence { failure, transcript });
+                Finding { evidence, ..is(Mark::Failed).because(NOT_STARTED) }
             }
-            Outcome::NotRun => (Mark::NotRun, NOT_STARTED.to_owned(), None),
-            Outcome::Failed { failure, transcript } => match self.skip(entry) {
-                Some(skip) => (Mark::Skipped, skip.reason.to_owned(), Some((failure, transcript))),
-                None => {
-                    (entry.blame(Measure::Contract, &failure), String::new(), Some((failure, transcript)))
-                }
-            },
-        };
-        Finding { entry, mark, reason, failure, took }
+            Outcome::NotRun => is(Mark::NotRun).because(NOT_STARTED),
+            Outcome::Failed { failure, transcript } => {
+                let finding = match self.skip(entry) {
+                    Some(skip) => is(Mark::Skipped).because(skip.reason),
+                    None => is(entry.blame(Measure::Contract, &failure)),
+                };
+                Finding { evidence: Some(Evidence { failure, transcript }), ..finding }
+            }
+        }
     }
 
-    /// The report of these findings, in whatever order they were made; `alone` is the command that runs one entry, up
-    /// to its id.
+    /// The report of these findings, in whatever order they were made; `command` is the one that makes such a run,
+    /// without what chooses entries.
     pub fn report(
         &self,
         findings: Vec<Finding>,
         complete: bool,
-        alone: impl Into<String>,
+        command: impl Into<String>,
         took: Duration,
     ) -> Report {
-        let cut_short = findings.iter().find(|finding| finding.reason == NOT_STARTED).map(|finding| {
-            let failure = finding.failure.as_ref().map_or(String::new(), |(failure, _)| failure.brief());
-            format!("{NOT_STARTED}: {failure}")
-        });
+        let not_started = findings.iter().find(|finding| finding.why() == NOT_STARTED);
+        let cut_short = not_started.map(|finding| format!("{NOT_STARTED}: {}", finding.brief()));
         Report {
             complete,
             cut_short,
-            alone: alone.into(),
+            command: command.into(),
             took,
             ..Report::of(self.subject.name(), Measure::Contract, findings)
         }
@@ -214,7 +218,7 @@ impl Suite {
             let run: Vec<&Finding> =
                 report.findings.iter().filter(|finding| finding.entry.is_named(skip.id)).collect();
             let passed = run.iter().any(|finding| finding.mark == Mark::Passed);
-            let failed = run.iter().any(|finding| finding.failure.is_some());
+            let failed = run.iter().any(|finding| finding.evidence.is_some());
             if all == 0 { report.complete } else { run.len() == all && passed && !failed }
         };
         self.subject.skips().iter().filter(stale).copied().collect()
@@ -251,6 +255,10 @@ impl Suite {
         // A case is only made once it has.
         self.start().expect("the shared server has started")
     }
+}
+
+fn names(caps: Caps) -> String {
+    caps.iter().map(|(_, name)| name).collect::<Vec<_>>().join(", ")
 }
 
 impl fmt::Debug for Suite {

@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, fmt};
 
 use varvel_spec::Clause;
 
-use super::{Finding, Mark, Measure, Report, count};
+use super::{Evidence, Finding, MANY, Mark, Measure, Report, count};
 use crate::coverage::{GROUPS, unchecked};
 
 /// What went wrong, one after the other: why it matters, what was expected and seen, what went over the wire, and how to
-/// run it alone. Warnings and notes take a line each.
+/// run it alone. Behind that warnings, a line each.
 #[derive(Clone, Copy, Debug)]
 pub struct Details<'r> {
     /// What to tell of.
@@ -19,28 +19,33 @@ pub struct Details<'r> {
 
 impl fmt::Display for Details<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for mark in [Mark::Noted, Mark::Warned, Mark::Failed] {
-            for finding in self.report.findings.iter().filter(|finding| finding.mark == mark) {
-                match mark == Mark::Failed || self.all {
-                    true => self.in_full(f, finding)?,
-                    false => self.in_brief(f, finding)?,
-                }
-            }
+        let of = |mark| self.report.findings.iter().filter(move |finding| finding.mark == mark);
+        of(Mark::Failed).try_for_each(|finding| self.in_full(f, finding))?;
+        if self.all {
+            let mut others = of(Mark::Warned).chain(of(Mark::Noted));
+            return others.try_for_each(|finding| self.in_full(f, finding));
         }
-        Ok(())
+        if self.report.count(Mark::Warned) > 0 {
+            writeln!(f)?;
+        }
+        of(Mark::Warned).try_for_each(|finding| self.in_brief(f, finding))
     }
 }
 
 impl Details<'_> {
     fn in_full(&self, f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
-        let Some((failure, transcript)) = &finding.failure else { return Ok(()) };
+        let Some(Evidence { failure, transcript }) = &finding.evidence else { return Ok(()) };
         let entry = finding.entry;
         writeln!(f, "\n{} {}", finding.mark.word().to_uppercase(), entry.id())?;
-        indented(f, &finding.about())?;
+        match entry.vector() {
+            Some(_) => indented(f, &finding.about())?,
+            // Clauses come in the lines of the document.
+            None => indented(f, &joined(&finding.about()))?,
+        }
         writeln!(f)?;
         indented(f, &failure.to_string())?;
         // Not broken, to be copied.
-        writeln!(f, "    alone:    {} {}", self.report.alone, entry.id())?;
+        writeln!(f, "    alone:    {}", self.report.alone(entry))?;
         if !transcript.is_empty() {
             writeln!(f)?;
         }
@@ -48,14 +53,37 @@ impl Details<'_> {
     }
 
     fn in_brief(&self, f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
-        let failure = finding.failure.as_ref().map_or(String::new(), |(failure, _)| failure.brief());
-        writeln!(f, "{} {}: {failure}", finding.mark, finding.entry.id())
+        writeln!(f, "{} {}: {}", finding.mark, finding.entry.id(), finding.brief())
     }
 }
 
 /// Four blanks ahead of each line; long lines are folded.
 fn indented(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     folded(text, WIDTH - 4).lines().try_for_each(|line| writeln!(f, "{}", format!("    {line}").trim_end()))
+}
+
+/// Joins the lines of paragraphs, to be folded anew; items of lists and lines of tables stay apart.
+fn joined(text: &str) -> String {
+    let mut joined = String::with_capacity(text.len());
+    // Where the line begins that would go on with the one before.
+    let mut follows_at = None;
+    for line in text.lines() {
+        let words = line.trim_start();
+        let margin = line.len() - words.len();
+        let is_item = words.starts_with("- ");
+        if Some(margin) == follows_at && !is_item && !words.starts_with('|') {
+            joined.push(' ');
+            joined.push_str(words);
+            continue;
+        }
+        if !joined.is_empty() {
+            joined.push('\n');
+        }
+        joined.push_str(line);
+        let is_paragraph = !words.is_empty() && !words.starts_with('|');
+        follows_at = is_paragraph.then_some(if is_item { margin + 2 } else { margin });
+    }
+    joined
 }
 
 /// Beyond this many columns lines are folded.
@@ -133,11 +161,16 @@ impl Table<'_> {
             _ => "not run".to_owned(),
         };
         writeln!(f, "  {:<4} {:<48} {verdict}", clause.id, clause.title)?;
-        // Vectors stand for several clauses; they are told of in their groups.
-        findings
-            .into_iter()
-            .filter(|finding| finding.entry.check().is_some())
-            .try_for_each(|finding| note(f, finding))
+        let (checks, vectors): (Vec<&Finding>, Vec<&Finding>) =
+            findings.into_iter().partition(|finding| finding.entry.check().is_some());
+        checks.into_iter().try_for_each(|finding| self.note(f, finding))?;
+        // Vectors stand for several clauses; they are named here, and told of in their groups.
+        let failed = vectors.into_iter().filter(|finding| finding.mark == Mark::Failed);
+        let ids: Vec<String> = failed.map(|finding| finding.entry.id()).collect();
+        match ids.is_empty() {
+            true => Ok(()),
+            false => write!(f, "{}", folded(&format!("         failed: {}", ids.join(", ")), WIDTH)),
+        }
     }
 
     /// What went over the wire: a row for each group, and a column for each mark that occurs.
@@ -165,35 +198,41 @@ impl Table<'_> {
             writeln!(f)?;
             // For foreign servers they are told once, above the table.
             if report.measure == Measure::Contract {
-                findings.iter().try_for_each(|finding| note(f, finding))?;
+                let told = |finding: &&Finding| !(self.has_many() && finding.mark == Mark::Failed);
+                findings.iter().filter(told).try_for_each(|finding| self.note(f, finding))?;
             }
         }
         if report.measure == Measure::Http { self.left_out(f) } else { Ok(()) }
+    }
+
+    /// A line about a finding that did not simply pass.
+    fn note(&self, f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
+        let why = match finding.mark {
+            Mark::Passed | Mark::NotRun => return Ok(()),
+            Mark::LeftOut => format!("does not apply: {}", finding.why()),
+            Mark::Skipped => format!("skipped: {}", finding.why()),
+            Mark::Failed if self.has_many() => "failed".to_owned(),
+            Mark::Failed | Mark::Warned | Mark::Noted => format!("{}: {}", finding.mark, finding.brief()),
+        };
+        writeln!(f, "         {}: {why}", finding.entry.name())
+    }
+
+    /// Whether so much failed that it is only named here; what was expected and seen stands above.
+    fn has_many(&self) -> bool {
+        self.0.count(Mark::Failed) > MANY
     }
 
     /// Why vectors were left out, each reason once.
     fn left_out(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
         for finding in self.0.findings.iter().filter(|finding| finding.mark == Mark::LeftOut) {
-            *reasons.entry(&finding.reason).or_default() += 1;
+            *reasons.entry(finding.why()).or_default() += 1;
         }
         if !reasons.is_empty() {
             writeln!(f)?;
         }
         reasons.iter().try_for_each(|(reason, count)| writeln!(f, "  {count:>4} left out: {reason}"))
     }
-}
-
-/// A line about a finding that did not simply pass.
-fn note(f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
-    let failure = || finding.failure.as_ref().map_or(String::new(), |(failure, _)| failure.brief());
-    let why = match finding.mark {
-        Mark::Passed | Mark::NotRun => return Ok(()),
-        Mark::LeftOut => format!("does not apply: {}", finding.reason),
-        Mark::Skipped => format!("skipped: {}", finding.reason),
-        Mark::Failed | Mark::Warned | Mark::Noted => format!("{}: {}", finding.mark, failure()),
-    };
-    writeln!(f, "         {}: {why}", finding.entry.name())
 }
 
 /// `12 passed, 1 failed`: the marks that occur; passed and failed always.
@@ -209,11 +248,19 @@ impl fmt::Display for Totals<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::folded;
+    use super::{folded, joined};
 
     #[test]
     fn long_lines_are_folded_at_blanks_and_keep_their_margin() {
         assert_eq!(folded("  one two three\nshort\n\n", 9), "  one two\n  three\nshort\n\n");
         assert_eq!(folded("unbreakable", 3), "unbreakable\n");
+    }
+
+    #[test]
+    fn text_that_was_folded_elsewhere_has_no_ragged_lines() {
+        assert_eq!(
+            joined("H1 Title (MUST)\n    one\n    two\n\n    - a\n      b\n    - c\n    | d |\n    | e |"),
+            "H1 Title (MUST)\n    one two\n\n    - a b\n    - c\n    | d |\n    | e |"
+        );
     }
 }

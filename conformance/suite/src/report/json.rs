@@ -23,6 +23,7 @@
 //!       "rfc": ["RFC 9112 §7.1"],
 //!       "verdict": "failed",             one of the keys of totals
 //!       "reason": null,                  why it was skipped, left out or not run
+//!       "known": false,                  whether it was skipped since a baseline tells of the same failure
 //!       "expected": "...",               with those that did not pass, else null
 //!       "seen": "...",
 //!       "transcript": "...",
@@ -71,7 +72,7 @@ fn run(report: &Report) -> Value {
 
 fn result(finding: &Finding) -> Value {
     let entry = finding.entry;
-    let (failure, transcript) = finding.failure.as_ref().map_or((None, None), |(f, t)| (Some(f), Some(t)));
+    let evidence = finding.evidence.as_ref();
     let clauses: Vec<&str> = entry.clauses().iter().map(|clause| clause.id).collect();
     json!({
         "id": entry.id(),
@@ -81,10 +82,11 @@ fn result(finding: &Finding) -> Value {
         "clauses": clauses,
         "rfc": entry.rfc(),
         "verdict": key(finding.mark),
-        "reason": Some(&finding.reason).filter(|reason| !reason.is_empty()),
-        "expected": failure.map(|failure| &failure.expected),
-        "seen": failure.map(|failure| &failure.seen),
-        "transcript": transcript,
+        "reason": finding.reason,
+        "known": finding.known,
+        "expected": evidence.map(|evidence| &evidence.failure.expected),
+        "seen": evidence.map(|evidence| &evidence.failure.seen),
+        "transcript": evidence.map(|evidence| &evidence.transcript),
         "seconds": finding.took.as_secs_f64(),
     })
 }

@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use super::{Finding, Mark, Report};
+use super::{Evidence, Finding, Mark, Report};
 
 /// These reports as one document of JUnit.
 pub fn junit(reports: &[Report]) -> String {
@@ -69,12 +69,12 @@ fn is_skipped(mark: Mark) -> bool {
 fn case(xml: &mut String, suite: &str, finding: &Finding) {
     let (id, seconds) = (escape(&finding.entry.id()), finding.took.as_secs_f64());
     let _ = write!(xml, "    <testcase classname=\"{suite}\" name=\"{id}\" time=\"{seconds:.3}\"");
-    let text = finding.failure.as_ref().map(|(failure, transcript)| {
+    let text = finding.evidence.as_ref().map(|Evidence { failure, transcript }| {
         (escape(&failure.brief()), escape(&format!("{}\n\n{failure}\n\n{transcript}", finding.about())))
     });
     let _ = match (finding.mark, text) {
         (mark, _) if is_skipped(mark) => {
-            let reason = escape(&format!("{mark}: {}", finding.reason));
+            let reason = escape(&format!("{mark}: {}", finding.why()));
             writeln!(xml, "><skipped message=\"{reason}\"/></testcase>")
         }
         (Mark::Failed, text) => {

@@ -40,8 +40,7 @@ impl fmt::Display for Markdown<'_> {
         if !failed.is_empty() {
             writeln!(f, "\n<details><summary>What failed</summary>\n")?;
             for finding in failed {
-                let failure = finding.failure.as_ref().map_or(String::new(), |(failure, _)| failure.brief());
-                writeln!(f, "- `{}`: {}", finding.entry.id(), escape(&failure))?;
+                writeln!(f, "- `{}`: {}", finding.entry.id(), escape(&finding.brief()))?;
             }
             writeln!(f, "\n</details>")?;
         }
@@ -49,8 +48,7 @@ impl fmt::Display for Markdown<'_> {
             f,
             "\n<sub>varvel-conformance {SUITE_VERSION}, specification {}; `{}`</sub>",
             specification_version(),
-            // The command without what chooses one entry.
-            report.alone.trim_end_matches(" --check"),
+            report.command,
         )
     }
 }
