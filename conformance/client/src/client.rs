@@ -11,6 +11,7 @@ use crate::{
     request::Draft,
     response::unseen,
     server::{InProcess, Server},
+    setup::ANSWER_BYTES_MAX,
 };
 
 /// Sends requests to an application in this process, or to a live server. Each request has a connection of its own.
@@ -153,8 +154,9 @@ impl Client {
         RequestBuilder::new(self, method.try_into().expect("a method"), target)
     }
 
-    /// Moves the clock: every timer that is due by then wakes, in order, and what it wakes runs. On a live target, whose
-    /// clock is the system's, this sleeps.
+    /// Moves the clock: every timer that is due by then wakes, in order, and what it wakes runs. Meanwhile response bodies
+    /// are polled ahead of their readers, as far as a server may ([`Exchange::stall`]). On a live target, whose clock is the
+    /// system's, this sleeps.
     pub fn advance(&self, duration: Duration) {
         match &self.0 {
             Target::InProcess(server) => server.advance(duration),
@@ -245,9 +247,11 @@ impl Client {
             }
             Target::InProcess(server) => {
                 let line = InProcess::new(Rc::clone(server), server.begin(draft));
-                Ok(Exchange::new(Box::new(line), open, length))
+                Ok(Exchange::new(Box::new(line), open, length, server.answer_bytes_max()))
             }
-            Target::Live(address) => Ok(Exchange::new(Box::new(address.connect(draft)?), open, length)),
+            Target::Live(address) => {
+                Ok(Exchange::new(Box::new(address.connect(draft)?), open, length, ANSWER_BYTES_MAX))
+            }
         }
     }
 }

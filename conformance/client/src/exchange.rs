@@ -22,7 +22,8 @@ use crate::{
 /// Methods named `poll_` say [`Poll::Pending`] when there is nothing to come for now. The others expect something and
 /// panic without it, saying what the application waits for.
 ///
-/// In process, the body is produced as it is read: the application is asked for a frame when the test asks for one.
+/// In process, the body is produced as it is read: the application is asked for a frame when the test asks for one, or
+/// for as much as a server may hold while the test [moves the clock](crate::Client::advance).
 ///
 /// ```
 /// use http::Response;
@@ -45,6 +46,8 @@ pub struct Exchange {
     /// Of a frame that was read in part.
     rest: Bytes,
     trailers: Option<HeaderMap>,
+    /// How many bytes of the answer are collected.
+    bytes_max: u64,
 }
 
 enum OpenBody {
@@ -70,13 +73,13 @@ pub enum Stage {
 }
 
 impl Exchange {
-    pub(crate) fn new(line: Box<dyn Line>, open: bool, length: Option<u64>) -> Self {
+    pub(crate) fn new(line: Box<dyn Line>, open: bool, length: Option<u64>, bytes_max: u64) -> Self {
         let body = match (open, length) {
             (false, _) => OpenBody::Ended,
             (true, None) => OpenBody::Chunked,
             (true, Some(length)) => OpenBody::Left(length),
         };
-        Self { line, body, head: None, rest: Bytes::new(), trailers: None }
+        Self { line, body, head: None, rest: Bytes::new(), trailers: None, bytes_max }
     }
 
     /// Sends a piece of the request body, in process as a frame of its own.
@@ -243,6 +246,9 @@ impl Exchange {
         let mut body = BytesMut::new();
         while let Some(frame) = self.try_frame()? {
             if let Frame::Data(data) = frame {
+                if (body.len() + data.len()) as u64 > self.bytes_max {
+                    return Err(Failure::too_large(self.bytes_max));
+                }
                 body.extend_from_slice(&data);
             }
         }
@@ -271,7 +277,7 @@ impl Exchange {
     pub fn into_tunnel(mut self) -> Result<Tunnel, Response> {
         let head = self.head().clone();
         if self.line.is_tunnel() {
-            return Ok(Tunnel::new(self.line, head));
+            return Ok(Tunnel::new(self.line, head, self.bytes_max));
         }
         Err(self.response())
     }

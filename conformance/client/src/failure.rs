@@ -23,9 +23,15 @@ pub enum FailureKind {
     Refused,
     /// What came is not HTTP; on live targets only.
     Malformed,
+    /// The answer has more bytes than [are collected](crate::Setup::answer_bytes_max), if it ever ends.
+    TooLarge,
 }
 
 impl Failure {
+    pub(crate) fn too_large(max: u64) -> Self {
+        Self::new(FailureKind::TooLarge, format!("more than {max} bytes came (Setup::answer_bytes_max)"))
+    }
+
     pub(crate) fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into() }
     }
@@ -44,6 +50,7 @@ impl fmt::Display for Failure {
             FailureKind::BrokenOff => "the answer broke off",
             FailureKind::Refused => "the connection was refused",
             FailureKind::Malformed => "the answer is not HTTP/1.1",
+            FailureKind::TooLarge => "the answer is too large to be collected",
         };
         write!(f, "{what}: {}", self.detail)
     }

@@ -59,7 +59,7 @@
 //! It differs from a server with sockets where a test is better off:
 //! - Nothing runs between two calls of the test.
 //! - A response body is polled when the test wants a frame of it. [`Exchange::stall`] has the server go ahead of its reader
-//!   as far as it may.
+//!   as far as it may, and so does time that passes.
 //! - Each request has a connection of its own, well-formed by construction. What servers do about others is examined by
 //!   the conformance suite.
 //! - Time stands still until [`Client::advance`]. The year 2000 begins with each client. An application that asks
@@ -69,7 +69,9 @@
 //!
 //! An application that waits for what does not come fails the test, and the message says what it waits for: a timer, more
 //! of the request, the client's leaving. As long as nobody else holds a waker of it, that is certain and found at once.
-//! Otherwise another thread may wake it, for which the client waits [a few seconds](Setup::patience).
+//! Otherwise another thread may wake it, for which the client waits [a few seconds](Setup::patience). One that wakes itself
+//! without end is polled as long, and a body without end is collected up to [a limit](Setup::answer_bytes_max). Only a poll
+//! that does not return hangs the test, as it would hang a server.
 //!
 //! # Threads
 //!

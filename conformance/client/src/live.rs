@@ -16,6 +16,7 @@ use crate::{
     Failure, FailureKind, Head,
     line::{Line, Wait},
     request::{Draft, Expectation},
+    setup::ANSWER_BYTES_MAX,
 };
 
 mod wire;
@@ -38,9 +39,6 @@ const SILENCE: Duration = Duration::from_millis(100);
 
 /// How long a write may wait before it is looked whether the server waits for its answer to be read.
 const WRITE: Duration = Duration::from_millis(10);
-
-/// How much of an answer is read while the request is still being written, in bytes.
-const AHEAD_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How long a request body waits for 100, which a server may not know.
 const HOLD: Duration = Duration::from_secs(1);
@@ -182,7 +180,9 @@ impl Connection {
 
     /// Reads what is there.
     fn read_ahead(&mut self) {
-        while self.buffer.len() < AHEAD_BYTES_MAX && matches!(self.receive(Instant::now()), Received::Some) {}
+        while (self.buffer.len() as u64) < ANSWER_BYTES_MAX
+            && matches!(self.receive(Instant::now()), Received::Some)
+        {}
     }
 
     /// That the request was not sent whole, if that is so: behind another message.

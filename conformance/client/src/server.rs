@@ -58,10 +58,13 @@ pub(crate) struct Server {
     connections: Cell<u64>,
     bell: Arc<Bell>,
     patience: Duration,
+    answer_bytes_max: u64,
     calls: RefCell<Vec<Rc<RefCell<Call>>>>,
     tasks: RefCell<Vec<(Arc<Task>, BoxFuture)>>,
     /// How many jobs did not end in time, and are not waited for any more.
     lost_jobs: Cell<usize>,
+    /// The last turn was given up.
+    restless: Cell<bool>,
 }
 
 /// An application with its factory, whatever their types.
@@ -90,7 +93,7 @@ where
     }
 }
 
-/// How often woken calls are polled before it is said that they never come to rest.
+/// After how many rounds of polls a turn is given up, since what is polled wakes itself again and again.
 const ROUNDS_MAX: usize = 10_000;
 
 impl Server {
@@ -101,6 +104,7 @@ impl Server {
         mut info: WorkerInfo,
         connection: ConnInfo,
         patience: Duration,
+        answer_bytes_max: u64,
     ) -> Result<Rc<Self>, StartError>
     where
         F: AsyncAppFactory + 'static,
@@ -119,10 +123,13 @@ impl Server {
             connections: Cell::new(0),
             bell,
             patience,
+            answer_bytes_max,
             calls: RefCell::default(),
             tasks: RefCell::default(),
             lost_jobs: Cell::new(0),
+            restless: Cell::new(false),
         });
+        server.ops.weigh_timers(&server.worker);
         let built = server.complete(factory.build(&server.worker));
         let app = built.unwrap_or_else(|waits| panic!("the factory's build {waits}"))?;
         *server.app.borrow_mut() = Some(Box::new(Built { factory, app }));
@@ -191,6 +198,7 @@ impl Server {
 
     /// Lets everything go on that was woken, until nothing is; `false` if that has no end.
     pub(crate) fn turn(&self) -> bool {
+        self.restless.set(false);
         for _ in 0..ROUNDS_MAX {
             self.bell.hush();
             // Before anything is looked at: a job that ends from here on rings.
@@ -209,6 +217,7 @@ impl Server {
                 self.lost_jobs.set(jobs);
             }
         }
+        self.restless.set(true);
         false
     }
 
@@ -244,9 +253,21 @@ impl Server {
             Stage::Tunnel => "the continuation",
             _ => "the application",
         };
+        if call.task.is_woken() {
+            return format!("{what} {}", self.wakes_itself());
+        }
         let mut wanted = call.waits_for(self);
         wanted.extend(self.timer_wait());
-        format!("{what} {}", waits(wanted))
+        let elsewhere = if self.restless.get() { "; something else wakes itself without end" } else { "" };
+        format!("{what} {}{elsewhere}", waits(wanted))
+    }
+
+    /// What keeps a call or a factory from coming to rest, in words.
+    fn wakes_itself(&self) -> String {
+        format!(
+            "wakes itself without end: polled for {:?}, it neither got done nor came to rest",
+            self.patience
+        )
     }
 
     /// The next timer, in words.
@@ -313,21 +334,42 @@ impl Server {
             let hopeless =
                 task.wakers() <= self.ops.wakers_of(&task) && !self.may_be_woken() && !self.bell.is_rung();
             if hopeless || left.is_zero() || !self.bell.wait(left) {
-                return Err(waits(self.timer_wait().into_iter().collect()));
+                let rests = !task.is_woken();
+                let waits = || waits(self.timer_wait().into_iter().collect());
+                return Err(if rests { waits() } else { self.wakes_itself() });
             }
         }
     }
 
     /// Moves the clock, stopping at each timer on the way.
     pub(crate) fn advance(&self, duration: Duration) {
-        self.turn();
+        self.go_ahead();
         let target = self.ops.now() + duration;
         while let Some(next) = self.ops.next_timer().filter(|next| *next <= target) {
             self.ops.set_now(next.max(self.ops.now()));
-            self.turn();
+            self.go_ahead();
         }
         self.ops.set_now(target);
-        self.turn();
+        self.go_ahead();
+    }
+
+    /// As long as time passes, nobody stops a server from asking bodies for what it may hold (spec B8): the timers that
+    /// they wait for begin to run when a server with a socket would have begun them.
+    fn go_ahead(&self) {
+        let room = self.room();
+        loop {
+            self.turn();
+            let calls = self.calls.borrow();
+            let asked = calls.iter().filter(|call| call.borrow_mut().go_ahead(room)).count();
+            if asked == 0 {
+                return;
+            }
+        }
+    }
+
+    /// How many bytes of an answer the server asks for, that nobody reads.
+    pub(crate) fn room(&self) -> u64 {
+        self.limits().write_high_water.saturating_add(1)
     }
 
     pub(crate) fn stop(&self) {
@@ -381,6 +423,11 @@ impl Server {
 
     pub(crate) fn next_timer(&self) -> Option<Duration> {
         self.ops.next_timer().map(|deadline| deadline.saturating_duration_since(self.ops.now()))
+    }
+
+    /// How many bytes of an answer the client collects.
+    pub(crate) fn answer_bytes_max(&self) -> u64 {
+        self.answer_bytes_max
     }
 
     pub(crate) fn worker(&self) -> &Worker {

@@ -34,7 +34,11 @@ pub struct Setup {
     policy: Option<Policy>,
     connection: ConnInfo,
     patience: Duration,
+    answer_bytes_max: u64,
 }
+
+/// How many bytes of an answer are collected, unless a setup says otherwise.
+pub(crate) const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// All that the in-process server can do. The others hang on sockets, but for half-closed clients, whom the usual servers
 /// take for gone: [`Setup::with`] adds that.
@@ -57,6 +61,7 @@ impl Default for Setup {
             policy: None,
             connection: ConnInfo::new(0, loopback(50_000), loopback(80)),
             patience: Duration::from_secs(5),
+            answer_bytes_max: ANSWER_BYTES_MAX,
         }
     }
 }
@@ -109,6 +114,17 @@ impl Setup {
     /// waits so long.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// How many bytes of an answer [`send`](crate::RequestBuilder::send) and its like collect, those of a tunnel included;
+    /// more is a [failure](crate::FailureKind::TooLarge). Default: 64 MiB, on live targets too. [`Exchange::read`] and
+    /// [`Exchange::frame`] are not bound by it.
+    ///
+    /// [`Exchange::read`]: crate::Exchange::read
+    /// [`Exchange::frame`]: crate::Exchange::frame
+    pub fn answer_bytes_max(mut self, bytes: u64) -> Self {
+        self.answer_bytes_max = bytes;
         self
     }
 
@@ -174,7 +190,8 @@ impl Setup {
             // A sync call goes on whoever has left, so its answer is sent to whoever may still read it.
             policy = policy.answer_half_closed();
         }
-        Server::start(factory, policy, info, self.connection, self.patience).map(Client::in_process)
+        Server::start(factory, policy, info, self.connection, self.patience, self.answer_bytes_max)
+            .map(Client::in_process)
     }
 }
 

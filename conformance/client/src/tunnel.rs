@@ -9,7 +9,7 @@ use std::{
 use varvel::Finish;
 
 use crate::{
-    Head, Stage,
+    Failure, Head, Stage,
     line::{Line, Wait},
     response::unseen,
     server::InProcess,
@@ -38,11 +38,13 @@ use crate::{
 pub struct Tunnel {
     line: Box<dyn Line>,
     head: Head,
+    /// How many bytes are collected.
+    bytes_max: u64,
 }
 
 impl Tunnel {
-    pub(crate) fn new(line: Box<dyn Line>, head: Head) -> Self {
-        Self { line, head }
+    pub(crate) fn new(line: Box<dyn Line>, head: Head, bytes_max: u64) -> Self {
+        Self { line, head, bytes_max }
     }
 
     /// The head by which the application accepted.
@@ -79,7 +81,7 @@ impl Tunnel {
     /// Waits for everything up to the end of the application's sending side.
     ///
     /// # Panics
-    /// If that does not come.
+    /// If that does not come, or more than [is collected](crate::Setup::answer_bytes_max).
     #[track_caller]
     pub fn receive_to_end(&mut self) -> Vec<u8> {
         let mut received = Vec::new();
@@ -88,6 +90,9 @@ impl Tunnel {
             match self.receive_some(&mut piece) {
                 0 => return received,
                 read => received.extend_from_slice(&piece[..read]),
+            }
+            if received.len() as u64 > self.bytes_max {
+                panic!("{}", Failure::too_large(self.bytes_max));
             }
         }
     }

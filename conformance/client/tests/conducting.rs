@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     task::Poll,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -408,20 +409,128 @@ fn exclusive_calls_wait_for_each_other() {
     assert_eq!(second.response().text(), "second");
 }
 
+/// A setup for tests that fail on purpose.
+fn impatient() -> Setup {
+    Setup::new().patience(Duration::from_millis(50))
+}
+
+async fn restless() {
+    loop {
+        yield_now().await;
+    }
+}
+
 #[test]
 fn an_application_that_never_comes_to_rest_does_not_hang_the_test() {
-    let client = Setup::new().patience(std::time::Duration::from_millis(50)).app(app_fn(|_, _| async {
-        loop {
-            yield_now().await;
+    let client = impatient().app(app_fn(|request, scope| async move {
+        match request.uri().path() {
+            "/body" => Ok(Response::new(AsyncBody::generate(|_| async {
+                restless().await;
+                Ok(())
+            }))),
+            "/spawn" => {
+                assert!(scope.worker().spawn(Box::pin(restless())).is_ok());
+                std::future::pending().await
+            }
+            _ => {
+                restless().await;
+                unreachable!()
+            }
         }
     }));
-    assert_eq!(client.get("/").try_send().unwrap_err().kind(), FailureKind::Pending);
-    let blocked = Setup::new().patience(std::time::Duration::from_millis(50)).sync(sync_fn(|_, _| {
+    for (target, expected) in [
+        ("/call", "the application wakes itself without end"),
+        ("/body", "the response body wakes itself without end"),
+        ("/spawn", "nothing is left to wake it; something else wakes itself without end"),
+    ] {
+        let failure = client.get(target).try_send().unwrap_err();
+        assert_eq!(failure.kind(), FailureKind::Pending);
+        assert!(failure.to_string().contains(expected), "{target}: {failure}");
+    }
+    let blocked = impatient().sync(sync_fn(|_, _| {
         loop {
             std::thread::park();
         }
     }));
     assert_eq!(blocked.get("/").try_send().unwrap_err().kind(), FailureKind::Pending);
+}
+
+/// Always ready with another frame of this size.
+fn endless(bytes: usize) -> AsyncBody {
+    AsyncBody::generate(move |mut frames| async move {
+        loop {
+            frames.data(vec![b'x'; bytes]).await;
+        }
+    })
+}
+
+#[test]
+fn a_body_without_end_does_not_hang_the_test() {
+    let client = impatient().answer_bytes_max(10_000).app(app_fn(|request, mut scope| async move {
+        Ok(match scope.take_upgrade() {
+            Some(upgrade) => upgrade.accept(Response::new(()), |mut io| async move {
+                while io.write_all(&[b'x'; 100]).await.is_ok() {}
+            }),
+            None => Response::new(endless(if request.uri().path() == "/empty" { 0 } else { 100 })),
+        })
+    }));
+    let failure = client.get("/").try_send().unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::TooLarge);
+    assert!(
+        failure.to_string().contains("more than 10000 bytes came (Setup::answer_bytes_max)"),
+        "{failure}"
+    );
+    // What is read piece by piece is the test's to bound.
+    assert_eq!(client.get("/").start().read(20_000).len(), 20_000);
+    let failure = client.get("/empty").try_send().unwrap_err();
+    assert!(failure.to_string().contains("the response body wakes itself without end"), "{failure}");
+    let received = || client.get("/").upgrade("chat").receive_to_end();
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(received)).is_err());
+}
+
+#[test]
+fn a_discarded_body_without_end_does_not_hang_the_test() {
+    let client =
+        Setup::new().policy(Policy::default().finish_on_disconnect()).app(app_fn(|request, _| async move {
+            Ok(Response::new(if request.uri().path() == "/endless" {
+                endless(100)
+            } else {
+                AsyncBody::from("another answer")
+            }))
+        }));
+    let mut exchange = client.get("/endless").start();
+    exchange.read(100);
+    exchange.disconnect();
+    assert_eq!(exchange.stage(), Stage::Answering);
+    // Nor does it keep others from being answered.
+    assert_eq!(client.get("/").send().text(), "another answer");
+    client.close().unwrap();
+    assert_eq!(exchange.finish().unwrap().outcome, Outcome::Stopped);
+}
+
+#[test]
+fn timers_of_a_body_run_while_the_clock_is_moved_whoever_reads() {
+    let second = Duration::from_secs(1);
+    let client = Client::new(app_fn(move |_, scope| async move {
+        let worker = scope.worker().clone();
+        worker.sleep(second).await;
+        Ok(Response::new(AsyncBody::generate(move |mut frames| async move {
+            for piece in ["one", "two"] {
+                worker.sleep(second).await;
+                frames.data(piece).await;
+            }
+            Ok(())
+        })))
+    }));
+    let mut exchange = client.get("/").start();
+    client.advance(2 * second);
+    assert_eq!(exchange.read(3), "one");
+    assert!(exchange.poll_frame().is_pending());
+    client.advance(second);
+    assert_eq!(exchange.response().text(), "two");
+    let exchange = client.get("/").start();
+    client.advance(3 * second);
+    assert_eq!(exchange.response().text(), "onetwo");
 }
 
 #[test]

@@ -97,6 +97,14 @@ impl AsyncApp for Probe {
                     std::future::pending().await
                 })),
                 "unread" => Response::new("unread".into()),
+                "later" => {
+                    let worker = scope.worker().clone();
+                    Response::new(AsyncBody::generate(|mut frames| async move {
+                        worker.sleep(Duration::from_millis(20)).await;
+                        frames.data("later").await;
+                        Ok(())
+                    }))
+                }
                 "wait" => {
                     scope.worker().sleep(Duration::from_millis(20)).await;
                     Response::new("waited".into())
@@ -330,7 +338,9 @@ fn time_passes_the_same_way() {
     on_every_target(|client| {
         let mut exchange = client.get("/wait").start();
         client.advance(Duration::from_millis(20));
-        vec![(exchange.status(), exchange.response().body().clone())]
+        let mut later = client.get("/later").start();
+        client.advance(Duration::from_millis(20));
+        vec![(exchange.status(), exchange.response().body().clone()), (later.status(), later.read(5))]
     });
 }
 

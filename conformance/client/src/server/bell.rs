@@ -88,6 +88,11 @@ impl Task {
         self.woken.swap(false, SeqCst)
     }
 
+    /// Whether it wants to be polled.
+    pub(crate) fn is_woken(&self) -> bool {
+        self.woken.load(SeqCst)
+    }
+
     pub(crate) fn waker(self: &Arc<Self>) -> Waker {
         Waker::from(Arc::clone(self))
     }

@@ -76,6 +76,9 @@ enum Running {
     Over,
 }
 
+/// How often a call is polled before it lets others have their turn.
+const POLLS_MAX: usize = 16;
+
 /// How an answer ended.
 #[derive(Clone, Debug)]
 pub(crate) enum End {
@@ -135,12 +138,19 @@ impl Call {
         matches!(self.running, Running::Calling(_) | Running::Answering(_))
     }
 
-    /// The client has room for so many bytes of the body.
-    pub(crate) fn want(&mut self, bytes: u64) {
-        if self.wanted < bytes {
+    /// The client has room for so many bytes of the body; `false` if that was known.
+    pub(crate) fn want(&mut self, bytes: u64) -> bool {
+        let more = self.wanted < bytes;
+        if more {
             self.wanted = bytes;
             self.task.waker().wake();
         }
+        more
+    }
+
+    /// The server asks the body for so much ahead of its reader; `false` if there is nothing to ask, or it did already.
+    pub(crate) fn go_ahead(&mut self, bytes: u64) -> bool {
+        matches!(self.running, Running::Answering(_)) && self.want(bytes)
     }
 
     pub(crate) fn unsent(&self) -> u64 {
@@ -162,9 +172,10 @@ impl Call {
         self.respond(status, server);
     }
 
-    /// Goes on as far as it can, or with `once` no further than one poll.
+    /// Goes on as far as it can, or with `once` no further than one poll. What is always ready lets others have their turn
+    /// now and then.
     pub(crate) fn go(&mut self, server: &Server, once: bool) {
-        loop {
+        for _ in 0..POLLS_MAX {
             let waker = self.task.waker();
             let mut cx = Context::from_waker(&waker);
             let full = self.unsent() >= self.wanted;
@@ -227,6 +238,7 @@ impl Call {
                 return;
             }
         }
+        self.task.waker().wake();
     }
 
     /// The client leaves.

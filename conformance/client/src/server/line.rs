@@ -170,7 +170,7 @@ impl InProcess {
     }
 
     pub(crate) fn stall(&self) -> u64 {
-        self.call.borrow_mut().want(self.server.limits().write_high_water.saturating_add(1));
+        self.call.borrow_mut().want(self.server.room());
         self.server.turn();
         self.call.borrow().unsent()
     }

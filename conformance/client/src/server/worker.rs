@@ -2,15 +2,17 @@
 
 use std::{
     collections::BTreeMap,
+    future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     task::{Context, Poll, Waker},
     thread::{self, ThreadId},
     time::{Duration, Instant, SystemTime},
 };
 
 use http::HeaderValue;
-use varvel::{BoxFuture, Caps, Event, Job, Phase, Report, TimerId, WorkerInfo, WorkerOps};
+use varvel::{BoxFuture, Caps, Event, Job, Phase, Report, TimerId, Worker, WorkerInfo, WorkerOps};
 
 use super::{
     bell::{Bell, Task},
@@ -22,6 +24,8 @@ pub(crate) struct HandWorker {
     info: WorkerInfo,
     bell: Arc<Bell>,
     start: Instant,
+    /// How many wakers a [`Timer`](varvel::Timer) that waits holds on to, the one that it set included.
+    timer_wakers: OnceLock<usize>,
     /// The test's.
     thread: ThreadId,
     state: Arc<Mutex<State>>,
@@ -48,11 +52,26 @@ struct State {
 
 impl HandWorker {
     pub(crate) fn new(info: WorkerInfo, bell: Arc<Bell>) -> Self {
-        Self { info, bell, start: Instant::now(), thread: thread::current().id(), state: Arc::default() }
+        Self {
+            info,
+            bell,
+            start: Instant::now(),
+            timer_wakers: OnceLock::new(),
+            thread: thread::current().id(),
+            state: Arc::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    /// Finds out how many wakers a timer of this worker's holds on to, which is the timer's own business.
+    pub(crate) fn weigh_timers(&self, worker: &Worker) {
+        let task = Task::new(&self.bell);
+        let mut timer = pin!(worker.sleep(Duration::from_secs(1)));
+        let _ = timer.as_mut().poll(&mut Context::from_waker(&task.waker()));
+        let _ = self.timer_wakers.set(task.wakers());
     }
 
     /// Moves the clock.
@@ -134,9 +153,9 @@ impl HandWorker {
     pub(crate) fn wakers_of(&self, task: &Arc<Task>) -> usize {
         let waker = task.waker();
         let state = self.lock();
-        // A `Timer` keeps a copy of the waker that it has set.
-        let timers = state.timers.values().filter(|(_, armed)| armed.will_wake(&waker)).count() * 2;
-        timers + state.watchers.iter().filter(|watcher| watcher.will_wake(&waker)).count()
+        let timers = state.timers.values().filter(|(_, armed)| armed.will_wake(&waker)).count();
+        timers * self.timer_wakers.get().copied().unwrap_or(1)
+            + state.watchers.iter().filter(|watcher| watcher.will_wake(&waker)).count()
     }
 
     /// Whether a task waits for the stop.
