@@ -101,7 +101,8 @@ struct Found {
 }
 
 impl Findings {
-    pub(crate) fn new() -> Self {
+    /// An empty list in panic mode, for lints to [share](crate::Lint::sharing).
+    pub fn new() -> Self {
         let counts = RULES.iter().map(|_| AtomicU64::new(0)).collect();
         Self(Arc::new(Found { mode: AtomicU8::new(Mode::Panic as u8), counts, first: Mutex::default() }))
     }
@@ -111,7 +112,10 @@ impl Findings {
     /// # Panics
     /// If there is no such rule.
     pub fn count(&self, id: &str) -> u64 {
-        let rule = crate::rule(id).unwrap_or_else(|| panic!("there is no rule {id:?}"));
+        self.total_of(crate::rule(id).unwrap_or_else(|| panic!("there is no rule {id:?}")))
+    }
+
+    pub(crate) fn total_of(&self, rule: &Rule) -> u64 {
         self.0.counts[rule.index].load(Relaxed)
     }
 
@@ -205,6 +209,12 @@ fn report(breach: &Breach, worker: Option<&Worker>) {
             Report::of(RequestId::new(*connection, *exchange, Some(method), target), event)
         }
     });
+}
+
+impl Default for Findings {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl fmt::Debug for Findings {

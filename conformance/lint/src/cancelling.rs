@@ -19,6 +19,7 @@ use varvel::{
 };
 
 use crate::{
+    drive::message,
     record::{Call, CallGuard, Core, Place, Record, Settings},
     rules as r,
     serving::StandIn,
@@ -116,10 +117,12 @@ impl<A: AsyncApp> Future for CancellingCall<A> {
                     return Poll::Pending;
                 }
                 let dropped = catch_unwind(AssertUnwindSafe(|| *slot = None));
-                if dropped.is_err() {
+                if let Err(panic) = dropped {
                     *slot = None;
                     let polls = first.polls;
-                    first.guard.record.breach(r::A6_DROP, || format!("it did at its pending poll {polls}"));
+                    first.guard.record.breach(r::A6_DROP, || {
+                        format!("its destructor panicked at pending poll {polls}: {}", message(&*panic))
+                    });
                 }
                 *slot = Some(Box::pin(first.call()));
                 *again = None;

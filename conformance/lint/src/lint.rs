@@ -15,7 +15,7 @@ use crate::{
     Cancelling, Findings, answer,
     breach::Mode,
     incoming, passage,
-    record::{CallGuard, Core, Place, Record, Settings},
+    record::{CallGuard, Core, Place, Record, Settings, resume},
     request as check_request, rules as r,
     serving::StandIn,
 };
@@ -243,11 +243,15 @@ impl<F: Future<Output = AsyncAppResult>> Future for LintCall<F> {
 impl<F> Drop for LintCall<F> {
     fn drop(&mut self) {
         let Some(call) = self.call.take() else { return };
-        drop(call);
         let guard = &self.guard;
+        let dropped = guard.record.watch_drop((!guard.inside).then_some("the pending call"), || drop(call));
         if let Some(passage) = guard.inner_passage() {
             passage.call_over();
-        } else if !guard.inside {
+        }
+        if dropped.is_err() {
+            return resume(dropped);
+        }
+        if !guard.is_inside() && !guard.inside {
             passage::check_drop(&guard.record, r::M5_FUTURE);
         }
         let record = &guard.record;

@@ -15,7 +15,7 @@ use crate::{
     Rule,
     answer::{check_trailers, check_wanted, length_rule},
     passage,
-    record::{Body, Place, Record},
+    record::{Body, Place, Record, resume},
     rules as r,
 };
 
@@ -164,11 +164,13 @@ impl Watch {
 
     /// The body is gone; `drop_it` is what drops it, which may panic.
     fn gone(&mut self, drop_it: impl FnOnce()) {
-        let dropped = catch_unwind(AssertUnwindSafe(drop_it));
         let unfinished = self.phase == Phase::Data;
+        let waits = unfinished && !self.busy && self.record.is_async;
+        let record = Arc::clone(&self.record);
+        let dropped = record.watch_drop(waits.then_some("the body between two frames"), drop_it);
         self.over(if self.busy { Body::Failed } else { Body::Dropped });
-        if let Err(panic) = dropped {
-            resume_unwind(panic);
+        if dropped.is_err() {
+            return resume(dropped);
         }
         if unfinished && !self.is_inside() {
             passage::check_drop(&self.record, r::M5_BODY);

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fs,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU32, AtomicU64, Ordering::SeqCst},
@@ -21,6 +22,7 @@ use varvel::{
 use crate::{
     Findings, Rule,
     breach::{Mode, RequestLine},
+    drive::message,
     passage::Passage,
     rules as r,
 };
@@ -77,6 +79,8 @@ struct Tracks {
     apps: HashMap<u32, Weak<()>>,
     /// The last exchange of each connection.
     connections: HashMap<u64, Track>,
+    /// At how many connections those that rest are forgotten next, if that is more than [`CONNECTIONS_MIN`].
+    sweep_at: usize,
     /// The last exchange of all: one at a time is asked what it says of itself once it is over.
     previous: Option<(Watch, Arc<Record>)>,
 }
@@ -87,7 +91,7 @@ struct Track {
 }
 
 /// How many connections are kept in mind; beyond that those that rest are forgotten.
-const CONNECTIONS_MAX: usize = 1024;
+const CONNECTIONS_MIN: usize = 1024;
 
 impl Core {
     pub(crate) fn new(settings: Settings, built: Option<Built>) -> Arc<Self> {
@@ -261,6 +265,26 @@ impl Record {
         self.core.settings.findings.take(rule, Some(&self.worker), request, what);
     }
 
+    /// Drops something of the application. `pending` names it if it was pending or between two frames, when its destructor
+    /// must not panic (spec A6). What is returned is to be [resumed](resume), so that a server contains and reports it.
+    pub(crate) fn watch_drop(&self, pending: Option<&str>, drop_it: impl FnOnce()) -> thread::Result<()> {
+        let findings = &self.core.settings.findings;
+        let before = findings.total_of(r::A6_DROP);
+        let dropped = catch_unwind(AssertUnwindSafe(drop_it));
+        match (dropped, pending) {
+            // Unless a lint inside has said so.
+            (Err(panic), Some(whose)) if findings.total_of(r::A6_DROP) == before => {
+                let tell = || {
+                    let what = || format!("the destructor of {whose} panicked: {}", message(&*panic));
+                    self.breach(r::A6_DROP, what);
+                };
+                // In panic mode the breach goes on in its place.
+                catch_unwind(AssertUnwindSafe(tell)).and(Err(panic))
+            }
+            (dropped, _) => dropped,
+        }
+    }
+
     /// Runs a piece of async code, which must not take long, apart from what the server makes it wait and, in tests, from
     /// what a busy machine does.
     pub(crate) fn timed<T>(&self, rule: &'static Rule, run: impl FnOnce() -> T) -> T {
@@ -329,9 +353,11 @@ impl Record {
     /// The order of exchanges, and what is left of those before this one.
     fn check_place(self: &Arc<Self>, scope: &Scope) {
         let mut tracks = self.core.tracks();
-        let connections = &mut tracks.connections;
-        if connections.len() >= CONNECTIONS_MAX {
+        let Tracks { connections, sweep_at, .. } = &mut *tracks;
+        if connections.len() >= CONNECTIONS_MIN.max(*sweep_at) {
             connections.retain(|_, track| track.record.strong_count() > 0);
+            // A sweep is paid for by the calls in between, however many connections are busy.
+            *sweep_at = connections.len() * 2;
         }
         let track = Track { number: self.number, record: Arc::downgrade(self) };
         let last = connections.insert(self.connection, track);
@@ -496,6 +522,15 @@ impl State {
         matches!(self.body, Body::Whole | Body::File | Body::Ended)
             || self.trailers
             || self.declared.is_some_and(|declared| self.produced >= declared)
+    }
+}
+
+/// Lets a panic go on, unless another one is under way: two would end the process.
+pub(crate) fn resume(result: thread::Result<()>) {
+    if let Err(panic) = result {
+        if !thread::panicking() {
+            resume_unwind(panic);
+        }
     }
 }
 

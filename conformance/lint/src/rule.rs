@@ -25,6 +25,9 @@ pub struct Rule {
     pub text: &'static str,
     /// What to do about a breach, in one sentence.
     pub remedy: &'static str,
+    /// The function of this crate that makes it happen, such as `cancel_everywhere` (or its form for sync ones), if a lint
+    /// that only watches does not come to see it.
+    pub driver: Option<&'static str>,
     /// Its place in the table, for counters.
     pub(crate) index: usize,
 }

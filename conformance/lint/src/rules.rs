@@ -8,8 +8,18 @@ use varvel_spec::{Level, ids};
 
 use crate::{Party, Rule};
 
+macro_rules! driver {
+    () => {
+        None
+    };
+    ($driver:literal) => {
+        Some($driver)
+    };
+}
+
 macro_rules! rules {
-    ($($name:ident = $id:literal, $clause:ident, $party:ident, $level:ident: $text:literal, $remedy:literal;)*) => {
+    ($($name:ident = $id:literal, $clause:ident, $party:ident, $level:ident: $text:literal, $remedy:literal
+        $(, by $driver:literal)?;)*) => {
         /// All rules, in the order of the table.
         pub(crate) static RULES: &[Rule] = &[$(Rule {
             id: $id,
@@ -18,6 +28,7 @@ macro_rules! rules {
             level: Level::$level,
             text: $text,
             remedy: $remedy,
+            driver: driver!($($driver)?),
             index: Index::$name as usize,
         }),*];
 
@@ -45,13 +56,13 @@ rules! {
         "Run what blocks in `Worker::offload`, or accept the upgrade with `accept_blocking` in a sync application.";
     A2_PANIC = "A2.panic", A2, Application, Must:
         "A call that overlaps another one does not panic for it.",
-        "Do not hold a `RefCell` borrow across an await; keep state in a lock or per call, or ask for `Policy::exclusive`.";
+        "Do not hold a `RefCell` borrow across an await; keep state in a lock or per call, or ask for `Policy::exclusive`.", by "overlap";
     A2_STUCK = "A2.stuck", A2, Application, Must:
         "Calls that overlap all come to an end.",
-        "Take locks in one order and hold none across an await, or ask for `Policy::exclusive`.";
+        "Take locks in one order and hold none across an await, or ask for `Policy::exclusive`.", by "overlap";
     A2_ANSWER = "A2.answer", A2, Application, Must:
         "A call that overlaps another one has the answer that it has alone.",
-        "Look for state that two calls share: a buffer, a connection, a counter; or ask for `Policy::exclusive`.";
+        "Look for state that two calls share: a buffer, a connection, a counter; or ask for `Policy::exclusive`.", by "overlap";
     A3_CONNECTION = "A3.connection", A3, Application, MustNot:
         "A response has no Connection field.",
         "Leave it out: the server decides whether the connection stays.";
@@ -108,13 +119,13 @@ rules! {
         "Make destructors that tolerate every await as their last; a guard that insists on being closed does not.";
     A6_PANIC = "A6.panic", A6, Application, Must:
         "A call does not panic because an earlier one was dropped.",
-        "Put state back in a destructor, not in the code behind an await that may never be reached.";
+        "Put state back in a destructor, not in the code behind an await that may never be reached.", by "cancel_everywhere";
     A6_STUCK = "A6.stuck", A6, Application, Must:
         "A call comes to an end though an earlier one was dropped.",
-        "Free permits, locks and turns in a destructor, not in the code behind an await.";
+        "Free permits, locks and turns in a destructor, not in the code behind an await.", by "cancel_everywhere";
     A6_ANSWER = "A6.answer", A6, Application, Must:
         "A call has the same answer after an earlier one was dropped.",
-        "Change shared state in one step without an await in between, or undo the half of it in a destructor.";
+        "Change shared state in one step without an await in between, or undo the half of it in a destructor.", by "cancel_everywhere";
     A7_SINK = "A7.sink", A7, Application, MustNot:
         "A sink that has returned an error is not used again.",
         "Return the error from the writer, with `?`.";
@@ -129,22 +140,22 @@ rules! {
         "Send the trailers last.";
     A9_DESCRIPTORS = "A9.descriptors", A9, Application, ShouldNot:
         "Making a factory opens no socket, pipe or queue of events.",
-        "Open it in `build`, which runs in the process and on the thread that will use it.";
+        "Open it in `build`, which runs in the process and on the thread that will use it.", by "Lint::factory";
     A9_THREADS = "A9.threads", A9, Application, ShouldNot:
         "Making a factory starts no thread.",
-        "Start it in `build`: a thread does not survive a fork.";
+        "Start it in `build`: a thread does not survive a fork.", by "Lint::factory";
     A10_PANIC = "A10.panic", A10, Application, Must:
         "A call does not panic for want of a capability.",
-        "Handle the `None` or `Err` by which an absent capability answers; do not unwrap it.";
+        "Handle the `None` or `Err` by which an absent capability answers; do not unwrap it.", by "without_each_capability";
     A10_FAILURE = "A10.failure", A10, Application, Must:
         "A call does not fail for want of a capability.",
-        "Answer 501 or in a poorer form, or refuse in `build` with an error that names the capability.";
+        "Answer 501 or in a poorer form, or refuse in `build` with an error that names the capability.", by "without_each_capability";
     A10_STUCK = "A10.stuck", A10, Application, Must:
         "A call does not wait for ever for want of a capability.",
-        "Do not wait for what only the capability brings about, such as a disconnect.";
+        "Do not wait for what only the capability brings about, such as a disconnect.", by "without_each_capability";
     A10_BUILD = "A10.build", A10, Application, Must:
         "A `build` that fails for want of a capability names it.",
-        "Write the name of the capability, such as `OFFLOAD`, into the `StartError`.";
+        "Write the name of the capability, such as `OFFLOAD`, into the `StartError`.", by "without_each_capability";
     U7_SWITCHING = "U7.switching", U7, Application, Must:
         "A response has status 101 only if it was made by an upgrade's token.",
         "Answer with what `Upgrade::accept` returns; the server sends 500 for this.";
@@ -180,10 +191,10 @@ rules! {
         "Remove Content-Length where the body's length changes; and keep `exact_len` true.";
     M4_HEAD_STATUS = "M4.head-status", M4, Middleware, Must:
         "HEAD gets the status that GET gets.",
-        "Do not ask for the method where the body is concerned: the server omits it.";
+        "Do not ask for the method where the body is concerned: the server omits it.", by "middleware";
     M4_HEAD_FIELDS = "M4.head-fields", M4, Middleware, Must:
         "HEAD gets the fields and the length of body that GET gets.",
-        "Treat the body of an answer to HEAD as that of GET: the server omits it, unread.";
+        "Treat the body of an answer to HEAD as that of GET: the server omits it, unread.", by "middleware";
     M5_FUTURE = "M5.future", M5, Middleware, Must:
         "Dropping the middleware's future drops the inner call at once.",
         "Keep the inner future inside your own; do not spawn it.";

@@ -5,6 +5,7 @@ use std::{
     future::{pending, ready},
     io,
     net::TcpListener,
+    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::mpsc,
     task::{Context, Poll, Waker},
@@ -22,7 +23,7 @@ use varvel::{
 use super::{Broken, data, failed, get, items, request, sized_items, trailers};
 use crate::{
     Lint, cancel_everywhere,
-    drive::{Bench, CAPS},
+    drive::{Bench, CAPS, Event, message},
     overlap, overlap_sync, without_each_capability, without_each_capability_sync,
 };
 
@@ -290,6 +291,29 @@ pub(super) const BROKEN: &[Broken] = &[
         let bench = Bench::new(CAPS);
         drop(bench.finish(bench.start(&app.cancelling(), get())));
     }),
+    ("A6.drop", || {
+        let app = Lint::new(app_fn(|_, _| async {
+            let _insists = Insists(false);
+            pending().await
+        }));
+        let bench = Bench::new(CAPS);
+        let mut run = bench.start(&app, get());
+        bench.step(&mut run);
+        drop(run);
+    }),
+    ("A6.drop", || {
+        let app = Lint::new(app_fn(|_, _| async {
+            Ok(Response::new(AsyncBody::generate(|mut frames| async move {
+                let _insists = Insists(false);
+                frames.data("a").await;
+                pending().await
+            })))
+        }));
+        let bench = Bench::new(CAPS);
+        let mut run = bench.start(&app, get());
+        while bench.step(&mut run) != Event::Frame {}
+        drop(run);
+    }),
     ("A6.panic", || half_way(|_| panic!("half way"))),
     ("A6.stuck", || {
         let turn = Rc::new(Cell::new(true));
@@ -441,4 +465,23 @@ fn a_field_of_any_other_name_is_let_through() {
     let name = HeaderName::from_static("connections");
     answer(get(), || Ok(Response::builder().header(&name, "7").body(items(vec![data("a"), data("")]))?));
     let _ = Frame::Data(Bytes::new());
+}
+
+#[test]
+fn a_destructor_that_panics_is_found_by_a_lint_that_only_watches_and_still_panics() {
+    let app = app_fn(|_, _| async {
+        let _insists = Insists(false);
+        pending().await
+    });
+    let lint = Lint::sandwich(app, |inner| inner).count();
+    let bench = Bench::new(CAPS);
+    let mut run = bench.start(&lint, get());
+    bench.step(&mut run);
+    let panic = catch_unwind(AssertUnwindSafe(|| drop(run))).expect_err("the server contains and reports it");
+    assert_eq!(message(&*panic), "not closed");
+    // Once, and not by both lints.
+    let breaches = lint.findings().breaches();
+    assert_eq!(lint.findings().total(), 1);
+    assert_eq!(breaches[0].rule.id, "A6.drop");
+    assert_eq!(breaches[0].what, "the destructor of the pending call panicked: not closed");
 }

@@ -67,10 +67,14 @@ fn tables() -> String {
     ] {
         let of_this: Vec<_> = rules().filter(|rule| rule.binds == party).collect();
         write!(text, "### {title} ({})\n\n", of_this.len()).unwrap();
-        text += "| rule | level | required | to do about a breach |\n|---|---|---|---|\n";
+        let driven = of_this.iter().any(|rule| rule.driver.is_some());
+        text += "| rule | level | required | to do about a breach |";
+        text += if driven { " needs |\n|---|---|---|---|---|\n" } else { "\n|---|---|---|---|\n" };
         for rule in of_this {
             let (text_of, remedy) = (rule.text.replace('|', "\\|"), rule.remedy.replace('|', "\\|"));
-            writeln!(text, "| `{}` | {} | {text_of} | {remedy} |", rule.id, rule.level).unwrap();
+            write!(text, "| `{}` | {} | {text_of} | {remedy} |", rule.id, rule.level).unwrap();
+            let needs = rule.driver.map_or(String::new(), |driver| format!(" `{driver}`"));
+            text += &if driven { format!("{needs} |\n") } else { "\n".to_owned() };
         }
         text.push('\n');
     }

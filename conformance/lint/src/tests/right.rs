@@ -24,7 +24,7 @@ use crate::{
 /// Calls an application under a lint of every kind; nothing may be found.
 fn finds_nothing<A: AsyncApp + Clone>(app: A, request: impl Fn() -> Request<AsyncBody>) -> Answer {
     let bench = Bench::new(CAPS);
-    let findings = Lint::new(()).findings();
+    let findings = Findings::new();
     let watched = Lint::new(app.clone()).sharing(&findings);
     let served = Lint::new(app).sharing(&findings).serving();
     let answer = bench.finish(bench.start(&served, request())).expect("an answer");
