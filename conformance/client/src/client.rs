@@ -16,6 +16,19 @@ use crate::{
 
 /// Sends requests to an application in this process, or to a live server. Each request has a connection of its own.
 ///
+/// ```
+/// use http::Response;
+/// use varvel::{AsyncBody, app_fn};
+/// use varvel_test::Client;
+///
+/// let client = Client::new(app_fn(|request, _| async move {
+///     Ok(Response::new(AsyncBody::full(format!("{} {}", request.method(), request.uri()))))
+/// }));
+/// assert_eq!(client.get("/a?b").send().text(), "GET /a?b");
+/// assert_eq!(client.request("PURGE", "/cache").send().text(), "PURGE /cache");
+/// assert!(client.reports().is_empty());
+/// ```
+///
 /// Dropping a client of an application cuts off what still runs, as at the deadline of a stop, and tears the application
 /// down; [`close`](Self::close) does the same and tells how the teardown went.
 pub struct Client(Target);
@@ -136,7 +149,8 @@ impl Client {
         self.request(Method::OPTIONS, target)
     }
 
-    /// A CONNECT to this authority, such as `example.com:443`; see [`RequestBuilder::tunnel`].
+    /// The method CONNECT, to this authority, such as `example.com:443`; see [`RequestBuilder::tunnel`]. It opens no
+    /// connection to a server: [`at`](Self::at) names one, and each request connects by itself.
     #[track_caller]
     pub fn connect(&self, authority: &str) -> RequestBuilder<'_> {
         self.request(Method::CONNECT, authority)
@@ -173,7 +187,7 @@ impl Client {
         self.server("its timers").next_timer()
     }
 
-    /// How many spawned tasks still run.
+    /// Lets spawned tasks go on, and whatever else was woken, and counts the tasks that still run then.
     ///
     /// # Panics
     /// On a live target.

@@ -344,7 +344,7 @@ impl Exchange {
     }
 
     /// Polls the application once, be it woken or not: the call, or then the response body. Of an exchange that was
-    /// [begun](crate::RequestBuilder::begin) instead of started, this is all that polls it, as long as the test uses
+    /// [started unpolled](crate::RequestBuilder::start_unpolled), this is all that polls it, as long as the test uses
     /// nothing else that lets the server run.
     ///
     /// ```
@@ -353,7 +353,7 @@ impl Exchange {
     /// use varvel_test::{Client, Stage};
     ///
     /// let client = Client::new(app_fn(|_, _| async { Ok(Response::new(AsyncBody::from("hello"))) }));
-    /// let mut exchange = client.get("/").begin();
+    /// let mut exchange = client.get("/").start_unpolled();
     /// assert_eq!(exchange.stage(), Stage::Waiting);
     /// assert_eq!(exchange.step(), Stage::Answering);
     /// exchange.disconnect(); // Or let go of it anywhere else.

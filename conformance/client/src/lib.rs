@@ -42,7 +42,7 @@
 //!
 //! - [`Client`]: of an async or sync application, of a factory, of a live server; time, the stop, reports
 //! - [`Setup`]: capabilities taken away, limits, policy, addresses
-//! - [`RequestBuilder`]: a request; sent whole, started, begun, or for an upgrade
+//! - [`RequestBuilder`]: a request; sent whole, started to be conducted step by step, or for an upgrade
 //! - [`Response`]: a whole answer; [`Failure`]: why there is none
 //! - [`Exchange`]: both bodies piece by piece, the disconnect, single polls
 //! - [`Tunnel`]: the other end of an upgrade

@@ -10,6 +10,19 @@ use crate::{Client, Exchange, Failure, Response, Tunnel, response::unseen};
 
 /// A request that is being written; [`send`](Self::send), [`start`](Self::start) and their like send it.
 ///
+/// ```
+/// use http::Response;
+/// use varvel::app_fn;
+/// use varvel_test::Client;
+///
+/// let client = Client::new(app_fn(|request, _| async { Ok(Response::new(request.into_body())) }));
+/// let echo = client.post("/echo?times=1").header("accept", "text/plain").body("hello");
+/// assert_eq!(echo.send().text(), "hello");
+/// // The same in five frames, with a trailer field behind them, which has it chunked.
+/// let echo = client.post("/echo").body("hello").in_pieces_of(1).trailer("x-sum", "532").header("te", "trailers");
+/// assert_eq!(echo.send().trailers().unwrap()["x-sum"], "532");
+/// ```
+///
 /// Whatever cannot be sent as HTTP/1 is the test's own mistake, and panics.
 #[must_use = "a request does nothing until it is sent"]
 #[derive(Debug)]
@@ -208,12 +221,12 @@ impl<'c> RequestBuilder<'c> {
         }
     }
 
-    /// Sends it, without a poll of the application: each is one [`Exchange::step`].
+    /// Sends it, and does not let the application run: each of its polls is one [`Exchange::step`].
     ///
     /// # Panics
     /// If the server takes no connection, and on a live target, which does not wait.
     #[track_caller]
-    pub fn begin(self) -> Exchange {
+    pub fn start_unpolled(self) -> Exchange {
         assert!(!self.client.is_live(), "{}", unseen("a single poll"));
         match self.connect(false) {
             Ok(exchange) => exchange,

@@ -9,6 +9,21 @@ use varvel::{AppError, Finish};
 use crate::{Head, Record};
 
 /// A whole answer, body and all.
+///
+/// ```
+/// use http::Response;
+/// use varvel::{AsyncBody, Outcome, app_fn};
+/// use varvel_test::Client;
+///
+/// let client = Client::new(app_fn(|_, _| async {
+///     Ok(Response::builder().status(201).header("location", "/notes/1").body(AsyncBody::from("noted"))?)
+/// }));
+/// let response = client.post("/notes").body("Buy milk.").send();
+/// assert_eq!((response.status().as_u16(), response.text()), (201, "noted"));
+/// assert_eq!(response.header("location"), Some("/notes/1"));
+/// assert_eq!(response.header("content-length"), Some("5")); // Of the server's making.
+/// assert_eq!(response.finish().outcome, Outcome::Completed); // In process only.
+/// ```
 #[derive(Clone)]
 pub struct Response(pub(crate) Box<Whole>);
 

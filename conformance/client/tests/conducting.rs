@@ -216,7 +216,7 @@ fn the_end_of_the_sending_side_counts_as_leaving_where_the_call_waits() {
     };
     let one_second = std::time::Duration::from_secs(1);
     let outcome = |client: &Client, target| {
-        let mut exchange = client.get(target).begin();
+        let mut exchange = client.get(target).start_unpolled();
         exchange.end_sending();
         client.advance(one_second);
         exchange.finish().map(|finish| finish.outcome)
@@ -340,7 +340,7 @@ fn calls_are_driven_poll_by_poll_and_dropped_at_will() {
         }
     }));
     let mut stages = Vec::new();
-    let mut exchange = client.get("/").begin();
+    let mut exchange = client.get("/").start_unpolled();
     assert_eq!((exchange.stage(), steps.count()), (Stage::Waiting, 0));
     while exchange.stage() != Stage::Over {
         stages.push((exchange.step(), steps.count()));
@@ -352,7 +352,7 @@ fn calls_are_driven_poll_by_poll_and_dropped_at_will() {
 
     for stop_after in 1..3 {
         let before = steps.count();
-        let mut exchange = client.get("/").begin();
+        let mut exchange = client.get("/").start_unpolled();
         for _ in 0..stop_after {
             exchange.step();
         }
