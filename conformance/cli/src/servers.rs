@@ -1,4 +1,5 @@
-//! The servers of this repository, and the ways in which each can call an application.
+//! The servers of this repository, and the ways in which each can call an application. The test `differential` compares
+//! all that stand here.
 
 use std::sync::Arc;
 
@@ -47,13 +48,18 @@ const FORMS: &[Form] = &[
     },
 ];
 
+/// The names of the servers.
+pub(crate) fn servers() -> Vec<&'static str> {
+    let mut servers: Vec<&str> = FORMS.iter().map(|known| known.server).collect();
+    servers.dedup();
+    servers
+}
+
 /// The forms of a server, or the one that is wanted.
 pub(crate) fn forms(server: &str, form: Option<&str>) -> Result<Vec<Form>, String> {
     let forms: Vec<Form> = FORMS.iter().filter(|known| known.server == server).copied().collect();
     if forms.is_empty() {
-        let mut servers: Vec<&str> = FORMS.iter().map(|known| known.server).collect();
-        servers.dedup();
-        return Err(format!("there is no server called {server:?}; there are {}", servers.join(", ")));
+        return Err(format!("there is no server called {server:?}; there are {}", servers().join(", ")));
     }
     let Some(form) = form else { return Ok(forms) };
     match forms.iter().find(|known| known.form == form) {
