@@ -75,24 +75,24 @@ pub(crate) struct Run {
     pub(crate) url: Option<String>,
 
     /// With --server: only this form of calling the application, such as `async`. All of them unless given.
-    #[arg(long, requires = "server", value_name = "NAME")]
+    #[arg(long, requires = "server", conflicts_with = "url", value_name = "NAME")]
     pub(crate) form: Option<String>,
 
     /// With --url: what the application saw is not judged, for servers without the probe routes.
-    #[arg(long, requires = "url")]
+    #[arg(long, requires = "url", conflicts_with = "server")]
     pub(crate) no_app: bool,
 
     /// With --url: leave out what could harm others behind a shared front end: smuggling sequences, pipelining, floods.
     /// The default for addresses that are not loopback.
-    #[arg(long, requires = "url", conflicts_with = "full")]
+    #[arg(long, requires = "url", conflicts_with_all = ["full", "server"])]
     pub(crate) safe: bool,
 
     /// With --url: leave nothing out. The default for loopback addresses.
-    #[arg(long, requires = "url")]
+    #[arg(long, requires = "url", conflicts_with = "server")]
     pub(crate) full: bool,
 
     /// With --url: permit an address that is not loopback. You need the consent of whoever runs that server.
-    #[arg(long, requires = "url")]
+    #[arg(long, requires = "url", conflicts_with = "server")]
     pub(crate) i_have_consent: bool,
 
     /// How many checks run at the same time. Default: 8 with --server, 4 with --url.
@@ -100,7 +100,8 @@ pub(crate) struct Run {
     pub(crate) jobs: Option<u16>,
 
     /// With --url: how long to wait for anything that must come, in seconds.
-    #[arg(long, requires = "url", value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    #[arg(long, requires = "url", conflicts_with = "server", value_name = "SECONDS", default_value = "5")]
+    #[arg(value_parser = seconds)]
     pub(crate) timeout: Duration,
 
     /// A report of an earlier run, made by --format json: what failed there fails no more, so that only changes do.

@@ -82,7 +82,7 @@ impl Text {
         let out = &mut self.0;
         writeln!(out, "{}, a rule of the lint\n\n{}\n\n{}\n", rule.id, rule.text, rule.remedy)?;
         writeln!(out, "Level         {}", rule.level)?;
-        writeln!(out, "Binds         the {}", format!("{:?}", rule.binds).to_lowercase())?;
+        writeln!(out, "Binds         the {}", rule.binds)?;
         writeln!(out, "Belongs to    {}", rule.clause)
     }
 

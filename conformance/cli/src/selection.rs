@@ -32,7 +32,9 @@ pub(crate) fn selected(selected: &Selected) -> Result<Vec<Entry>, String> {
     for (option, ids) in
         [("clause", &selected.clause), ("group", &selected.group), ("check", &selected.check)]
     {
-        let all: Vec<Named> = ids.iter().map(|id| named(id)).collect::<Result<_, _>>()?;
+        let of_option =
+            |id: &String| named(id).map_err(|problem| if option == "group" { no_group(id) } else { problem });
+        let all: Vec<Named> = ids.iter().map(of_option).collect::<Result<_, _>>()?;
         for (named, id) in all.iter().zip(ids) {
             let (kind, by) = named.kind();
             match by {
@@ -51,6 +53,16 @@ pub(crate) fn selected(selected: &Selected) -> Result<Vec<Entry>, String> {
     }
     let is_wanted = |entry: &Entry| options.iter().all(|any| any.iter().any(|named| named.holds(*entry)));
     let wanted: Vec<Entry> = entries().filter(is_wanted).collect();
+    for (option, ids) in [("clause", &selected.clause), ("group", &selected.group)] {
+        let narrowed: Vec<Named> = ids.iter().map(|id| named(id)).collect::<Result<_, _>>()?;
+        let is_outside =
+            |entry: &Entry| !narrowed.is_empty() && !narrowed.iter().any(|named| named.holds(*entry));
+        for id in &selected.check {
+            if matches!(named(id)?, Named::Entry(entry) if is_outside(&entry)) {
+                return Err(format!("{id} is not for {option} {}", ids.join(", ")));
+            }
+        }
+    }
     match wanted.is_empty() {
         true => Err("nothing is all of that; --list shows what there is".to_owned()),
         false => Ok(wanted),
@@ -92,6 +104,16 @@ impl Named {
 const SUGGESTIONS: usize = 3;
 /// How alike two ids must be for one to be meant by the other, from 0 to 1.
 const ALIKE: f64 = 0.5;
+
+fn no_group(id: &str) -> String {
+    let letters: Vec<String> = Group::ALL.iter().map(|group| group.letter().to_string()).collect();
+    let groups: Vec<&str> = corpus::groups().map(|group| group.name).collect();
+    format!(
+        "there is no group called {id:?}; chapters of the specification are {}; groups of the corpus are {}",
+        letters.join(", "),
+        groups.join(", ")
+    )
+}
 
 fn unknown(id: &str) -> String {
     if let Some(clause) = retired().iter().find(|clause| clause.id.eq_ignore_ascii_case(id)) {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 use varvel_conformance::{
     Plan, Running, Setup, Subject,
     broken::{Fault, Reference},
@@ -32,6 +33,14 @@ fn reference(reference: Reference) -> (Running, String) {
     let running = Running::start(&subject, Setup::from(plan)).expect("it starts");
     let url = format!("http://{}", running.address());
     (running, url)
+}
+
+/// A port that refuses connections, for as long as the socket is kept: nobody else can be given it.
+fn deaf_port() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a loopback port");
+    let address = socket.local_addr().ok().and_then(|address| address.as_socket()).expect("an address");
+    (socket, address)
 }
 
 /// A server that answers plain requests on so many connections, and then does this with each further one.
@@ -283,13 +292,18 @@ fn a_server_that_hangs_fails_and_does_not_hang_the_run() {
 
 #[test]
 fn a_run_that_cannot_be_made_has_status_2_and_says_why() {
-    let unused = TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr()).expect("a port");
-    let unused = format!("http://{unused}");
+    let (_socket, address) = deaf_port();
+    let (unused, refused) =
+        (format!("http://{address}"), format!("no HTTP server answers at {address}: connection refused"));
     let cases: &[(&[&str], &str)] = &[
         (&["run", "--server", "prefork"], "there are threaded, evented"),
         (&["run", "--server", "evented", "--form", "sync"], "it has async, offloaded, inline"),
         (&["run"], "which server?"),
-        (&["run", "--url", &unused], "no HTTP server answers"),
+        (&["run", "--server", "evented", "--no-app"], "cannot be used with '--no-app'"),
+        (&["run", "--server", "evented", "--full"], "cannot be used with '--full'"),
+        (&["run", "--server", "evented", "--timeout", "1"], "cannot be used with '--timeout"),
+        (&["run", "--url", &unused, "--form", "async"], "cannot be used with"),
+        (&["run", "--url", &unused], &refused),
         (&["run", "--url", "https://127.0.0.1"], "TLS is not spoken"),
         (&["run", "--url", "127.0.0.1:80"], "no URL of the form http://HOST:PORT"),
         (&["run", "--url", "http://192.0.2.1"], "is not a loopback address"),
@@ -301,7 +315,10 @@ fn a_run_that_cannot_be_made_has_status_2_and_says_why() {
         (&["--explain", "L4"], "L4 is retired"),
         (&["--list", "--check", "A5.short"], "a rule of the lint"),
         (&["--list", "--group", "H8"], "H8 is a clause; choose it by --clause"),
+        (&["--list", "--group", "nix"], "chunked, "),
         (&["--list", "--clause", "H8", "--group", "L"], "nothing is all of that"),
+        (&["--list", "--clause", "H1", "--check", "H8/bad-chunks"], "H8/bad-chunks is not for clause H1"),
+        (&["--list", "--group", "host", "--check", "H8/bad-chunks"], "H8/bad-chunks is not for group host"),
         (&["--list", "--format", "junit"], "--format junit"),
     ];
     for (arguments, why) in cases {
