@@ -7,7 +7,8 @@ use crate::{Case, Event, Failure, SILENCE, Tuning, Verdict, ensure, expect_eq};
 
 /// A hook's event.
 fn finish_of(case: &Case<'_>, key: &str) -> Result<Event, Failure> {
-    case.wait_for("finish", |event| event.key() == key)
+    let finish = case.wait_for("finish", |event| event.key() == key);
+    finish.map_err(|failure| failure.within(format_args!("of the request {key}")))
 }
 
 pub(super) fn truth_of_every_ending(case: &mut Case<'_>) -> Verdict {
