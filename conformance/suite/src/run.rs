@@ -50,8 +50,12 @@ pub fn run(subjects: Vec<Arc<dyn Subject>>) -> ExitCode {
     let runs: Vec<(Arc<Suite>, Findings)> =
         subjects.into_iter().map(|subject| (Arc::new(Suite::new(subject)), Findings::default())).collect();
     let several = runs.len() > 1;
+    let filter = arguments.filter.clone();
+    // The id of a clause asks for all that names it, of which the names of vectors do not tell.
+    let clause = arguments.filter.take_if(|filter| !arguments.exact && varvel_spec::clause(filter).is_some());
+    let is_asked_for = |entry: &Entry| clause.as_ref().is_none_or(|clause| entry.is_named(clause));
     let trials = runs.iter().flat_map(|(suite, findings)| {
-        entries().map(move |entry| {
+        entries().filter(is_asked_for).map(move |entry| {
             let trial = trial(Arc::clone(suite), entry, Arc::clone(findings), several);
             if several { trial.with_kind(suite.subject().name()) } else { trial }
         })
@@ -65,7 +69,7 @@ pub fn run(subjects: Vec<Arc<dyn Subject>>) -> ExitCode {
     let meant = |filter: &&String| {
         filter.contains('/') || filter.starts_with(|first: char| first.is_ascii_uppercase())
     };
-    if let (Some(filter), 0, false) = (arguments.filter.as_ref().filter(meant), ran, arguments.ignored) {
+    if let (Some(filter), 0, false) = (filter.as_ref().filter(meant), ran, arguments.ignored) {
         println!("error: no check matches {filter:?}; `--list` shows them");
         return ExitCode::FAILURE;
     }
@@ -74,7 +78,7 @@ pub fn run(subjects: Vec<Arc<dyn Subject>>) -> ExitCode {
         return conclusion.exit_code();
     }
 
-    let complete = conclusion.num_filtered_out == 0;
+    let complete = clause.is_none() && conclusion.num_filtered_out == 0;
     let mut stale = false;
     for (suite, findings) in &runs {
         let findings = std::mem::take(&mut *findings.lock().unwrap_or_else(PoisonError::into_inner));
