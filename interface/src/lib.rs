@@ -61,6 +61,7 @@
 //! For applications:
 //! - called: [`App`], [`AsyncApp`], of a function with [`sync_fn`], [`app_fn`]
 //! - bodies: [`ReadBody`], [`WriteBody`], [`AsyncBody`], their [`Frame`]s, [`FileRegion`] for files
+//! - wrapped by middleware: [`map_response`]
 //! - failures: [`AppError`] and its [`FailKind`], [`BodyError`]
 //! - beside the request: [`Scope`], with [`ConnInfo`], interim heads, [`Upgrade`], [`Deferral`], [`Scope::on_finish`]
 //! - time, threads and tasks: [`Worker`], from [`Scope::worker`]
@@ -157,28 +158,22 @@
 //! # let _ = app;
 //! ```
 //!
-//! Wrap another application; and call one in a test, an async one through [`bridge::BlockOn`]:
+//! Wrap another application, with a future that is `Send` where its own is (spec M7); and call one in a test, an async one through [`bridge::BlockOn`]:
 //!
 //! ```
 //! use http::{HeaderValue, Request, Response, header};
-//! use varvel::{App, AppFuture, AsyncApp, AsyncBody, ReadBody, Scope, app_fn, bridge::BlockOn};
+//! use varvel::{App, AsyncApp, AsyncBody, MapResponse, ReadBody, Scope, app_fn, bridge::BlockOn, map_response};
 //!
 //! struct NoSniff<A>(A);
 //!
-//! impl<A> AsyncApp for NoSniff<A>
-//! where
-//!     A: AsyncApp,
-//!     A::Future: Send + 'static,
-//! {
-//!     type Future = AppFuture;
+//! impl<A: AsyncApp> AsyncApp for NoSniff<A> {
+//!     type Future = MapResponse<A::Future>;
 //!
-//!     fn call(&self, request: Request<AsyncBody>, scope: Scope) -> AppFuture {
-//!         let call = self.0.call(request, scope);
-//!         Box::pin(async move {
-//!             let mut response = call.await?;
+//!     fn call(&self, request: Request<AsyncBody>, scope: Scope) -> Self::Future {
+//!         map_response(self.0.call(request, scope), |mut response| {
 //!             let no_sniff = HeaderValue::from_static("nosniff");
 //!             response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, no_sniff);
-//!             Ok(response)
+//!             response
 //!         })
 //!     }
 //! }
@@ -257,6 +252,7 @@ mod factory;
 mod futures;
 #[cfg(feature = "http-body")]
 mod http_body;
+mod map_response;
 mod report;
 mod scope;
 mod server;
@@ -283,6 +279,7 @@ pub use factory::{
     AppFactory, AsyncAppFactory, FactoryFn, OnDisconnect, Policy, Shared, StartError, factory_fn,
     sync_factory_fn,
 };
+pub use map_response::{MapResponse, map_response};
 pub use report::{Event, Level, Phase, Report, Reporter, RequestId, Stderr};
 pub use scope::{MountError, Scope, Watch};
 pub use server::{Control, Launch, Listener, ServeError, Served, Server};

@@ -69,14 +69,12 @@ macro_rules! assert_as_mobile {
     (AsyncApp: |$inner:ident| $middleware:expr) => {
         const _: () = {
             #[allow(dead_code)]
-            fn around_mobile(
-                $inner: $crate::mobility::Mobile,
-            ) -> impl ::varvel::AsyncApp<Future: Send> + Send + Sync {
+            fn around_mobile($inner: $crate::mobility::Mobile) -> impl $crate::mobility::AsMobile {
                 $middleware
             }
 
             #[allow(dead_code)]
-            fn around_local($inner: $crate::mobility::Local) -> impl ::varvel::AsyncApp {
+            fn around_local($inner: $crate::mobility::Local) -> impl $crate::mobility::AsLocal {
                 $middleware
             }
         };
@@ -84,17 +82,62 @@ macro_rules! assert_as_mobile {
     (App: |$inner:ident| $middleware:expr) => {
         const _: () = {
             #[allow(dead_code)]
-            fn around_mobile($inner: $crate::mobility::MobileSync) -> impl ::varvel::App + Send + Sync {
+            fn around_mobile($inner: $crate::mobility::MobileSync) -> impl $crate::mobility::AsMobileSync {
                 $middleware
             }
 
             #[allow(dead_code)]
-            fn around_local($inner: $crate::mobility::LocalSync) -> impl ::varvel::App {
+            fn around_local($inner: $crate::mobility::LocalSync) -> impl $crate::mobility::AsLocalSync {
                 $middleware
             }
         };
     };
 }
+
+/// A middleware around [`Mobile`] that is as mobile.
+#[diagnostic::on_unimplemented(
+    message = "this middleware is less mobile than what it wraps, which breaks M7",
+    label = "`{Self}` is no `AsyncApp`, or it or its future is not `Send`, or it is not `Sync`",
+    note = "M7: a middleware and its future are `Send`, and it is `Sync`, where what it wraps is; see `varvel::map_response`"
+)]
+pub trait AsMobile {}
+
+#[diagnostic::do_not_recommend]
+impl<M: AsyncApp<Future: Send> + Send + Sync> AsMobile for M {}
+
+/// A middleware around [`Local`].
+#[diagnostic::on_unimplemented(
+    message = "this middleware demands that what it wraps be `Send` or `Sync`, which breaks M7",
+    label = "`{Self}` is no `AsyncApp` around one that stays on its thread",
+    note = "M7: a middleware must not demand it; instead of `AppFuture` use `varvel::map_response`, or a future that has the \
+            inner one in a field"
+)]
+pub trait AsLocal {}
+
+#[diagnostic::do_not_recommend]
+impl<M: AsyncApp> AsLocal for M {}
+
+/// A middleware around [`MobileSync`] that is as mobile.
+#[diagnostic::on_unimplemented(
+    message = "this middleware is less mobile than what it wraps, which breaks M7",
+    label = "`{Self}` is no `App`, or not `Send`, or not `Sync`",
+    note = "M7: a middleware is `Send` and `Sync` where what it wraps is"
+)]
+pub trait AsMobileSync {}
+
+#[diagnostic::do_not_recommend]
+impl<M: App + Send + Sync> AsMobileSync for M {}
+
+/// A middleware around [`LocalSync`].
+#[diagnostic::on_unimplemented(
+    message = "this middleware demands that what it wraps be `Send` or `Sync`, which breaks M7",
+    label = "`{Self}` is no `App` around one that stays on its thread",
+    note = "M7: a middleware must not demand it"
+)]
+pub trait AsLocalSync {}
+
+#[diagnostic::do_not_recommend]
+impl<M: App> AsLocalSync for M {}
 
 /// An async application that any thread may have, with a future that any thread may poll.
 #[derive(Clone, Copy, Debug)]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use varvel::{
     App, AppError, AppResult, AsyncApp, AsyncAppResult, AsyncBody, BodyError, BodyParts, Frame, FrameSink,
-    PollBody, ReadBody, Scope, WriteBody, app_fn, sync_fn,
+    MapResponse, PollBody, ReadBody, Scope, WriteBody, app_fn, map_response, sync_fn,
 };
 
 use super::Broken;
@@ -380,20 +380,10 @@ impl<A: App> App for Stamp<A> {
 }
 
 impl<A: AsyncApp> AsyncApp for Stamp<A> {
-    type Future = Stamped<A::Future>;
+    type Future = MapResponse<A::Future>;
 
     fn call(&self, request: Request<AsyncBody>, scope: Scope) -> Self::Future {
-        Stamped(Box::pin(self.0.call(request, scope)))
-    }
-}
-
-struct Stamped<F>(Pin<Box<F>>);
-
-impl<F: Future<Output = AsyncAppResult>> Future for Stamped<F> {
-    type Output = AsyncAppResult;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<AsyncAppResult> {
-        self.0.as_mut().poll(cx).map(|result| result.map(stamp))
+        map_response(self.0.call(request, scope), stamp)
     }
 }
 
