@@ -198,7 +198,7 @@ pub(crate) struct Nowhere {
 
 impl Default for Nowhere {
     fn default() -> Self {
-        let worker = Worker::new(Arc::new(NoOps(WorkerInfo::new("no server", Driver::Blocking))));
+        let worker = Worker::new(Arc::new(NoOps(WorkerInfo::new(WorkerInfo::NO_SERVER, Driver::Blocking))));
         Self { worker, conn: ConnInfo::new(0, Address::Unnamed, Address::Unnamed) }
     }
 }

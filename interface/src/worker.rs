@@ -233,6 +233,9 @@ pub struct WorkerInfo {
 }
 
 impl WorkerInfo {
+    /// The name of the server where there is none, behind [`Scope::for_test`](crate::Scope::for_test).
+    pub const NO_SERVER: &'static str = "no server";
+
     /// The one worker of a process of its own, with no capability; a server changes what is different.
     pub fn new(server: &'static str, driver: Driver) -> Self {
         Self {

@@ -227,8 +227,7 @@ impl Record {
             connection: scope.conn().id,
             number: scope.number(),
             is_async,
-            // The name of the worker behind `Scope::for_test`.
-            served: info.server != "no server",
+            served: info.server != WorkerInfo::NO_SERVER,
             passage,
             blocked: AtomicU64::new(0),
             state: Mutex::default(),
