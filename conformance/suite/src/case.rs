@@ -1,11 +1,11 @@
 //! What a check works with: a server, connections to it, and what happens inside.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use socket2::Socket;
 
 use crate::{
-    About, Client, Event, Failure, LIMIT, Response, Running, Setup, Suite, check::Verdict,
+    About, Client, Event, Failure, Response, Running, Setup, Suite, Tuning, check::Verdict,
     transcript::Transcript,
 };
 
@@ -18,6 +18,8 @@ pub struct Case<'s> {
     suite: &'s Suite,
     key: String,
     own: Option<Running>,
+    /// How its own server was set.
+    tuning: Tuning,
     transcripts: Vec<Transcript>,
     gates: Vec<String>,
 }
@@ -27,7 +29,7 @@ const CONNECTIONS_SHOWN: usize = 8;
 
 impl<'s> Case<'s> {
     pub(crate) fn new(suite: &'s Suite, key: String) -> Self {
-        Self { suite, key, own: None, transcripts: Vec::new(), gates: Vec::new() }
+        Self { suite, key, own: None, tuning: Tuning::default(), transcripts: Vec::new(), gates: Vec::new() }
     }
 
     /// What the server says of itself.
@@ -48,9 +50,16 @@ impl<'s> Case<'s> {
     /// # Errors
     /// If it does not become ready.
     pub fn start(&mut self, setup: impl Into<Setup>) -> Verdict {
+        let setup = setup.into();
         self.own = None;
-        self.own = Some(Running::start(self.suite.subject(), setup.into())?);
+        self.tuning = setup.tuning.clone();
+        self.own = Some(Running::start_within(self.limit(), self.suite.subject(), setup)?);
         Ok(())
+    }
+
+    /// How the server of the check's own was set, if there is one.
+    pub(crate) fn tuning(&self) -> &Tuning {
+        &self.tuning
     }
 
     /// The server that connections go to.
@@ -64,6 +73,11 @@ impl<'s> Case<'s> {
     /// If there is none.
     pub fn own(&mut self) -> Result<&mut Running, Failure> {
         self.own.as_mut().ok_or_else(|| Failure::new("a server of the check's own", "none was started"))
+    }
+
+    /// How long anything that must happen may take.
+    pub fn limit(&self) -> Duration {
+        self.suite.limit()
     }
 
     /// Opens a connection.
@@ -81,7 +95,7 @@ impl<'s> Case<'s> {
     pub fn connect_to(&mut self, address: SocketAddr) -> Result<Client, Failure> {
         let transcript = Transcript::new(self.transcripts.len() + 1);
         self.transcripts.push(transcript.clone());
-        Client::connect(address, transcript)
+        Client::connect_within(self.limit(), address, transcript)
     }
 
     /// Opens a connection with a socket that was made before.
@@ -91,7 +105,7 @@ impl<'s> Case<'s> {
     pub(crate) fn connect_with(&mut self, socket: Socket) -> Result<Client, Failure> {
         let transcript = Transcript::new(self.transcripts.len() + 1);
         self.transcripts.push(transcript.clone());
-        Client::connect_with(socket, LIMIT, self.server().address(), transcript)
+        Client::connect_with(socket, self.limit(), self.server().address(), transcript)
     }
 
     /// What marks the events of this check: the first segment of the paths of its requests is the key, or begins with
@@ -167,9 +181,10 @@ impl<'s> Case<'s> {
     /// If it does not happen in time.
     pub fn wait_for(&self, kind: &str, mut found: impl FnMut(&Event) -> bool) -> Result<Event, Failure> {
         let wanted = |event: &Event| event.kind() == kind && self.is_mine(event) && found(event);
-        self.server().recorder().wait_for(kind, wanted).map_err(|failure| {
+        self.server().recorder().wait_for(kind, wanted).map_err(|mut failure| {
             let mine: Vec<String> = self.all_events().iter().map(brief).collect();
-            Failure::new(failure.expected, format!("only these: {}", mine.join(", ")))
+            failure.seen = format!("only these: {}", mine.join(", "));
+            failure
         })
     }
 

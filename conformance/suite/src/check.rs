@@ -5,7 +5,7 @@ use std::{borrow::Cow, error::Error, fmt};
 use varvel::Caps;
 use varvel_spec::Clause;
 
-use crate::{Case, broken::Fault};
+use crate::{Case, Tuning, broken::Fault};
 
 /// One check of one clause: does something to a server, and looks at what comes of it.
 ///
@@ -85,6 +85,8 @@ pub struct Failure {
     weight: Weight,
     /// Whether it was found by waiting: what was expected did not come in time.
     by_waiting: bool,
+    /// What else might be the cause, for whoever looks for it.
+    hint: Option<String>,
 }
 
 /// What a failure means.
@@ -101,12 +103,35 @@ enum Weight {
 impl Failure {
     /// This was expected, and that was seen.
     pub fn new(expected: impl Into<String>, seen: impl Into<String>) -> Self {
-        Self { expected: expected.into(), seen: seen.into(), weight: Weight::Full, by_waiting: false }
+        Self {
+            expected: expected.into(),
+            seen: seen.into(),
+            weight: Weight::Full,
+            by_waiting: false,
+            hint: None,
+        }
     }
 
     /// Not a failure: this server gives no occasion for the check.
     pub fn does_not_apply(reason: impl Into<String>) -> Self {
-        Self { expected: reason.into(), seen: String::new(), weight: Weight::DoesNotApply, by_waiting: false }
+        Self {
+            expected: reason.into(),
+            seen: String::new(),
+            weight: Weight::DoesNotApply,
+            by_waiting: false,
+            hint: None,
+        }
+    }
+
+    /// The same of a check that sets its server otherwise than the others do.
+    #[must_use]
+    pub(crate) fn with_tuning(mut self, tuning: &Tuning) -> Self {
+        let changes = tuning.changes();
+        if !changes.is_empty() {
+            let changes = changes.join(", ");
+            self.hint = Some(format!("this check sets {changes}; does Subject::serve apply `tuning`?"));
+        }
+        self
     }
 
     /// The same where nothing came that could have been compared.
@@ -158,7 +183,8 @@ impl Failure {
         let same = self.expected.chars().zip(self.seen.chars()).take_while(|(one, other)| one == other);
         let same: usize = same.map(|(one, _)| one.len_utf8()).sum();
         let news = self.expected[..same].rfind(": ").map_or(0, |at| at + 2);
-        format!("expected {}; seen {}", line(&self.expected), line(&self.seen[news..]))
+        let hint = self.hint.as_ref().map_or(String::new(), |hint| format!(" ({hint})"));
+        format!("expected {}; seen {}{hint}", line(&self.expected), line(&self.seen[news..]))
     }
 }
 
@@ -172,7 +198,8 @@ impl fmt::Display for Failure {
             return write!(f, "does not apply: {}", self.expected);
         }
         let (expected, seen) = (shortened(&self.expected, TEXT_MAX), shortened(&self.seen, TEXT_MAX));
-        write!(f, "expected: {expected}\nseen:     {seen}")
+        write!(f, "expected: {expected}\nseen:     {seen}")?;
+        self.hint.iter().try_for_each(|hint| write!(f, "\nhint:     {hint}"))
     }
 }
 
@@ -225,6 +252,16 @@ mod tests {
             "{long}"
         );
         assert!(long.chars().count() < 200 && !long.contains('\n'), "{long}");
+    }
+
+    #[test]
+    fn a_failure_under_other_settings_asks_whether_they_were_applied() {
+        let tuning = Tuning { threads: 4, body_bytes_max: Some(9), ..Tuning::default() };
+        let text = "this check sets threads 4, body-bytes-max 9; does Subject::serve apply `tuning`?";
+        let failure = Failure::new("one", "another").with_tuning(&tuning);
+        assert_eq!(failure.to_string(), format!("expected: one\nseen:     another\nhint:     {text}"));
+        assert_eq!(failure.brief(), format!("expected one; seen another ({text})"));
+        assert!(!Failure::new("one", "another").with_tuning(&Tuning::default()).brief().contains("tuning"));
     }
 
     #[test]

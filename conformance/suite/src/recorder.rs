@@ -21,7 +21,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -33,6 +33,8 @@ use crate::{Failure, client::LIMIT};
 pub struct Recorder {
     shared: Arc<Shared>,
     path: PathBuf,
+    /// How long is waited for an event.
+    limit: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -118,7 +120,13 @@ impl Recorder {
         let shared = Arc::new(Shared::default());
         let accepting = Arc::clone(&shared);
         thread::spawn(move || accepting.accept(&listener));
-        Ok(Self { shared, path })
+        Ok(Self { shared, path, limit: LIMIT })
+    }
+
+    /// Waits for events no longer than this. Default: [`LIMIT`].
+    pub(crate) fn with_limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
     }
 
     /// Where the probe connects to.
@@ -145,7 +153,7 @@ impl Recorder {
         what: &str,
         mut found: impl FnMut(&Event) -> bool,
     ) -> Result<Event, Failure> {
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + self.limit;
         let mut looked_at = position;
         let mut state = self.shared.lock();
         loop {

@@ -70,6 +70,8 @@ pub struct Running {
     link: Arc<Link>,
     ended: Mutex<mpsc::Receiver<Ended>>,
     over: bool,
+    /// How long anything that must happen may take.
+    limit: Duration,
 }
 
 /// How a server returned; `Err` if it panicked.
@@ -81,13 +83,22 @@ impl Running {
     /// # Errors
     /// If it does not become ready.
     pub fn start(subject: &Arc<dyn Subject>, setup: Setup) -> Result<Self, Failure> {
-        Self::try_start(subject, &setup)
+        Self::start_within(LIMIT, subject, setup)
+    }
+
+    /// The same for a server that is given another time than [`LIMIT`].
+    pub(crate) fn start_within(
+        limit: Duration,
+        subject: &Arc<dyn Subject>,
+        setup: Setup,
+    ) -> Result<Self, Failure> {
+        Self::try_start(limit, subject, &setup)
             .map_err(|error| Failure::new("loopback sockets for a test", error.to_string()))?
             .ready(setup.wait_ready)
     }
 
-    fn try_start(subject: &Arc<dyn Subject>, setup: &Setup) -> io::Result<Self> {
-        let recorder = Recorder::start()?;
+    fn try_start(limit: Duration, subject: &Arc<dyn Subject>, setup: &Setup) -> io::Result<Self> {
+        let recorder = Recorder::start()?.with_limit(limit);
         let link = Arc::new(Link::new(recorder.path().to_owned()));
         let sockets: Vec<TcpListener> =
             (0..setup.listeners).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<io::Result<_>>()?;
@@ -114,7 +125,7 @@ impl Running {
             // Nobody listens if the check is over.
             let _ = end.send(result);
         })?;
-        Ok(Self { addresses, control, recorder, link, ended: Mutex::new(ended), over: false })
+        Ok(Self { addresses, control, recorder, link, ended: Mutex::new(ended), over: false, limit })
     }
 
     /// Waits for readiness, if that is wanted.
@@ -136,7 +147,7 @@ impl Running {
     /// # Errors
     /// If it does neither in time.
     pub fn wait_ready(&self) -> Result<bool, Failure> {
-        let ready = self.ready_within(LIMIT);
+        let ready = self.ready_within(self.limit);
         ready.ok_or_else(|| Failure::new("the server becomes ready or ends", "neither"))
     }
 
@@ -174,7 +185,7 @@ impl Running {
     /// # Errors
     /// If it does not return in time.
     pub fn ended(&mut self) -> Result<Ended, Failure> {
-        let ended = self.await_end(LIMIT);
+        let ended = self.await_end(self.limit);
         // If it has not returned by now it is not waited for again.
         self.over = true;
         let ended = ended.ok_or_else(|| Failure::new("the server returns", "it goes on"))?;
@@ -226,7 +237,7 @@ impl Drop for Running {
         self.link.open_all();
         if !self.over {
             // A server that does not stop has failed its checks; its thread is left behind.
-            let _ = self.await_end(LIMIT);
+            let _ = self.await_end(self.limit);
         }
     }
 }

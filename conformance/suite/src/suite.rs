@@ -14,7 +14,8 @@ use std::{
 use varvel::Caps;
 
 use crate::{
-    About, Case, Check, Entry, Failure, Finding, Mark, Measure, Plan, Report, Running, Setup, Skip, Subject,
+    About, Case, Check, Entry, Failure, Finding, LIMIT, Mark, Measure, Plan, Report, Running, Setup, Skip,
+    Subject,
     corpus::{Delivery, Examined, Target, Vector},
     entries,
     report::Evidence,
@@ -31,6 +32,7 @@ pub struct Suite {
     cases: AtomicU64,
     /// Servers of the routes, by their settings.
     routes: Mutex<BTreeMap<Settings, Arc<Running>>>,
+    limit: Duration,
 }
 
 /// Those of a vector, as names and values.
@@ -77,7 +79,21 @@ impl Suite {
             told: AtomicBool::new(false),
             cases: AtomicU64::new(0),
             routes: Mutex::default(),
+            limit: LIMIT,
         }
+    }
+
+    /// Gives up what must happen and does not after this time. Default: [`LIMIT`]. Less is for a server that is known to
+    /// be wrong: a right one on a busy machine would fail.
+    #[must_use]
+    pub fn with_limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// How long anything that must happen may take.
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
     }
 
     /// Runs a check.
@@ -102,7 +118,9 @@ impl Suite {
         match (check.run)(&mut case) {
             Ok(()) => Outcome::Passed,
             Err(failure) if failure.says_nothing() => Outcome::DoesNotApply(failure.expected),
-            Err(failure) => Outcome::Failed { failure, transcript: case.transcript() },
+            Err(failure) => {
+                Outcome::Failed { failure: failure.with_tuning(case.tuning()), transcript: case.transcript() }
+            }
         }
     }
 
@@ -166,12 +184,18 @@ impl Suite {
         if let Err(not_started) = self.start() {
             return self.tell(not_started);
         }
-        match self.routes(vector) {
+        let outcome = match self.routes(vector) {
             Ok(running) => {
                 let examined = Examined { target: Target::new(running.address()), running: Some(&running) };
                 examined.examine(vector)
             }
             Err(failure) => Outcome::Failed { failure, transcript: String::new() },
+        };
+        match outcome {
+            Outcome::Failed { failure, transcript } => {
+                Outcome::Failed { failure: failure.with_tuning(&vector.tuning()), transcript }
+            }
+            outcome => outcome,
         }
     }
 
@@ -193,7 +217,7 @@ impl Suite {
         }
         let plan = Plan { routes: true, ..Plan::default() };
         let setup = Setup { tuning: vector.tuning(), plan, ..Setup::default() };
-        let running = Arc::new(Running::start(&self.subject, setup)?);
+        let running = Arc::new(Running::start_within(self.limit, &self.subject, setup)?);
         servers.insert(vector.settings.clone(), Arc::clone(&running));
         Ok(running)
     }
@@ -233,7 +257,7 @@ impl Suite {
         let started = self.shared.get_or_init(|| {
             let transcript = Transcript::new(1);
             let start = || {
-                let server = Running::start(&self.subject, Setup::default())?;
+                let server = Running::start_within(self.limit, &self.subject, Setup::default())?;
                 let about = About::of(&server, &transcript)?;
                 Ok((server, about))
             };

@@ -5,6 +5,7 @@ use std::{
     env,
     process::{Command, ExitCode},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -104,11 +105,15 @@ fn passes(suite: &Suite, check: &Check) -> Result<Completion, Failed> {
     }
 }
 
+/// How long a wrong server is waited for. It need not be right, so nothing is lost where a busy machine delays it; and many
+/// faults are that something never comes.
+const LIMIT: Duration = Duration::from_secs(3);
+
 /// By one of them at least. That a server does not start is no verdict of the check.
 fn is_caught(check: &Check, fault: Fault) -> Result<Completion, Failed> {
     let mut outcomes = Vec::new();
     for (name, reference) in references() {
-        let suite = Suite::new(Arc::new(reference.with_fault(fault)));
+        let suite = Suite::new(Arc::new(reference.with_fault(fault))).with_limit(LIMIT);
         match suite.run(check) {
             Outcome::Failed { .. } => return Ok(Completion::Completed),
             outcome => outcomes.push((name, outcome)),

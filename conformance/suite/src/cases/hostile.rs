@@ -14,7 +14,7 @@ use super::{
     burden::{Exhausted, Processes, descriptors_left, processor_time},
     flood::{FLOOD, PIECE, SOCKET_BUFFERS, until_stalled},
 };
-use crate::{Case, Client, Failure, LIMIT, SILENCE, Tuning, Verdict, ensure, expect_eq};
+use crate::{Case, Client, Failure, SILENCE, Tuning, Verdict, ensure, expect_eq};
 
 const MIB: u64 = 1 << 20;
 
@@ -186,7 +186,7 @@ pub(super) fn half_open_connections(case: &mut Case<'_>) -> Verdict {
     let mut crowd = Vec::new();
     for nth in 0..count {
         let begins = ["", "G", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: varvel.test\r\nX-Half: "];
-        let connected = TcpStream::connect_timeout(&case.server().address(), LIMIT);
+        let connected = TcpStream::connect_timeout(&case.server().address(), case.limit());
         let mut stream = connected.map_err(|error| {
             Failure::new(format!("half-open connection {nth} is accepted"), error.to_string())
         })?;
@@ -200,7 +200,7 @@ pub(super) fn half_open_connections(case: &mut Case<'_>) -> Verdict {
     }
     let crowd_of = format!("a crowd of {count} half-open connections");
     grown_at_most(&processes, before, count as u64 * CONNECTION + ROOM, &crowd_of)?;
-    let until = Instant::now() + TIME + LIMIT;
+    let until = Instant::now() + TIME + case.limit();
     for mut stream in crowd {
         let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         let ended = stream.set_read_timeout(Some(left)).and_then(|()| stream.read_to_end(&mut Vec::new()));
@@ -256,7 +256,7 @@ pub(super) fn connect_and_leave(case: &mut Case<'_>) -> Verdict {
     neighbour.is_served(case)?;
     let before = processes.descriptors()?;
     for nth in 0..600 {
-        let stream = TcpStream::connect_timeout(&case.server().address(), LIMIT);
+        let stream = TcpStream::connect_timeout(&case.server().address(), case.limit());
         let mut stream =
             stream.map_err(|error| Failure::new("a connection is accepted", error.to_string()))?;
         let begins = ["", "GET / HTTP/1.1\r\nHo", "POST /"];
@@ -270,7 +270,7 @@ pub(super) fn connect_and_leave(case: &mut Case<'_>) -> Verdict {
             neighbour.is_served(case).map_err(|failure| failure.within(format_args!("after {nth}")))?;
         }
     }
-    let until = Instant::now() + LIMIT;
+    let until = Instant::now() + case.limit();
     loop {
         let open = processes.descriptors()?;
         if open <= before {

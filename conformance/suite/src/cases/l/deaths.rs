@@ -79,7 +79,7 @@ pub(super) fn dies_alone_and_is_replaced(case: &mut Case<'_>) -> Verdict {
         builds == 3
     };
     let built = case.wait_for("built", third).map_err(|failure| failure.within("a worker in its place"))?;
-    let until = Instant::now() + LIMIT;
+    let until = Instant::now() + case.limit();
     loop {
         let mut client = case.connect()?;
         if Some(asked(case, &mut client, "describe")?) == built.number("serial") {
