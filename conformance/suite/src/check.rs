@@ -233,7 +233,20 @@ where
     S: PartialEq<E> + fmt::Debug,
     E: fmt::Debug,
 {
-    ensure(seen == expected, format_args!("{what} {expected:?}"), format_args!("{what} {seen:?}"))
+    ensure(
+        seen == expected,
+        format_args!("{what} {}", plain(&format!("{expected:?}"))),
+        format_args!("{what} {}", plain(&format!("{seen:?}"))),
+    )
+}
+
+/// A value as its `Debug` shows it; of one that may be missing, as most are that are looked up, what is in it.
+fn plain(debug: &str) -> &str {
+    match debug.strip_prefix("Some(").and_then(|rest| rest.strip_suffix(')')) {
+        Some(inner) => inner,
+        None if debug == "None" => "none",
+        None => debug,
+    }
 }
 
 #[cfg(test)]
@@ -262,6 +275,12 @@ mod tests {
         assert_eq!(failure.to_string(), format!("expected: one\nseen:     another\nhint:     {text}"));
         assert_eq!(failure.brief(), format!("expected one; seen another ({text})"));
         assert!(!Failure::new("one", "another").with_tuning(&Tuning::default()).brief().contains("tuning"));
+    }
+
+    #[test]
+    fn what_may_be_missing_is_shown_without_its_wrapping() {
+        let failure = expect_eq("the field x", None, Some("a (b)")).unwrap_err();
+        assert_eq!((&*failure.expected, &*failure.seen), ("the field x \"a (b)\"", "the field x none"));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! HTTP/1.1 messages as a strict client reads them: what a lenient one would repair is an error here.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 /// The head of a response.
@@ -39,6 +41,17 @@ pub enum Framing {
     Chunked,
     /// By the end of the connection.
     Close,
+}
+
+impl fmt::Display for Framing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("no body"),
+            Self::Length(length) => write!(f, "a body of {length} bytes"),
+            Self::Chunked => f.write_str("a chunked body"),
+            Self::Close => f.write_str("a body up to the end of the connection"),
+        }
+    }
 }
 
 impl Head {

@@ -1,5 +1,7 @@
 //! Requests that never reach an application: one row each, in three deliveries.
 
+use std::fmt;
+
 use crate::{Case, Failure, Setup, Verdict, ensure};
 
 /// A request that a server must refuse itself.
@@ -47,6 +49,16 @@ impl Delivery {
     }
 }
 
+impl fmt::Display for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Whole => "whole",
+            Self::ByLine => "line by line",
+            Self::ByByte => "byte by byte",
+        })
+    }
+}
+
 /// Sends each request in each delivery, with a plain one behind it. It must be refused as its row says, nothing that
 /// follows on a closed connection may be answered, no call may be made, and the server must go on serving.
 pub(super) fn refused(case: &mut Case<'_>, rows: &[Refused<'_>]) -> Verdict {
@@ -55,7 +67,7 @@ pub(super) fn refused(case: &mut Case<'_>, rows: &[Refused<'_>]) -> Verdict {
     for row in rows {
         for delivery in Delivery::ALL {
             one(case, row, delivery)
-                .map_err(|failure| failure.within(format_args!("{}, delivered {delivery:?}", row.what)))?;
+                .map_err(|failure| failure.within(format_args!("{}, delivered {delivery}", row.what)))?;
         }
     }
     case.still_serves()?;

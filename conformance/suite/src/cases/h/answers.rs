@@ -136,8 +136,8 @@ fn framed(
     let response = case.ask(request).map_err(|failure| failure.within(&what))?;
     ensure(
         framings.contains(&response.framing),
-        format_args!("{what}: framing {framings:?}"),
-        format_args!("{:?}, {:?}", response.framing, response.head.fields),
+        format_args!("{what}: {}", framings.iter().map(Framing::to_string).collect::<Vec<_>>().join(" or ")),
+        format_args!("{what}: {}", response.framing),
     )?;
     expect_eq(format_args!("{what}: body"), response.body, Bytes::copy_from_slice(body))
 }

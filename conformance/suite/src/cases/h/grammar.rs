@@ -164,7 +164,7 @@ pub(super) fn bad_chunks(case: &mut Case<'_>) -> Verdict {
 /// Sends a chunked body in each delivery, and sees that it comes to Malformed, 400 and a close.
 fn malformed_body(case: &mut Case<'_>, what: &str, body: &[u8]) -> Verdict {
     for delivery in Delivery::ALL {
-        let what = format!("{what}, delivered {delivery:?}");
+        let what = format!("{what}, delivered {delivery}");
         let mut request =
             case.request("POST", "read&pass&body=read", "Transfer-Encoding: chunked\r\n").into_bytes();
         request.extend_from_slice(body);
