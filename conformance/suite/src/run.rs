@@ -150,3 +150,23 @@ pub fn silence_planned_panics() {
         }
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Failure;
+
+    #[test]
+    fn of_many_failures_each_is_two_lines_with_the_way_to_the_rest() {
+        let entry = entries().find(|entry| entry.vector().is_some()).unwrap();
+        let evidence = Evidence { failure: Failure::new("this", "that"), transcript: "> GET".to_owned() };
+        let finding = Finding { evidence: Some(evidence), ..Finding::of(entry, Mark::Failed) };
+        let text = |in_brief| {
+            conclusion(&finding, in_brief).err().expect("a failure").message().unwrap_or_default().to_owned()
+        };
+        let brief =
+            format!("expected this; seen that\nfull text: cargo test --test conformance -- {}", entry.id());
+        assert_eq!(text(true), brief);
+        assert!(text(false).contains("> GET") && text(false).contains(&entry.explanation()));
+    }
+}

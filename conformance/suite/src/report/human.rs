@@ -248,7 +248,8 @@ impl fmt::Display for Totals<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{folded, joined};
+    use super::*;
+    use crate::{Entry, Failure, entries};
 
     #[test]
     fn long_lines_are_folded_at_blanks_and_keep_their_margin() {
@@ -262,5 +263,32 @@ mod tests {
             joined("H1 Title (MUST)\n    one\n    two\n\n    - a\n      b\n    - c\n    | d |\n    | e |"),
             "H1 Title (MUST)\n    one two\n\n    - a b\n    - c\n    | d |\n    | e |"
         );
+    }
+
+    /// The table of a run in which so many vectors failed, and nothing else was run.
+    fn table(failed: usize) -> String {
+        let vectors = entries().filter(|entry| entry.vector().is_some()).take(failed);
+        let evidence = Evidence { failure: Failure::new("this", "that"), transcript: String::new() };
+        let finding =
+            |entry: Entry| Finding { evidence: Some(evidence.clone()), ..Finding::of(entry, Mark::Failed) };
+        Table(&Report::of("a server", Measure::Contract, vectors.map(finding).collect())).to_string()
+    }
+
+    #[test]
+    fn failed_vectors_are_named_below_each_of_their_clauses() {
+        let vector = entries().find(|entry| entry.vector().is_some()).unwrap();
+        let text = table(1);
+        let named = text.matches(&format!("failed: {}\n", vector.id())).count();
+        assert_eq!(named, vector.clauses().len(), "{text}");
+        assert_eq!(text.matches("expected this; seen that").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn of_many_failures_the_table_gives_the_names_alone() {
+        let text = table(MANY + 1);
+        assert!(!text.contains("expected this"), "{text}");
+        for vector in entries().filter(|entry| entry.vector().is_some()).take(MANY + 1) {
+            assert!(text.contains(&vector.id()), "{} is missing: {text}", vector.id());
+        }
     }
 }
