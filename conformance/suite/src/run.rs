@@ -34,7 +34,7 @@ macro_rules! conformance {
 }
 
 /// More than there are processors: checks mostly wait.
-const THREADS: usize = 8;
+const THREADS: usize = 16;
 
 /// What was found of one subject.
 type Findings = Arc<Mutex<Vec<Finding>>>;
