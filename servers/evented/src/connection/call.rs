@@ -220,11 +220,14 @@ impl<A: AsyncApp> Connection<A> {
         if exchange.discarding || !(self.broken || self.hung_up && complete) {
             return None;
         }
-        self.handle.exchanges.disconnected();
         match shared.on_disconnect {
             // Whoever has only ended its sending side may still read.
-            OnDisconnect::Answer if !self.broken => None,
+            OnDisconnect::Answer if !self.broken => {
+                self.handle.exchanges.disconnected();
+                None
+            }
             OnDisconnect::Finish => {
+                self.handle.exchanges.disconnected();
                 exchange.discarding = true;
                 // Earlier answers are still on their way to a client that has only ended its sending side.
                 if self.broken || self.flush(shared).is_err() {
@@ -233,6 +236,7 @@ impl<A: AsyncApp> Connection<A> {
                 Some(Next::Go)
             }
             _ => {
+                self.handle.exchanges.note_gone();
                 self.phase = Phase::Closing { reset: false };
                 Some(Next::Over(Outcome::Disconnected, None))
             }
@@ -358,11 +362,12 @@ impl<A: AsyncApp> Connection<A> {
         match error {
             WriteError::Transport(_) => {
                 self.broken = true;
-                self.handle.exchanges.disconnected();
                 if shared.on_disconnect == OnDisconnect::Finish && exchange.stage != Stage::Writing {
+                    self.handle.exchanges.disconnected();
                     exchange.discarding = true;
                     return Next::Go;
                 }
+                self.handle.exchanges.note_gone();
                 Next::Over(Outcome::Disconnected, Some(Fate::Close))
             }
             error => {

@@ -109,7 +109,13 @@ impl Exchanges {
         }
     }
 
-    /// Notes that the client has left, and wakes who watches for it.
+    /// Notes that the client has left. Who watches for it is woken by the [`end`](Self::end), which must follow: the call
+    /// is gone by then, so a reply that somebody sends on being woken finds nobody who waits for it (spec W5).
+    pub fn note_gone(&self) {
+        self.gone.store(true, SeqCst);
+    }
+
+    /// Notes that the client has left, and wakes who watches for it, where the call goes on.
     pub fn disconnected(&self) {
         self.gone.store(true, SeqCst);
         let watchers = std::mem::take(&mut self.lock().watchers);
