@@ -13,7 +13,7 @@ use varvel::{Finish, Frame};
 use crate::{
     Failure, Head, Record, Response, Tunnel,
     line::{Line, Wait},
-    response::{Inside, Whole, unseen},
+    response::{Inside, Whole, seen},
     server::InProcess,
 };
 
@@ -387,7 +387,7 @@ impl Exchange {
 
     #[track_caller]
     fn inside(&self, what: &str) -> &InProcess {
-        self.line.inside().unwrap_or_else(|| panic!("{}", unseen(what)))
+        seen(what, self.line.inside())
     }
 
     fn look_for_head(&mut self, wait: Wait) -> Poll<Result<&Head, Failure>> {

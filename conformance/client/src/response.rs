@@ -135,10 +135,7 @@ impl Response {
 
     #[track_caller]
     fn inside(&self, what: &str) -> &Inside {
-        match &self.0.inside {
-            Some(inside) => inside,
-            None => panic!("{}", unseen(what)),
-        }
+        seen(what, self.0.inside.as_ref())
     }
 
     /// Panics if the application broke the contract, and the server mended it.
@@ -155,6 +152,16 @@ impl Response {
 /// The message for those who ask from outside for what only the inside knows.
 pub(crate) fn unseen(what: &str) -> String {
     format!("{what} cannot be seen on a live server; Client::is_live tells which target it is")
+}
+
+/// What only the inside knows, for a test in process. Who asks for it on a live target is told so, at their own line: a
+/// closure of `unwrap_or_else` would name this one.
+#[track_caller]
+pub(crate) fn seen<'i, T>(what: &str, inside: Option<&'i T>) -> &'i T {
+    match inside {
+        Some(inside) => inside,
+        None => panic!("{}", unseen(what)),
+    }
 }
 
 impl fmt::Debug for Response {

@@ -11,7 +11,7 @@ use varvel::Finish;
 use crate::{
     Failure, Head, Stage,
     line::{Line, Wait},
-    response::unseen,
+    response::seen,
     server::InProcess,
 };
 
@@ -146,7 +146,7 @@ impl Tunnel {
 
     #[track_caller]
     fn inside(&self, what: &str) -> &InProcess {
-        self.line.inside().unwrap_or_else(|| panic!("{}", unseen(what)))
+        seen(what, self.line.inside())
     }
 }
 
