@@ -2,9 +2,10 @@
 //! allocator (by valgrind's callgrind), and system calls (by strace).
 //!
 //! Run it before and after a change. Each figure is the difference of two runs of unlike length, so that start and end of
-//! the program cancel out. Where one thread does all the work they repeat to a few parts in a thousand; hand-overs between
-//! threads and connections that begin come out differently by some per cent from run to run, and strace slows a program
-//! so much that threads meet that otherwise would not. The allocator is the system's.
+//! the program cancel out. Where one thread does all the work it repeats to a few parts in a thousand. Where connections
+//! begin, or threads meet, it depends on who is first; and the threaded server, which minds how long calls take, costs up
+//! to a tenth more on a busy machine, and makes more system calls under strace than without. The allocator is the
+//! system's.
 
 mod baseline;
 mod callgrind;
