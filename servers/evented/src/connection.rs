@@ -166,7 +166,7 @@ impl<A: AsyncApp> Connection<A> {
         // A request may be there that the poller has not told of yet.
         self.readable = true;
         matches!(self.phase, Phase::Head)
-            && self.http.is_idle()
+            && self.http.may_close()
             && self.input.is_empty()
             && self.outbox.is_empty()
     }

@@ -489,15 +489,19 @@ where
         self.listeners.clear();
         self.acceptable = false;
         self.accept_pause = None;
-        let idle: Vec<usize> = self
+        // Each looks once more whether a request has come; newcomers have another deadline now.
+        let all: Vec<usize> = self
             .connections
             .iter_mut()
             .filter_map(|(index, slot)| match slot {
-                Slot::Http(connection) => connection.stop().then_some(index),
+                Slot::Http(connection) => {
+                    connection.stop();
+                    Some(index)
+                }
                 Slot::Tunnel(_) => None,
             })
             .collect();
-        for index in idle {
+        for index in all {
             self.drive(index);
         }
     }

@@ -26,9 +26,10 @@
 //! # The drain
 //!
 //! On [`Control::stop`](varvel::Control::stop) each loop raises the stopping signal, accepts what waits in the backlog
-//! already and then closes its listeners, closes connections on which no exchange has begun, says `connection: close`
-//! in every answer, and ends when its last connection and task has. At the deadline it drops what is left, with outcome
-//! `Stopped`. Then the application is torn down on the loop.
+//! already and then closes its listeners, closes connections on which no exchange has begun (one that is younger than a
+//! second has the rest of it for its first request), says `connection: close` in every answer, and ends when its last
+//! connection and task has. At the deadline it drops what is left, with outcome `Stopped`. Then the application is torn
+//! down on the loop.
 //!
 //! # Example
 //!

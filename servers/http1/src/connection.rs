@@ -172,9 +172,13 @@ impl Connection {
     }
 
     /// Takes note that the server is going to stop. The next response head says `connection: close`, and no
-    /// further exchange begins after it; a connection that [`is_idle`](Self::is_idle) may be closed at once.
+    /// further exchange begins after it; a connection that [`may_close`](Self::may_close) is to be closed at
+    /// once. The [`deadline`](Self::deadline) may be an earlier one.
     pub fn shutting_down(&mut self) {
         self.shutting_down = true;
+        if self.clocks.is_waiting_for(DeadlineKind::Head) && self.scanner.is_new() {
+            self.clocks.hurry_newcomer();
+        }
     }
 
     /// Why no further request is taken, once that is so.
@@ -182,10 +186,15 @@ impl Connection {
         self.close
     }
 
-    /// Whether nothing is going on: no exchange, and nothing of a next head. Such a connection may be parked,
-    /// or closed by a server that stops.
+    /// Whether nothing is going on: no exchange, and nothing of a next head.
     pub fn is_idle(&self) -> bool {
         self.state == State::START && self.scanner.is_new()
+    }
+
+    /// Whether a server that stops may close at once: nothing is going on, and the first request, if that is
+    /// what is waited for, has had its time.
+    pub fn may_close(&self) -> bool {
+        self.is_idle() && !self.clocks.is_waiting_for(DeadlineKind::Newcomer)
     }
 
     /// Whether part of the request body is still to be received.
@@ -248,6 +257,7 @@ impl Connection {
                 return Some(Expired::Refuse(Refusal::HeadTimeout));
             }
             DeadlineKind::Head | DeadlineKind::Idle => CloseReason::IdleTimeout,
+            DeadlineKind::Newcomer => CloseReason::ShuttingDown,
             DeadlineKind::Discard => CloseReason::DiscardTimeout,
             DeadlineKind::Write => CloseReason::WriteTimeout,
             DeadlineKind::Linger => CloseReason::LingerTimeout,

@@ -16,6 +16,7 @@ use crate::timeouts::Timeouts;
 /// | waiting for | bounded by | counted from | renewed by |
 /// |---|---|---|---|
 /// | the first head | `head_timeout` | the start of the connection | nothing |
+/// | its first byte, once the server stops | `newcomer_timeout` | the start of the connection | nothing |
 /// | a later head | `keep_alive_timeout` | the end of the last exchange | nothing |
 /// | the end of that head | `head_timeout` | its first byte | nothing |
 /// | the request body | `body_timeout`, `body_rate_min` | `NeedMore` | each piece, while the pace is kept |
@@ -44,6 +45,8 @@ pub enum DeadlineKind {
     Idle,
     /// The end of a head, or the first request of a connection.
     Head,
+    /// The first byte of a connection that is younger than the stop of its server.
+    Newcomer,
     /// Bytes of a request body that the server wants.
     Body,
     /// The rest of a request body that is being dropped.
@@ -101,6 +104,11 @@ impl Clocks {
             self.awaited = Some(kind);
             self.since = now;
         }
+    }
+
+    /// The server stops, and the first byte of this connection has not come: it is waited for less long.
+    pub(crate) fn hurry_newcomer(&mut self) {
+        self.awaited = Some(DeadlineKind::Newcomer);
     }
 
     pub(crate) fn is_waiting_for(&self, kind: DeadlineKind) -> bool {
@@ -169,6 +177,7 @@ impl Clocks {
             let patience = match kind {
                 DeadlineKind::Idle => timeouts.keep_alive_timeout,
                 DeadlineKind::Head => timeouts.head_timeout,
+                DeadlineKind::Newcomer => timeouts.newcomer_timeout.min(timeouts.head_timeout),
                 DeadlineKind::Body => {
                     let pace = Pace { timeout: timeouts.body_timeout, rate_min: timeouts.body_rate_min };
                     pace.patience(received, self.body_waited)

@@ -198,7 +198,7 @@ impl Connection {
                     return Next::Left;
                 }
                 Step::Park(until) => {
-                    let idle = guard.http.is_idle() && guard.outbox.is_empty();
+                    let idle = guard.http.may_close() && guard.outbox.is_empty();
                     let deadline = guard.deadline();
                     guard.input.settle();
                     drop(guard);

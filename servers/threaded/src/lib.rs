@@ -62,8 +62,8 @@
 //! 1. [`Control::stop`](varvel::Control::stop) raises the stopping signal at once (spec L7).
 //! 2. The leader lets in who waits in the kernel's queue, as far as there is room, because closing the listener would
 //!    reset them although they came in time; then it closes the listeners.
-//! 3. Connections on which nothing is going on are closed, after a last look whether a request has just come.
-//!    All others get `connection: close` with their answer.
+//! 3. Connections on which nothing is going on are closed, after a last look whether a request has just come; one that
+//!    is younger than a second has the rest of it for its first. All others get `connection: close` with their answer.
 //! 4. When connections, tunnels and tasks are over, or else at the deadline, the rest is cut: sockets are shut down, so
 //!    that whatever waits for them returns with an error, watches are woken, hooks see `Stopped` (spec L8).
 //! 5. The threads are joined and the application is torn down on the thread that built it. A call that does not end keeps

@@ -25,6 +25,35 @@ fn first_head_is_due_from_the_start() {
 }
 
 #[test]
+fn a_client_that_connected_just_before_the_stop_has_a_second_for_its_request() {
+    let mut peer = Peer::new();
+    peer.connection.shutting_down();
+    assert!(peer.connection.is_idle() && !peer.connection.may_close());
+    assert_eq!(due(&peer), Some((1.0, DeadlineKind::Newcomer)));
+    assert!(peer.try_receive("GET").unwrap().is_none());
+    assert_eq!(due(&peer).map(|due| due.1), Some(DeadlineKind::Head), "what has begun is finished");
+
+    let mut peer = Peer::new();
+    peer.connection.shutting_down();
+    peer.wait(1);
+    assert_eq!(peer.connection.expire(peer.now), Some(Expired::Close(CloseReason::ShuttingDown)));
+}
+
+#[test]
+fn who_has_been_silent_for_long_or_was_answered_is_not_waited_for_by_a_stop() {
+    let mut peer = Peer::new();
+    peer.wait(2);
+    peer.connection.shutting_down();
+    assert_eq!(due(&peer), Some((0.0, DeadlineKind::Newcomer)));
+
+    let mut peer = Peer::after(GET);
+    peer.respond();
+    peer.next_exchange();
+    peer.connection.shutting_down();
+    assert!(peer.connection.may_close());
+}
+
+#[test]
 fn later_head_is_due_from_its_first_byte() {
     let mut peer = Peer::after(GET);
     assert_eq!(due(&peer), None, "the time of the application is not the peer's");
