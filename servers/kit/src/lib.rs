@@ -18,6 +18,7 @@
 mod bind_address;
 mod inherited_fd;
 pub mod listener;
+pub mod reuse_port;
 pub mod transport;
 
 pub mod http_date;

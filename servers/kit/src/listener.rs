@@ -32,6 +32,7 @@ use varvel::Address;
 
 pub use crate::bind_address::{BindAddress, BindAddressError};
 use crate::inherited_fd;
+use crate::reuse_port::Membership;
 use crate::transport::{Transport, ip_address, unix_address};
 
 /// How long to leave the listener alone after [`AcceptError::Exhausted`].
@@ -55,11 +56,11 @@ pub struct BindOptions {
     /// that does not fit shows as 1 s latency. A waiting connection costs memory only while it waits, so the
     /// queue may be long. The kernel cuts the number at `net.core.somaxconn` (4,096 since Linux 5.4).
     pub backlog: u32,
-    /// `SO_REUSEPORT`: several sockets at one TCP address, among which the kernel spreads connections. Default
-    /// off.
+    /// `SO_REUSEPORT`: several processes of one user listen at one TCP address, and the kernel spreads connections
+    /// over them. Default off.
     ///
-    /// One socket per event loop saves a thundering herd, but connections that wait in the queue of a socket
-    /// that closes are reset; and another process of the same user can join in unnoticed.
+    /// It spreads them by chance, not by load, and another process can join in unnoticed. Before such a socket is closed
+    /// it has to [leave](crate::reuse_port), or clients that wait at it are reset.
     pub reuse_port: bool,
     /// Permission bits of a Unix socket's file, such as `0o660`. Default: what the umask leaves.
     pub unix_mode: Option<u32>,
@@ -80,6 +81,8 @@ pub struct Listener {
     address: BindAddress,
     /// The local address of every connection; `None` if that depends on the connection.
     local: Option<Address>,
+    /// We have bound it to share its port.
+    reuse_port: bool,
     /// Declared last: the file goes after the socket is closed.
     file: Option<SocketFile>,
 }
@@ -161,6 +164,7 @@ impl Listener {
             socket: ListeningSocket::Tcp(listener),
             address: BindAddress::Tcp(addr),
             local,
+            reuse_port: false,
             file: None,
         })
     }
@@ -170,7 +174,7 @@ impl Listener {
         let address = BindAddress::Unix(addr.as_pathname().map(Path::to_owned).unwrap_or_default());
         listener.set_nonblocking(true)?;
         let local = Some(unix_address(&addr));
-        Ok(Self { socket: ListeningSocket::Unix(listener), address, local, file: None })
+        Ok(Self { socket: ListeningSocket::Unix(listener), address, local, reuse_port: false, file: None })
     }
 
     /// The next connection and where it comes from. Takes one system call: the connection is non-blocking,
@@ -203,6 +207,15 @@ impl Listener {
         match &self.local {
             Some(local) => Ok(local.clone()),
             None => transport.local_addr(),
+        }
+    }
+
+    /// The place in the group of sockets that share the port, to be given up before the end. `None` if the port is not
+    /// shared, or the socket is not ours alone: one that was passed in stays open when we close it, and loses nobody.
+    pub fn membership(&self) -> io::Result<Option<Membership>> {
+        match &self.socket {
+            ListeningSocket::Tcp(listener) if self.reuse_port => Membership::of(listener).map(Some),
+            _ => Ok(None),
         }
     }
 
@@ -268,7 +281,7 @@ fn bind_tcp(addr: SocketAddr, v6_only: bool, options: &BindOptions) -> io::Resul
     }
     socket.bind(&addr.into())?;
     socket.listen(options.backlog.try_into().unwrap_or(i32::MAX))?;
-    Listener::from_tcp(socket.into())
+    Ok(Listener { reuse_port: options.reuse_port, ..Listener::from_tcp(socket.into())? })
 }
 
 fn bind_unix(path: &Path, options: &BindOptions) -> io::Result<Listener> {

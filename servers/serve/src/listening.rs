@@ -1,7 +1,12 @@
 //! The sockets of a program: bound before anything else, so that a wrong address is the first thing to be told.
 
-use varvel::{Control, Launch};
-use varvel_server_kit::listener::{BindAddress, Listener, SocketFile};
+use std::mem;
+
+use varvel::{Control, Launch, ServeError};
+use varvel_server_kit::{
+    listener::{BindAddress, Listener, SocketFile},
+    reuse_port::Membership,
+};
 
 use crate::{Config, Error};
 
@@ -10,6 +15,7 @@ pub(crate) struct Listening {
     listeners: Vec<varvel::Listener>,
     /// Where they listen, with the ports that the system chose.
     addresses: Vec<BindAddress>,
+    memberships: Vec<Membership>,
     files: Files,
 }
 
@@ -23,15 +29,17 @@ impl Listening {
         let options = config.settings.bind_options();
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
+        let mut memberships = Vec::new();
         let mut files = Vec::new();
         for address in &config.settings.bind {
             let listener = Listener::bind(address, &options)?;
             addresses.push(listener.address().clone());
+            memberships.extend(listener.membership().map_err(ServeError::io("share a listener"))?);
             let (listener, file) = listener.into_parts();
             listeners.push(listener);
             files.extend(file);
         }
-        Ok(Self { listeners, addresses, files: Files { _files: files } })
+        Ok(Self { listeners, addresses, memberships, files: Files { _files: files } })
     }
 
     /// The addresses as somebody would type them into a browser or a client.
@@ -41,6 +49,11 @@ impl Listening {
             _ => format!("http://{address}"),
         };
         self.addresses.iter().map(url).collect()
+    }
+
+    /// The ports that are shared with other processes, to be left before the stop.
+    pub(crate) fn take_memberships(&mut self) -> Vec<Membership> {
+        mem::take(&mut self.memberships)
     }
 
     pub(crate) fn launch(self, control: Control) -> (Launch, Files) {

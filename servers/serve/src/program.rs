@@ -5,6 +5,7 @@ use std::{
     ffi::OsString,
     fmt,
     io::{self, Write},
+    mem,
     net::SocketAddr,
     path::Path,
     process::ExitCode,
@@ -15,6 +16,7 @@ use std::{
 use varvel::{Control, Served};
 use varvel_server_kit::{
     listener::BindAddress,
+    reuse_port::Membership,
     settings::Settings,
     shutdown::{Signals, StopRequest},
 };
@@ -162,9 +164,9 @@ fn serve_until_signalled<K>(app: impl Deploy<K>, config: &Config) -> Result<(), 
     }
     // Ahead of everything that takes time: a supervisor that changes its mind early gets an orderly end as well.
     let signals = Signals::install().map_err(Error::Signals)?;
-    let listening = Listening::bind(config)?;
+    let mut listening = Listening::bind(config)?;
     let control = Control::new();
-    obey(signals, &control, config);
+    obey(signals, &control, config, listening.take_memberships());
     let announcer = announce(&listening, &control, config);
     let (launch, _files) = listening.launch(control.clone());
     let served = app.deploy(config, launch);
@@ -184,7 +186,7 @@ fn outcome(served: &Served) -> String {
 }
 
 /// Passes signals on to the server for as long as the process lives.
-fn obey(mut signals: Signals, control: &Control, config: &Config) {
+fn obey(mut signals: Signals, control: &Control, config: &Config, mut memberships: Vec<Membership>) {
     let (control, server) = (control.clone(), config.server);
     let (delay, grace) = (config.settings.lame_duck_delay, config.settings.drain_timeout);
     thread::spawn(move || {
@@ -200,7 +202,7 @@ fn obey(mut signals: Signals, control: &Control, config: &Config) {
                     tell(format_args!(
                         "varvel-{server} stopping{when}; running exchanges have {grace_seconds} s"
                     ));
-                    stop_after(delay, grace, &control);
+                    stop_after(delay, mem::take(&mut memberships), grace, &control);
                 }
                 Ok(StopRequest::Quick) => control.stop(Duration::ZERO),
                 Err(error) => {
@@ -215,14 +217,15 @@ fn obey(mut signals: Signals, control: &Control, config: &Config) {
     });
 }
 
-/// Beside the thread that waits for signals, so that a second one is heard during the delay.
-fn stop_after(delay: Duration, grace: Duration, control: &Control) {
-    if delay.is_zero() {
+/// Beside the thread that waits for signals, so that a second one is heard meanwhile.
+fn stop_after(delay: Duration, memberships: Vec<Membership>, grace: Duration, control: &Control) {
+    if delay.is_zero() && memberships.is_empty() {
         return control.stop(grace);
     }
     let control = control.clone();
     thread::spawn(move || {
         thread::sleep(delay);
+        Membership::leave(memberships);
         control.stop(grace);
     });
 }

@@ -65,8 +65,9 @@ define! {
 
     /// Whether other processes may listen at the same address.
     ///
-    /// The kernel then spreads connections over the processes. Those that wait at a socket are lost when it closes,
-    /// so this does not go together with restarts that nobody must notice.
+    /// The kernel then spreads new connections over the processes of the same user, by chance: a few that last long may be
+    /// spread badly. A process that is stopped loses none, but new ones may take a second to reach the others just then;
+    /// a restart that nobody must notice passes its socket on instead (`--bind fd:3`).
     reuse_port: bool as Switch = false,
         "reuse-port", "nginx reuseport, gunicorn --reuse-port, off";
 
