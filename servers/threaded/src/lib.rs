@@ -78,6 +78,7 @@
 
 mod server;
 
+mod kernel_thread;
 mod leader;
 mod pool;
 mod schedule;

@@ -12,14 +12,19 @@
 //!
 //! Calling a sleeping thread costs both sides some microseconds, more than a quick request does altogether. So as
 //! long as calls are quick, the thread that led serves what it found itself, one after the other, and then leads again,
-//! as an event loop would; only if there is more to do and another processor to do it is another thread called. The bet
-//! is lost when a call blocks. The watch sees that within [`TICK`], since then nothing is taken although there is
-//! something to take, and calls another thread; and from then on calls count as *slow*, and leadership and queue are
-//! handed over at once, until [`SLOW_MEMORY`] calls in a row were quick.
+//! as an event loop would; only if there is more to do and another processor to do it is another thread called.
 //!
-//! Threads are started only on the word of the watch, and then so many that their number may double: a hundred blocking
-//! calls have a hundred threads after some ticks, while quick calls never have more than processors, on however busy a
-//! machine.
+//! The bet is lost when a call blocks. The watch sees that within [`TICK`]: nothing is taken although there is something
+//! to take, and who took last *waits*, as the system knows. It calls another thread, and from then on leadership and queue
+//! are handed over at once, until [`SLOW_MEMORY`] turns in a row were quick.
+//!
+//! A clock alone cannot tell a call that blocks from a thread whose processor was given to somebody else for some
+//! milliseconds. Handing over on that suspicion has more threads compete for the processor, which makes more turns look
+//! slow: with a thousand connections on one core it doubled the cost of a request, for good. Therefore who merely computes,
+//! or would like to, gets company only after [`COMPUTING_TICKS`], and one at a time.
+//!
+//! Threads are started only on the word of the watch: for a call that blocks so many that their number may double, so a
+//! hundred blocking calls have a hundred threads after some ticks.
 
 use std::{
     collections::VecDeque,
@@ -27,14 +32,19 @@ use std::{
     time::Duration,
 };
 
+use crate::kernel_thread::KernelThread;
+
 /// How often the watch looks while there is something to do.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
 
-/// A turn that takes longer counts as slow.
-const SLOW: Duration = Duration::from_micros(500);
+/// A turn that takes longer is not quick.
+pub(crate) const SLOW: Duration = Duration::from_micros(500);
 
-/// For how many turns a slow one is remembered.
-const SLOW_MEMORY: u32 = 16;
+/// For how many turns a call that blocked is remembered.
+const SLOW_MEMORY: u32 = 64;
+
+/// How long the watch lets a thread compute while there is something else to do.
+const COMPUTING_TICKS: u32 = 4;
 
 /// After so many items somebody looks into the poller, even if the queue is not empty yet.
 const ITEMS_PER_POLL: u32 = 64;
@@ -73,9 +83,11 @@ struct State<T> {
     has_leader: bool,
     /// Items and leaderships taken so far.
     taken: u64,
+    /// Who took last.
+    taker: Option<KernelThread>,
     /// Items taken since somebody led.
     since_poll: u32,
-    /// Counts down with every quick turn.
+    /// Calls block. Counts down with every quick turn.
     slow: u32,
     /// How many threads may be started.
     allowance: usize,
@@ -87,8 +99,11 @@ struct State<T> {
 pub(crate) enum Came<'a, T> {
     /// Nothing, it has just begun.
     Started,
-    /// It served, and that took so long.
-    Served(Duration),
+    /// It served.
+    Served {
+        /// It was [timed](Turn::Serve::timed), and took longer than [`SLOW`].
+        slowly: bool,
+    },
     /// It led, and found these to be ready.
     Led(&'a mut Vec<T>),
 }
@@ -96,8 +111,13 @@ pub(crate) enum Came<'a, T> {
 /// What a thread is to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Turn<T> {
-    /// Serve this.
-    Serve(T),
+    /// Serve.
+    Serve {
+        /// What.
+        item: T,
+        /// How long it takes is of interest.
+        timed: bool,
+    },
     /// Lead; `wait` tells whether there is time to wait for events.
     Lead { wait: bool },
     /// End.
@@ -117,6 +137,7 @@ impl<T> Pool<T> {
             serving: 0,
             has_leader: false,
             taken: 0,
+            taker: None,
             since_poll: 0,
             slow: 0,
             // As many as it takes to have all processors serve while one thread leads.
@@ -185,9 +206,9 @@ impl<T> Pool<T> {
                     state.queue.extend(ready.drain(..));
                 }
             }
-            Came::Served(took) => {
+            Came::Served { slowly } => {
                 state.serving -= 1;
-                state.slow = if took >= SLOW { SLOW_MEMORY } else { state.slow.saturating_sub(1) };
+                state.slow = if slowly { SLOW_MEMORY } else { state.slow.saturating_sub(1) };
             }
         }
         loop {
@@ -196,10 +217,10 @@ impl<T> Pool<T> {
             }
             let may_serve = state.items() > 0 && state.serving < self.capacity(&state);
             let poll_is_due = !may_serve || state.since_poll >= ITEMS_PER_POLL;
-            if !state.has_leader && poll_is_due {
+            if !state.has_leader && poll_is_due && !self.is_enough_awake(&state) {
                 state.has_leader = true;
                 state.since_poll = 0;
-                state.taken += 1;
+                state.take();
                 // What lies there it looks at first of all.
                 if self.needs_hands(&state) {
                     self.enlist(state);
@@ -210,9 +231,10 @@ impl<T> Pool<T> {
                 if let Some(item) = state.pop() {
                     state.serving += 1;
                     state.since_poll += 1;
-                    state.taken += 1;
+                    state.take();
+                    let timed = state.slow > 0;
                     self.enlist(state);
-                    return Turn::Serve(item);
+                    return Turn::Serve { item, timed };
                 }
             }
             state = self.sleep(state);
@@ -223,6 +245,8 @@ impl<T> Pool<T> {
     /// whether it did something. `wake_leader` ends the wait of who leads.
     pub(crate) fn watch(&self, mut each_tick: impl FnMut() -> bool, wake_leader: impl Fn()) {
         let mut state = self.lock();
+        // Ticks in a row in which who took last computed, and nobody took anything.
+        let mut computing = 0;
         while !state.ended {
             if !state.watching {
                 state = self.watch.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -234,13 +258,18 @@ impl<T> Pool<T> {
             let busy = each_tick();
             state = self.lock();
             if busy || state.taken != taken {
-                continue;
-            }
-            if self.needs_hands(&state) {
-                state.slow = SLOW_MEMORY;
-                state.allowance = state.threads;
-                self.enlist(state);
+                computing = 0;
+            } else if self.needs_hands(&state) {
+                let taker = state.taker;
+                drop(state);
+                let computes = taker.is_some_and(KernelThread::is_runnable);
+                computing = if computes { computing + 1 } else { 0 };
                 state = self.lock();
+                if state.taken == taken && (!computes || computing >= COMPUTING_TICKS) {
+                    self.send_hands(state, computes);
+                    state = self.lock();
+                    computing = 0;
+                }
             } else if !state.queue.is_empty() {
                 drop(state);
                 wake_leader();
@@ -251,9 +280,21 @@ impl<T> Pool<T> {
         }
     }
 
+    /// Has somebody come for what nobody has taken for too long, since who took last computes or else blocks.
+    fn send_hands<'a>(&'a self, mut state: MutexGuard<'a, State<T>>, computes: bool) {
+        if computes {
+            state.allowance = state.allowance.max(1);
+            self.call(state);
+        } else {
+            state.slow = SLOW_MEMORY;
+            state.allowance = state.threads;
+            self.enlist(state);
+        }
+    }
+
     /// Has the watch look for some ticks.
     pub(crate) fn wake_watch(&self) {
-        self.begin_watch(self.lock());
+        self.begin_watch(&mut self.lock());
     }
 
     /// Sends all threads home, and forgets the items. Who leads has to be woken by who calls this.
@@ -272,6 +313,12 @@ impl<T> Pool<T> {
         self.threads.min((state.threads - state.starting).saturating_sub(1))
     }
 
+    /// Whether all processors are busy with calls that are going to end soon. Who led beside them would take the processor
+    /// from one of them with each event.
+    fn is_enough_awake(&self, state: &State<T>) -> bool {
+        state.slow == 0 && state.serving >= self.processors
+    }
+
     /// Whether there is something to do that nobody does.
     fn needs_hands(&self, state: &State<T>) -> bool {
         !state.has_leader || (state.items() > 0 && state.serving < self.threads)
@@ -285,7 +332,7 @@ impl<T> Pool<T> {
         if !self.needs_hands(&state) {
             // All threads are taken: what nobody has looked at is the leader's, who may not know of it.
             if !state.queue.is_empty() {
-                self.begin_watch(state);
+                self.begin_watch(&mut state);
             }
             return;
         }
@@ -296,29 +343,35 @@ impl<T> Pool<T> {
             state.items().min(self.processors.saturating_sub(state.serving))
         };
         if coming < wanted {
-            if state.sleeping > 0 {
-                state.sleeping -= 1;
-                state.called += 1;
-                drop(state);
-                self.called.notify_one();
-                return;
-            }
-            if state.threads <= self.threads && state.allowance > 0 {
-                state.allowance -= 1;
-                if self.start_thread(state) {
-                    return;
-                }
-                state = self.lock();
-            }
+            self.call(state);
+        } else {
+            // Whoever is awake comes by soon, unless it blocks: that is for the watch to see.
+            self.begin_watch(&mut state);
         }
-        // Whoever is awake comes by soon, unless it blocks: that is for the watch to see.
-        self.begin_watch(state);
     }
 
-    fn begin_watch(&self, mut state: MutexGuard<'_, State<T>>) {
+    /// Calls or starts a thread. Without one to be had, the watch looks again.
+    fn call<'a>(&'a self, mut state: MutexGuard<'a, State<T>>) {
+        if state.sleeping > 0 {
+            state.sleeping -= 1;
+            state.called += 1;
+            drop(state);
+            self.called.notify_one();
+            return;
+        }
+        if state.threads <= self.threads && state.allowance > 0 {
+            state.allowance -= 1;
+            if self.start_thread(state) {
+                return;
+            }
+            state = self.lock();
+        }
+        self.begin_watch(&mut state);
+    }
+
+    fn begin_watch(&self, state: &mut State<T>) {
         if !state.watching {
             state.watching = true;
-            drop(state);
             self.watch.notify_one();
         }
     }
@@ -337,6 +390,9 @@ impl<T> Pool<T> {
     }
 
     fn sleep<'a>(&'a self, mut state: MutexGuard<'a, State<T>>) -> MutexGuard<'a, State<T>> {
+        if !state.has_leader {
+            self.begin_watch(&mut state);
+        }
         state.sleeping += 1;
         while state.called == 0 && !state.ended {
             state = self.called.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -354,6 +410,12 @@ impl<T> Pool<T> {
 impl<T> State<T> {
     fn items(&self) -> usize {
         self.queue.len() + self.examined.len()
+    }
+
+    /// The calling thread takes something to do.
+    fn take(&mut self) {
+        self.taken += 1;
+        self.taker = Some(KernelThread::current());
     }
 
     /// The next item; those examined have waited longer.

@@ -22,7 +22,7 @@ use crate::{
     call,
     connection::Connection,
     leader::{CUT_GRACE, Leader, Led, WAKER},
-    pool::{Came, Pool, Turn},
+    pool::{Came, Pool, SLOW, Turn},
     shared::{Shared, Tools},
     table::Table,
     tasks::Tasks,
@@ -201,10 +201,10 @@ where
         let mut came = Came::Started;
         loop {
             came = match pool.next(came) {
-                Turn::Serve(connection) => {
-                    let begun = Instant::now();
+                Turn::Serve { item: connection, timed } => {
+                    let begun = timed.then(Instant::now);
                     self.serve(&connection, &mut tools);
-                    Came::Served(begun.elapsed())
+                    Came::Served { slowly: begun.is_some_and(|begun| begun.elapsed() >= SLOW) }
                 }
                 Turn::Lead { wait } => {
                     self.lead(wait, &mut ready);

@@ -15,8 +15,8 @@ use super::*;
 struct Item {
     name: u32,
     gate: Option<Receiver<()>>,
-    /// How long it shall seem to have taken.
-    took: Duration,
+    /// Whether it shall seem to have taken long.
+    slowly: bool,
 }
 
 /// A pool whose poller is a channel.
@@ -92,12 +92,12 @@ fn live(
     let mut came = Came::Started;
     loop {
         came = match pool.next(came) {
-            Turn::Serve(item) => {
+            Turn::Serve { item, .. } => {
                 done.send((item.name, thread::current().id())).unwrap();
                 if let Some(gate) = item.gate {
                     let _ = gate.recv();
                 }
-                Came::Served(item.took)
+                Came::Served { slowly: item.slowly }
             }
             Turn::Lead { wait } => {
                 led.fetch_add(1, SeqCst);
@@ -112,12 +112,12 @@ fn live(
 }
 
 fn quick(name: u32) -> Item {
-    Item { name, gate: None, took: Duration::ZERO }
+    Item { name, gate: None, slowly: false }
 }
 
 fn gated(name: u32) -> (Item, Sender<()>) {
     let (open, gate) = mpsc::channel();
-    (Item { name, gate: Some(gate), took: SLOW }, open)
+    (Item { name, gate: Some(gate), slowly: true }, open)
 }
 
 #[test]
@@ -224,9 +224,30 @@ fn a_long_queue_does_not_keep_the_poller_from_being_looked_at() {
     let mut ready = (0..=ITEMS_PER_POLL).collect();
     let mut came = Came::Led(&mut ready);
     for item in 0..ITEMS_PER_POLL {
-        assert_eq!(pool.next(came), Turn::Serve(item));
-        came = Came::Served(Duration::ZERO);
+        assert_eq!(pool.next(came), Turn::Serve { item, timed: false });
+        came = Came::Served { slowly: false };
     }
     assert_eq!(pool.next(came), Turn::Lead { wait: false });
-    assert_eq!(pool.next(Came::Led(&mut Vec::new())), Turn::Serve(ITEMS_PER_POLL));
+    assert_eq!(pool.next(Came::Led(&mut Vec::new())), Turn::Serve { item: ITEMS_PER_POLL, timed: false });
+}
+
+#[test]
+fn who_finds_the_processors_busy_with_quick_calls_sleeps_and_the_watch_knows() {
+    let pool = Arc::new(Pool::new(2, 1));
+    assert!(pool.start(Box::new(|| true)));
+    pool.lock().starting = 0;
+    assert_eq!(pool.next(Came::Started), Turn::Lead { wait: true });
+    assert_eq!(pool.next(Came::Led(&mut vec![1, 2])), Turn::Serve { item: 1, timed: false });
+    pool.lock().watching = false;
+    let its = Arc::clone(&pool);
+    let other = thread::spawn(move || its.next(Came::Started));
+    let begun = std::time::Instant::now();
+    while pool.lock().sleeping == 0 {
+        assert!(begun.elapsed() < PATIENCE && !pool.lock().has_leader, "it leads");
+        thread::yield_now();
+    }
+    assert!(pool.lock().watching, "the call may block after all");
+    assert_eq!(pool.next(Came::Served { slowly: false }), Turn::Serve { item: 2, timed: false });
+    pool.end();
+    assert_eq!(other.join().unwrap(), Turn::End);
 }
