@@ -14,7 +14,11 @@ mod counted;
 mod strace;
 mod workload;
 
-use std::{collections::HashMap, fmt::Display, process::ExitCode};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Display,
+    process::ExitCode,
+};
 
 use baseline::Figures;
 use workload::Workload;
@@ -49,6 +53,9 @@ fn main() -> ExitCode {
         }
     }
 }
+
+/// What is less is noise.
+const LEAST: f64 = 0.005;
 
 #[derive(Default)]
 struct Options {
@@ -90,6 +97,9 @@ fn run(options: &Options) -> Result<()> {
         return Ok(());
     }
     let workloads: Vec<_> = workload::all().filter(|workload| options.wants(workload)).collect();
+    if workloads.is_empty() {
+        return Err("no workload has such a name; --list tells them".into());
+    }
     if options.list {
         workloads.iter().for_each(|workload| println!("{}", workload.name()));
         return Ok(());
@@ -117,11 +127,7 @@ fn run(options: &Options) -> Result<()> {
         };
         let name = workload.name();
         let was = before.as_ref().map(|before| before.get(&name).copied().unwrap_or_default());
-        println!(
-            "{}  {}",
-            row(&name, &figures, was),
-            calls.map_or(String::new(), |calls| names(calls, 0.005))
-        );
+        println!("{}  {}", row(&name, &figures, was), calls.map_or(String::new(), names));
         all.push((name, figures));
     }
     options.save.as_deref().map_or(Ok(()), |path| baseline::save(path, &all))
@@ -157,10 +163,10 @@ fn columns(name: &str, [instructions, allocations, system_calls]: [[impl Display
     format!("{name:23} {} {} {}", pair(instructions), pair(allocations), pair(system_calls))
 }
 
-/// What is counted at least so often, by name.
-fn names(counts: impl IntoIterator<Item = (String, f64)>, least: f64) -> String {
-    let counted = counts.into_iter().filter(|(_, count)| *count >= least);
-    counted.map(|(name, count)| format!("{name} {count:.2}")).collect::<Vec<_>>().join(", ")
+/// Which are made at all, by name.
+fn names(calls: BTreeMap<String, f64>) -> String {
+    let made = calls.into_iter().filter(|(_, count)| *count >= LEAST);
+    made.map(|(name, count)| format!("{name} {count:.2}")).collect::<Vec<_>>().join(", ")
 }
 
 fn tell_functions(workload: &Workload) -> Result<()> {
@@ -177,7 +183,7 @@ fn tell_most(title: &str, counts: &HashMap<String, f64>, places: usize) {
     const MOST: usize = 25;
     let sum: f64 = counts.values().sum();
     println!("\n{sum:10.places$}  {title}");
-    let mut sorted: Vec<_> = counts.iter().filter(|(_, count)| **count >= 0.005).collect();
+    let mut sorted: Vec<_> = counts.iter().filter(|(_, count)| **count >= LEAST).collect();
     sorted.sort_by(|left, right| right.1.total_cmp(left.1).then(left.0.cmp(right.0)));
     for (name, count) in sorted.into_iter().take(MOST) {
         println!("{count:10.places$}  {name}");
