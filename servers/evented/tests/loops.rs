@@ -5,19 +5,22 @@ mod support;
 use std::{
     cell::Cell,
     future::Future,
+    io::Write,
     net::TcpStream,
     pin::Pin,
     rc::Rc,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc,
     },
     task::{Context, Wake, Waker},
+    thread,
     time::Duration,
 };
 
 use http::Response;
-use support::{get, start};
+use support::{Running, get, read_line, start};
 use varvel::{AsyncBody, Scope, StartError, app_fn, factory_fn};
 
 const GRACE: Duration = Duration::from_secs(10);
@@ -44,21 +47,95 @@ fn an_application_may_stay_on_its_thread() {
     assert_eq!(server.stop(GRACE).unwrap().cut, 0);
 }
 
+/// A server whose answers name the loop that gives them. A call of `/busy` takes its loop until the sender is dropped.
+fn numbered(loops: u32) -> (Running, mpsc::Sender<()>) {
+    let (release, released) = mpsc::channel();
+    let released = Arc::new(Mutex::new(released));
+    let factory = factory_fn(move |worker| {
+        let (index, released) = (worker.info().index, Arc::clone(&released));
+        async move {
+            Ok(app_fn(move |request: http::Request<AsyncBody>, _| {
+                let released = Arc::clone(&released);
+                async move {
+                    if request.uri().path() == "/busy" {
+                        let _ = released.lock().unwrap().recv();
+                    }
+                    Ok(Response::new(AsyncBody::full(format!("{index}\n"))))
+                }
+            }))
+        }
+    });
+    (start(|settings| settings.loops = Some(loops), factory), release)
+}
+
+/// Every loop must have the share of these connections that is its own, give or take a tenth.
+fn expect_balance(indices: &[String], loops: u32) {
+    let share = indices.len() as f64 / f64::from(loops);
+    for index in 0..loops {
+        let count = indices.iter().filter(|of| **of == index.to_string()).count();
+        let off = (count as f64 - share).abs() / share;
+        assert!(off <= 0.1, "{count} of {} connections are on loop {index} of {loops}", indices.len());
+    }
+}
+
 #[test]
 fn connections_are_shared_out_evenly() {
-    let server = start(
-        |settings| settings.loops = Some(2),
-        factory_fn(|worker| async move {
-            let index = worker.info().index;
-            Ok(app_fn(move |_, _| async move { Ok(Response::new(AsyncBody::full(format!("{index}\n")))) }))
-        }),
-    );
-    let mut clients: Vec<TcpStream> = (0..64).map(|_| server.connect()).collect();
-    let indices = clients.iter_mut().map(|client| get(client, "/").unwrap());
-    let on_first = indices.filter(|index| index == "0").count();
-    assert!((30..=34).contains(&on_first), "{on_first} of 64 connections are on the first loop");
-    drop(clients);
-    assert_eq!(server.stop(GRACE).unwrap().cut, 0);
+    for (loops, count) in [(2, 64), (4, 64), (2, 256), (4, 256)] {
+        let (server, _release) = numbered(loops);
+        let mut clients: Vec<TcpStream> = (0..count).map(|_| server.connect()).collect();
+        let indices: Vec<_> = clients.iter_mut().map(|client| get(client, "/").unwrap()).collect();
+        expect_balance(&indices, loops);
+        drop(clients);
+        assert_eq!(server.stop(GRACE).unwrap().cut, 0);
+    }
+}
+
+#[test]
+fn connections_that_come_while_older_ones_live_are_shared_out_evenly() {
+    for (loops, count) in [(2, 64), (4, 64), (2, 256), (4, 256)] {
+        let (server, _release) = numbered(loops);
+        let mut clients = Vec::new();
+        let mut indices = Vec::new();
+        for _ in 0..count {
+            let mut client = server.connect();
+            indices.push(get(&mut client, "/").unwrap());
+            clients.push(client);
+        }
+        expect_balance(&indices, loops);
+        drop(clients);
+        assert_eq!(server.stop(GRACE).unwrap().cut, 0);
+    }
+}
+
+#[test]
+fn connections_that_come_while_a_loop_is_busy_are_shared_out_evenly() {
+    for (loops, count) in [(2, 64), (4, 64), (2, 256), (4, 256)] {
+        let (server, release) = numbered(loops);
+        let mut clients: Vec<TcpStream> = (0..count).map(|_| server.connect()).collect();
+        write!(clients[0], "GET /busy HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+        for client in &mut clients[1..] {
+            write!(client, "GET / HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+        }
+        // Those of the other loops are answered meanwhile.
+        let others = count - (count as f64 / f64::from(loops) * 1.1) as usize;
+        for client in &clients {
+            client.set_nonblocking(true).unwrap();
+        }
+        while clients.iter().filter(|client| client.peek(&mut [0]).is_ok()).count() < others {
+            thread::yield_now();
+        }
+        drop(release);
+        let indices: Vec<_> = clients
+            .iter_mut()
+            .map(|client| {
+                client.set_nonblocking(false).unwrap();
+                read_line(client).unwrap()
+            })
+            .collect();
+        expect_balance(&indices, loops);
+        drop(clients);
+        assert_eq!(server.stop(GRACE).unwrap().cut, 0);
+    }
 }
 
 /// The one thing of an application's that a loop runs uncontained.
