@@ -48,6 +48,7 @@ use varvel::{Control, Served};
 mod command_line;
 mod config;
 mod deploy;
+mod descriptors;
 mod error;
 mod listening;
 mod program;

@@ -24,6 +24,7 @@ use varvel_server_kit::{
 use crate::{
     Config, Deploy, Error, ServerKind,
     command_line::{self, Presentation, Request},
+    descriptors::{self, Shortage},
     listening::Listening,
 };
 
@@ -116,11 +117,11 @@ impl<A> Program<A> {
         self.presentation.name = name(arguments.first());
         let environment = |variable: &str| env::var_os(variable);
         match command_line::parse(&self.presentation, &self.defaults, arguments, &environment) {
-            Ok(Request::Serve(config)) => {
+            Ok(Request::Serve(mut config)) => {
                 for warning in command_line::unknown_variables(env::vars_os().map(|(name, _)| name)) {
                     tell(format_args!("warning: {warning}"));
                 }
-                match serve_until_signalled(self.app, &config) {
+                match serve_until_signalled(self.app, &mut config) {
                     Ok(()) => ExitCode::SUCCESS,
                     Err(error) => {
                         tell(format_args!("error: {error}"));
@@ -153,21 +154,22 @@ fn name(argument: Option<&OsString>) -> String {
     file.map_or_else(|| "varvel".to_owned(), |file| file.to_string_lossy().into_owned())
 }
 
-fn serve_until_signalled<K>(app: impl Deploy<K>, config: &Config) -> Result<(), Error> {
-    let descriptors = raise_descriptor_limit();
-    let connections = config.settings.max_connections;
-    // The default means: as many as there can be.
-    if connections != Settings::default().max_connections {
-        if let Some(warning) = too_few(descriptors, connections) {
-            tell(format_args!("warning: {warning}"));
-        }
-    }
+fn serve_until_signalled<K>(app: impl Deploy<K>, config: &mut Config) -> Result<(), Error> {
     // Ahead of everything that takes time: a supervisor that changes its mind early gets an orderly end as well.
     let signals = Signals::install().map_err(Error::Signals)?;
     let mut listening = Listening::bind(config)?;
+    let asked = config.settings.max_connections;
+    let shortage = descriptors::provide(asked);
+    if let Some(shortage) = &shortage {
+        config.settings.max_connections = Some(shortage.connections);
+        // The default means: as many as there can be.
+        if asked != Settings::default().max_connections {
+            tell(format_args!("warning: {shortage}"));
+        }
+    }
     let control = Control::new();
     obey(signals, &control, config, listening.take_memberships());
-    let announcer = announce(&listening, &control, config);
+    let announcer = announce(&listening, &control, config, shortage.as_ref());
     let (launch, _files) = listening.launch(control.clone());
     let served = app.deploy(config, launch);
     // A server that failed before it was ready must not leave the announcer waiting.
@@ -231,12 +233,20 @@ fn stop_after(delay: Duration, memberships: Vec<Membership>, grace: Duration, co
 }
 
 /// Says where the program listens once it really serves.
-fn announce(listening: &Listening, control: &Control, config: &Config) -> thread::JoinHandle<()> {
+fn announce(
+    listening: &Listening,
+    control: &Control,
+    config: &Config,
+    shortage: Option<&Shortage>,
+) -> thread::JoinHandle<()> {
     let (server, settings) = (config.server, &config.settings);
-    let crew = match server {
+    let mut crew = match server {
         ServerKind::Threaded => count(settings.threads as usize, "thread"),
         ServerKind::Evented => count(settings.loop_count(), "loop"),
     };
+    if let Some(Shortage { connections, .. }) = shortage {
+        crew += &format!(", {connections} connections at most");
+    }
     let (major, minor) = varvel::SPEC_VERSION;
     let who = format!("varvel-{server} {} (spec {major}.{minor})", env!("CARGO_PKG_VERSION"));
     let lines = listening.urls().into_iter().map(|url| format!("{who} listening on {url}, {crew}"));
@@ -258,27 +268,6 @@ fn tell(line: fmt::Arguments<'_>) {
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
-/// Lets the process have as many descriptors as it is allowed to, and gives their number; `None` is no limit. The soft
-/// limit, often 1,024, only protects programs that use `select`, which we are not.
-fn raise_descriptor_limit() -> Option<u64> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // Refused at worst; then the limit is what it was.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-    getrlimit(Resource::Nofile).current
-}
-
-/// What to say if so many descriptors cannot hold so many connections.
-fn too_few(descriptors: Option<u64>, connections: Option<u32>) -> Option<String> {
-    let (descriptors, connections) = (descriptors?, u64::from(connections?));
-    (connections >= descriptors).then(|| {
-        format!(
-            "this process may open {descriptors} files, fewer than --max-connections {connections}; more clients wait \
-             in the backlog. Raise the hard limit (ulimit -Hn, LimitNOFILE= of systemd), or lower --max-connections"
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,15 +277,6 @@ mod tests {
         assert_eq!(outcome(&Served::new(0)), "every exchange was finished");
         assert_eq!(outcome(&Served::new(1)), "1 exchange was cut off");
         assert_eq!(outcome(&Served::new(12)), "12 exchanges were cut off");
-    }
-
-    #[test]
-    fn connections_that_no_descriptor_is_left_for_are_told_at_the_start() {
-        assert_eq!(too_few(Some(20_000), Some(10_000)), None);
-        assert_eq!(too_few(None, Some(10_000)), None);
-        assert_eq!(too_few(Some(20_000), None), None);
-        let warning = too_few(Some(1024), Some(65_536)).unwrap();
-        assert!(warning.contains("may open 1024 files, fewer than --max-connections 65536"), "{warning}");
     }
 
     #[test]

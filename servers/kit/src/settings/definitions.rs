@@ -79,8 +79,8 @@ define! {
 
     /// Connections that are open at the same time.
     ///
-    /// Beyond, new ones wait in the kernel's queue until one closes. Each takes a descriptor: the limit of the process
-    /// (ulimit -n) has to be larger.
+    /// Beyond, new ones wait in the kernel's queue until one closes. Each takes a descriptor. A program raises its soft limit
+    /// (ulimit -Sn) by itself; where the hard one (ulimit -Hn) is too low it says so, and serves fewer.
     max_connections: Option<u32> as CountLimit = Some(65_536),
         "max-connections", "actix-web 25000 per worker, nginx worker_connections 512";
 
