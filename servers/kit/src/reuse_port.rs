@@ -69,24 +69,28 @@ impl Membership {
     ///
     /// Meanwhile, which is some 20 ms and 900 ms at most, the server has to go on as usual.
     pub fn leave(memberships: Vec<Self>) {
-        if memberships.is_empty() || connections_migrate() {
-            return;
+        if !memberships.is_empty() && !connections_migrate() {
+            turn_clients_away(&memberships);
         }
-        for membership in &memberships {
-            // Where the system has no such filters there is nothing better, and most clients do not notice.
-            let _ = SockRef::from(&membership.socket).attach_filter(&NO_SYN);
-        }
-        let until = Instant::now() + HANDSHAKE_TIME_MAX;
-        thread::sleep(SETTLING_TIME);
-        let ports = memberships.iter().filter_map(|membership| membership.socket.local_addr().ok());
-        let ports = ports.map(|addr| addr.port()).collect::<Vec<_>>();
-        // Others of the group go on, so handshakes that begin later are theirs.
-        let mut half_open = handshakes(&ports);
-        while half_open.as_ref().is_none_or(|half_open| !half_open.is_empty()) && Instant::now() < until {
-            thread::sleep(LOOK_AGAIN);
-            if let (Some(half_open), Some(now)) = (&mut half_open, handshakes(&ports)) {
-                half_open.retain(|handshake| now.contains(handshake));
-            }
+    }
+}
+
+/// Has clients go to others from now on, and waits until those who were on their way have arrived.
+fn turn_clients_away(memberships: &[Membership]) {
+    for membership in memberships {
+        // Where the system has no such filters there is nothing better, and most clients do not notice.
+        let _ = SockRef::from(&membership.socket).attach_filter(&NO_SYN);
+    }
+    let until = Instant::now() + HANDSHAKE_TIME_MAX;
+    thread::sleep(SETTLING_TIME);
+    let ports = memberships.iter().filter_map(|membership| membership.socket.local_addr().ok());
+    let ports: Vec<u16> = ports.map(|addr| addr.port()).collect();
+    // Others of the group go on, so handshakes that begin later are theirs.
+    let mut half_open = handshakes(&ports);
+    while half_open.as_ref().is_none_or(|half_open| !half_open.is_empty()) && Instant::now() < until {
+        thread::sleep(LOOK_AGAIN);
+        if let (Some(half_open), Some(now)) = (&mut half_open, handshakes(&ports)) {
+            half_open.retain(|handshake| now.contains(handshake));
         }
     }
 }
@@ -117,8 +121,7 @@ fn connections_migrate() -> bool {
 
 /// The handshakes at these ports that are half done, as text that tells them apart; `None` if they cannot be seen.
 fn handshakes(ports: &[u16]) -> Option<HashSet<String>> {
-    let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(fs::read_to_string);
-    let [ipv4, ipv6] = tables;
+    let [ipv4, ipv6] = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(fs::read_to_string);
     let mut found = half_open(&ipv4.ok()?, ports);
     // A machine without IPv6 has no such table.
     found.extend(half_open(&ipv6.unwrap_or_default(), ports));
@@ -145,6 +148,7 @@ mod tests {
     };
 
     use rustix::event::{PollFd, PollFlags, poll};
+    use socket2::{Domain, Socket, Type};
 
     use super::*;
     use crate::listener::{BindOptions, Listener};
@@ -160,7 +164,7 @@ mod tests {
     }
 
     fn leave(listener: &Listener) {
-        Membership::leave(vec![listener.membership().unwrap().unwrap()]);
+        turn_clients_away(&[listener.membership().unwrap().unwrap()]);
     }
 
     #[test]
@@ -214,6 +218,21 @@ mod tests {
         let passed = format!("fd:{}", shared.as_raw_fd());
         let adopted = Listener::bind(&passed.parse().unwrap(), &BindOptions::default()).unwrap();
         assert!(adopted.membership().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_client_that_has_not_completed_its_handshake_is_seen() {
+        let listener = member("127.0.0.1:0");
+        let addr = listener.socket_addr().unwrap();
+        assert_eq!(handshakes(&[addr.port()]).unwrap().len(), 0);
+        let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        // As if the answer to its SYN were on its way for long.
+        client.attach_filter(&[SockFilter::new(0x06, 0, 0, 0)]).unwrap();
+        client.set_nonblocking(true).unwrap();
+        client.connect(&addr.into()).unwrap_err();
+        while handshakes(&[addr.port()]).unwrap().len() != 1 {
+            thread::yield_now();
+        }
     }
 
     #[test]
