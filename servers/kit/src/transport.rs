@@ -243,8 +243,13 @@ impl Transport {
     /// Over TCP what is unsent is forgotten and a reset goes out (`SO_LINGER` of zero); spec B10 needs it where a
     /// response is delimited by close. A Unix socket knows no reset; its client sees the end of the stream.
     pub fn reset(self) {
-        // Should it fail, the drop below still closes, which is all that can be done.
-        let _ = sockopt::set_socket_linger(&self, Some(Duration::ZERO));
+        self.reset_when_closed();
+    }
+
+    /// The same for who has not the last hold of it: the reset goes out when it is dropped.
+    pub fn reset_when_closed(&self) {
+        // Should it fail, the drop still closes, which is all that can be done.
+        let _ = sockopt::set_socket_linger(self, Some(Duration::ZERO));
     }
 
     /// Waits until the connection is ready for `interest`, or broken, or `timeout` passed (`None`: for ever).

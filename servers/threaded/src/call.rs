@@ -21,7 +21,7 @@ use varvel_server_kit::{
 };
 
 use crate::{
-    connection::{Connection, Io, Next, Phase},
+    connection::{Connection, Io, Phase, Task},
     request_body::RequestBody,
     shared::Tools,
     sink, tunnel,
@@ -33,46 +33,40 @@ const REQUESTS_PER_TURN: u32 = 32;
 /// Serves a connection that the caller owns, until it is parked or somebody else's.
 pub(crate) fn serve<A: App + ?Sized>(connection: &Arc<Connection>, app: &A, tools: &mut Tools) {
     let mut requests = 0;
-    loop {
-        match connection.advance(tools) {
-            Next::Left => return,
-            Next::Finish => connection.finish(),
-            Next::Reply(answer) => {
-                if let Kept::No = respond(connection, answer, tools) {
-                    return;
-                }
+    let mut kept = Some(connection.lock());
+    while let Some((task, mut io)) = kept.and_then(|io| connection.advance(io, tools)) {
+        kept = match task {
+            Task::Finish => Some(connection.finish(io)),
+            Task::Reply(answer) => {
+                drop(io);
+                respond(connection, *answer, tools)
             }
-            call @ Next::Call(..) if requests == REQUESTS_PER_TURN => {
-                connection.put_back(call);
-                connection.release();
-                connection.shared.pool.push(Arc::clone(connection));
-                return;
+            Task::Call(..) if requests == REQUESTS_PER_TURN => {
+                Connection::put_back(&mut io, task);
+                connection.release(&mut io);
+                drop(io);
+                return connection.shared.pool.push(Arc::clone(connection));
             }
-            Next::Call(head, now) => {
+            Task::Call(head, now) => {
                 requests += 1;
-                if let Kept::No = call(connection, head, now, app, tools) {
-                    return;
-                }
+                call(connection, io, head, now, app, tools)
             }
-        }
+        };
     }
 }
 
-/// Whether a connection is still owned by who served it.
-enum Kept {
-    Yes,
-    /// Its tunnel has it, or a reply that may have come already: it must not be touched any more.
-    No,
-}
+/// A connection that is still owned by who served it. Without one its tunnel has it, or a reply that may have come
+/// already: it must not be touched any more.
+type Kept<'a> = Option<MutexGuard<'a, Io>>;
 
-fn call<A: App + ?Sized>(
-    connection: &Arc<Connection>,
+fn call<'a, A: App + ?Sized>(
+    connection: &'a Arc<Connection>,
+    mut io: MutexGuard<'a, Io>,
     head: RequestHead,
     now: Instant,
     app: &A,
     tools: &mut Tools,
-) -> Kept {
-    let mut io = connection.lock();
+) -> Kept<'a> {
     connection.begin(&mut io, &head, now);
     let number = io.number;
     let body = request_body(connection, &mut io, &head, now);
@@ -87,7 +81,7 @@ fn call<A: App + ?Sized>(
         Some(answer) => respond(connection, answer, tools),
         None => {
             respond_error(connection, ErrorResponse::INTERNAL, tools);
-            Kept::Yes
+            Some(connection.lock())
         }
     }
 }
@@ -112,12 +106,12 @@ fn request_body(connection: &Arc<Connection>, io: &mut Io, head: &RequestHead, n
 }
 
 /// Sends what the application has answered.
-fn respond(connection: &Arc<Connection>, answer: AppResult, tools: &mut Tools) -> Kept {
+fn respond<'a>(connection: &'a Arc<Connection>, answer: AppResult, tools: &mut Tools) -> Kept<'a> {
     let response = match answer {
         Ok(response) => response,
         Err(error) => {
             respond_failure(connection, &error, tools);
-            return Kept::Yes;
+            return Some(connection.lock());
         }
     };
     let (mut head, body) = response.into_parts();
@@ -129,44 +123,45 @@ fn respond(connection: &Arc<Connection>, answer: AppResult, tools: &mut Tools) -
         io.phase = Phase::Broken;
         drop(io);
         drop_contained(connection, body);
-        return Kept::Yes;
+        return Some(connection.lock());
     }
     let length = body.exact_len().map_or(BodyLength::Unknown, BodyLength::Known);
-    match body.into_parts() {
-        BodyParts::Empty => send_whole(connection, io, head, length, Whole::Bytes(Bytes::new()), tools),
-        BodyParts::Full(bytes) => send_whole(connection, io, head, length, Whole::Bytes(bytes), tools),
-        BodyParts::File(region) => send_whole(connection, io, head, length, Whole::File(region), tools),
+    let whole = match body.into_parts() {
+        BodyParts::Empty => Whole::Bytes(Bytes::new()),
+        BodyParts::Full(bytes) => Whole::Bytes(bytes),
+        BodyParts::File(region) => Whole::File(region),
         BodyParts::Stream(writer) => {
             drop(io);
             sink::stream(connection, head, length, writer, tools);
+            return Some(connection.lock());
         }
         BodyParts::Tunnel(tunnel) => {
             drop(io);
-            if tunnel::start(connection, head.headers, tunnel, tools) {
-                return Kept::No;
-            }
+            let started = tunnel::start(connection, head.headers, tunnel, tools);
+            return if started { None } else { Some(connection.lock()) };
         }
         BodyParts::Deferred(answer) => {
             io.phase = Phase::Deferred;
             drop(io);
             let connection = Arc::clone(connection);
             answer.on_reply(move |answer| replied(&connection, answer));
-            return Kept::No;
+            return None;
         }
         // A kind of body that this server does not know.
         _ => {
             drop(io);
             respond_error(connection, ErrorResponse::INTERNAL, tools);
+            return Some(connection.lock());
         }
-    }
-    Kept::Yes
+    };
+    Some(send_whole(connection, io, head, length, whole, tools))
 }
 
 /// The answer to a deferred request has come, on whatever thread; `false` if the client is gone. One that has only ended
 /// its sending side may still read (spec W5).
 fn replied(connection: &Arc<Connection>, answer: AppResult) -> bool {
-    let wanted = connection.is_intact();
     let mut io = connection.lock();
+    let wanted = io.is_intact();
     if !matches!(io.phase, Phase::Deferred) {
         drop(io);
         drop_contained(connection, answer);
@@ -184,14 +179,14 @@ enum Whole {
     File(FileRegion),
 }
 
-fn send_whole(
-    connection: &Connection,
-    mut guard: MutexGuard<'_, Io>,
+fn send_whole<'a>(
+    connection: &'a Connection,
+    mut guard: MutexGuard<'a, Io>,
     mut head: response::Parts,
     length: BodyLength,
     body: Whole,
     tools: &mut Tools,
-) {
+) -> MutexGuard<'a, Io> {
     let io = &mut *guard;
     let mut unsent = None;
     if let Some(begun) = begin_answer(connection, io, head.status, &head.headers, length, tools) {
@@ -223,12 +218,14 @@ fn send_whole(
         }
         end_answer(connection, io, None, begun.reported);
     }
-    drop(guard);
-    if let Some(body) = unsent {
-        drop_contained(connection, body);
-    }
     head.headers.clear();
     tools.spare.headers = head.headers;
+    if let Some(body) = unsent {
+        drop(guard);
+        drop_contained(connection, body);
+        return connection.lock();
+    }
+    guard
 }
 
 /// The head of an answer that was put into the outbox.

@@ -21,7 +21,8 @@
 //! while no other thread is free.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
@@ -60,14 +61,15 @@ pub(crate) struct Connection {
     pub(crate) shared: Arc<Shared>,
     worker: Worker,
     info: ConnInfo,
-    /// The socket, until it is closed. Whoever waits on it or uses it holds the lock for reading, so that its descriptor
-    /// cannot become another connection's.
-    line: RwLock<Option<Transport>>,
     io: Mutex<Io>,
 }
 
-/// The protocol and its buffers. Locked for moments: never while the application runs, never while anybody waits.
+/// The socket, the protocol and its buffers. Locked for moments: never while the application runs, never while anybody
+/// waits.
 pub(crate) struct Io {
+    /// The socket, until it is closed. Who waits on it without the lock holds it as well, so that its descriptor cannot
+    /// become another connection's.
+    line: Option<Arc<Transport>>,
     pub(crate) http: varvel_http1::Connection,
     pub(crate) input: Input,
     pub(crate) outbox: Outbox,
@@ -113,14 +115,16 @@ pub(crate) enum Phase {
     Closed,
 }
 
-/// What the owner of a connection has to do.
-pub(crate) enum Next {
-    /// Nothing: it is parked, or closed, and not the caller's any more.
-    Left,
+/// What only a serving thread can do for a connection.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it lives for a moment, and a box would be an allocation for each request"
+)]
+pub(crate) enum Task {
     /// Call the application with this request, which was whole at this time.
     Call(RequestHead, Instant),
     /// Send this answer to the deferred request.
-    Reply(AppResult),
+    Reply(Box<AppResult>),
     /// [Finish](Connection::finish) the exchange.
     Finish,
 }
@@ -135,8 +139,20 @@ enum Step {
     Park(Until),
     /// Others first.
     Yield,
-    Give(Next),
+    Give(Task),
+    /// Somebody else has it, and will see what has happened.
+    Leave,
     Close,
+}
+
+/// The time, read at most once while nobody waits.
+#[derive(Default)]
+struct Clock(Option<Instant>);
+
+impl Clock {
+    fn now(&mut self) -> Instant {
+        *self.0.get_or_insert_with(Instant::now)
+    }
 }
 
 impl Connection {
@@ -152,6 +168,7 @@ impl Connection {
             http.shutting_down();
         }
         let io = Io {
+            line: Some(Arc::new(line)),
             http,
             input: Input::default(),
             outbox: Outbox::new(),
@@ -172,7 +189,6 @@ impl Connection {
             shared,
             worker,
             info,
-            line: RwLock::new(Some(line)),
             io: Mutex::new(io),
         }
     }
@@ -181,33 +197,39 @@ impl Connection {
         self.io.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Goes on as far as possible without waiting and without the application.
-    pub(crate) fn advance(self: &Arc<Self>, tools: &mut Tools) -> Next {
-        let mut guard = self.lock();
+    /// Goes on as far as possible without waiting and without the application. `None`: it is parked, or closed, and not the
+    /// caller's any more.
+    pub(crate) fn advance<'a>(
+        self: &'a Arc<Self>,
+        mut guard: MutexGuard<'a, Io>,
+        tools: &mut Tools,
+    ) -> Option<(Task, MutexGuard<'a, Io>)> {
+        let mut clock = Clock::default();
         loop {
-            match self.step(&mut guard, tools) {
+            match self.step(&mut guard, &mut clock, tools) {
                 Step::Go => {}
-                Step::Give(next) => return next,
+                Step::Give(task) => return Some((task, guard)),
+                Step::Leave => return None,
                 Step::Yield => {
                     drop(guard);
                     self.shared.pool.push(Arc::clone(self));
-                    return Next::Left;
+                    return None;
                 }
                 Step::Close => {
                     self.close(guard);
-                    return Next::Left;
+                    return None;
                 }
                 Step::Park(until) => {
-                    let idle = guard.http.may_close() && guard.outbox.is_empty();
+                    let idle = guard.http.is_idle() && guard.outbox.is_empty();
                     let deadline = guard.deadline();
                     guard.input.settle();
                     drop(guard);
                     match self.shared.table.park(self.slot, &self.schedule, until, deadline, idle) {
-                        Parked::Yes => return Next::Left,
+                        Parked::Yes => return None,
                         Parked::Ready => guard = self.lock(),
                         Parked::Unwanted => {
                             self.close(self.lock());
-                            return Next::Left;
+                            return None;
                         }
                     }
                 }
@@ -216,47 +238,45 @@ impl Connection {
     }
 
     /// Puts back what [`advance`](Self::advance) gave, for another thread to take.
-    pub(crate) fn put_back(&self, next: Next) {
-        let phase = match next {
-            Next::Call(head, now) => Phase::Admitted(Box::new((head, now))),
-            Next::Reply(answer) => Phase::Replied(Box::new(answer)),
-            Next::Finish | Next::Left => return,
-        };
-        self.lock().phase = phase;
+    pub(crate) fn put_back(io: &mut Io, task: Task) {
+        match task {
+            Task::Call(head, now) => io.phase = Phase::Admitted(Box::new((head, now))),
+            Task::Reply(answer) => io.phase = Phase::Replied(answer),
+            Task::Finish => {}
+        }
     }
 
-    fn step(&self, io: &mut Io, tools: &mut Tools) -> Step {
+    fn step(&self, io: &mut Io, clock: &mut Clock, tools: &mut Tools) -> Step {
         match io.phase {
             Phase::Head | Phase::Admitted(_) | Phase::Over | Phase::Discard if io.failed.is_some() => {
                 Step::Close
             }
-            Phase::Head => self.take_head(io, tools),
+            Phase::Head => self.take_head(io, clock, tools),
             Phase::Admitted(_) | Phase::Replied(_) => {
                 match std::mem::replace(&mut io.phase, Phase::Calling) {
-                    Phase::Admitted(admitted) => Step::Give(Next::Call(admitted.0, admitted.1)),
-                    Phase::Replied(answer) => Step::Give(Next::Reply(*answer)),
+                    Phase::Admitted(admitted) => Step::Give(Task::Call(admitted.0, admitted.1)),
+                    Phase::Replied(answer) => Step::Give(Task::Reply(answer)),
                     _ => Step::Go,
                 }
             }
             Phase::Tail => self.write_tail(io),
-            Phase::Over => self.begin_next(io),
+            Phase::Over => self.begin_next(io, clock),
             Phase::Discard => self.discard(io),
             Phase::Linger { .. } => self.linger(io),
-            Phase::Broken if io.current.is_some() => Step::Give(Next::Finish),
+            Phase::Broken if io.current.is_some() => Step::Give(Task::Finish),
             Phase::Broken => Step::Close,
-            // Somebody else has it, and will see what has happened.
-            Phase::Calling | Phase::Deferred | Phase::Tunnel(_) | Phase::Closed => Step::Give(Next::Left),
+            Phase::Calling | Phase::Deferred | Phase::Tunnel(_) | Phase::Closed => Step::Leave,
         }
     }
 
     /// Takes the next head from the input, or reads.
-    fn take_head(&self, io: &mut Io, tools: &mut Tools) -> Step {
+    fn take_head(&self, io: &mut Io, clock: &mut Clock, tools: &mut Tools) -> Step {
         if !io.input.bytes.is_empty() {
-            let now = Instant::now();
+            let now = clock.now();
             match io.http.receive_head(&mut io.input.bytes, &mut tools.spare, now) {
                 Ok(Some(head)) => {
                     io.phase = Phase::Calling;
-                    return Step::Give(Next::Call(head, now));
+                    return Step::Give(Task::Call(head, now));
                 }
                 Ok(None) if io.http.close_reason().is_some() && io.outbox.is_empty() => return Step::Close,
                 Ok(None) => {}
@@ -281,12 +301,12 @@ impl Connection {
     /// Writes what is left of the answer.
     fn write_tail(&self, io: &mut Io) -> Step {
         if self.may_hold(io) {
-            return Step::Give(Next::Finish);
+            return Step::Give(Task::Finish);
         }
         match self.write(io) {
             Ok(Progress::Blocked) => return Step::Park(Until::Writable),
             Ok(Progress::Paused) => return Step::Yield,
-            Ok(Progress::Drained) if io.current.is_some() => return Step::Give(Next::Finish),
+            Ok(Progress::Drained) if io.current.is_some() => return Step::Give(Task::Finish),
             Ok(Progress::Drained) => io.phase = Phase::Over,
             Err(()) => io.phase = Phase::Broken,
         }
@@ -294,14 +314,14 @@ impl Connection {
     }
 
     /// Goes on to the next exchange, or to the end.
-    fn begin_next(&self, io: &mut Io) -> Step {
-        io.phase = match io.http.next_exchange(&mut io.input.bytes, Instant::now()) {
+    fn begin_next(&self, io: &mut Io, clock: &mut Clock) -> Step {
+        io.phase = match io.http.next_exchange(&mut io.input.bytes, clock.now()) {
             After::KeepAlive => Phase::Head,
             // Nothing is held while the client is waited for.
             _ if !io.outbox.is_empty() => Phase::Tail,
             After::Discard => Phase::Discard,
             After::Close(_)
-                if io.http.should_linger() && self.with_line(Transport::shutdown_write).is_ok() =>
+                if io.http.should_linger() && io.line().is_ok_and(|line| line.shutdown_write().is_ok()) =>
             {
                 Phase::Linger { budget: LINGER_BYTES_MAX, until: None }
             }
@@ -324,12 +344,14 @@ impl Connection {
 
     /// Drops what still comes after the last answer.
     fn linger(&self, io: &mut Io) -> Step {
-        let Phase::Linger { budget, .. } = &mut io.phase else { return Step::Go };
+        let (Phase::Linger { budget, .. }, Some(line)) = (&mut io.phase, &io.line) else {
+            return Step::Close;
+        };
         self.schedule.begin_read();
         let mut scratch = [0; 4096];
-        match self.with_line(|line| Ok(line.discard(&mut scratch, budget))) {
-            Ok(Discarded::Pending) if self.schedule.take_back_closed() => Step::Go,
-            Ok(Discarded::Pending) => Step::Park(Until::Readable),
+        match line.discard(&mut scratch, budget) {
+            Discarded::Pending if self.schedule.take_back_closed() => Step::Go,
+            Discarded::Pending => Step::Park(Until::Readable),
             _ => Step::Close,
         }
     }
@@ -340,6 +362,11 @@ impl Connection {
 }
 
 impl Io {
+    /// The socket, if it is still open.
+    pub(crate) fn line(&self) -> io::Result<&Arc<Transport>> {
+        self.line.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
     /// Counts bytes of the body that were put into the outbox.
     pub(crate) fn count(&mut self, bytes: u64) {
         if let Some(current) = &mut self.current {

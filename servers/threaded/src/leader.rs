@@ -25,7 +25,7 @@ use varvel_server_kit::{
 };
 
 use crate::{
-    connection::{Connection, Next},
+    connection::Connection,
     schedule::{Owner, Seen},
     shared::{Shared, Tools},
 };
@@ -204,12 +204,10 @@ impl Leader {
     /// Looks at connections in place of a serving thread.
     fn examine(&mut self, shared: &Shared, ready: &mut Vec<Arc<Connection>>) {
         for connection in ready.drain(..) {
-            match connection.advance(&mut self.tools) {
-                Next::Left => {}
-                next => {
-                    connection.put_back(next);
-                    shared.pool.push_examined(connection);
-                }
+            let advanced = connection.advance(connection.lock(), &mut self.tools);
+            let is_examined = advanced.map(|(task, mut io)| Connection::put_back(&mut io, task)).is_some();
+            if is_examined {
+                shared.pool.push_examined(connection);
             }
         }
     }

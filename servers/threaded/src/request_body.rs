@@ -47,7 +47,7 @@ impl RequestBody {
             match connection.receive(io) {
                 Received::Some => continue,
                 // A reset of which the leader was told first looks like an end to who reads next.
-                Received::End if connection.is_intact() => {
+                Received::End if io.is_intact() => {
                     io.http.receive_eof();
                     continue;
                 }

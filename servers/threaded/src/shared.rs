@@ -39,7 +39,7 @@ impl Shared {
     pub(crate) fn release_held(&self) -> bool {
         let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
         for connection in &held {
-            connection.release();
+            connection.release(&mut connection.lock());
         }
         !held.is_empty()
     }

@@ -73,11 +73,11 @@ fn run(connection: &Arc<Connection>, headers: &HeaderMap, tunnel: BlockingTunnel
     if let Some(current) = &mut io.current {
         current.bytes = written.load(Relaxed);
     }
-    drop(io);
-    connection.finish();
+    let mut io = connection.finish(io);
     // What was written is still to be delivered, also to a client that is sending still.
-    let _ = connection.with_line(|line| line.shutdown_write());
-    connection.lock().end_tunnel(connection.shared.http.timeouts.linger_timeout);
+    let _ = io.line().map(|line| line.shutdown_write());
+    io.end_tunnel(connection.shared.http.timeouts.linger_timeout);
+    drop(io);
     connection.shared.pool.push(Arc::clone(connection));
 }
 
@@ -156,7 +156,7 @@ struct TunnelIo {
 impl BlockingTransport for TunnelIo {
     fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.early.is_empty() {
-            return self.connection.with_line(|line| line.read(buffer));
+            return self.connection.line()?.read(buffer);
         }
         let taken = buffer.len().min(self.early.len());
         self.early.copy_to_slice(&mut buffer[..taken]);
@@ -164,13 +164,13 @@ impl BlockingTransport for TunnelIo {
     }
 
     fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = self.connection.with_line(|line| line.write(bytes))?;
+        let taken = self.connection.line()?.write(bytes)?;
         self.written.fetch_add(taken as u64, Relaxed);
         Ok(taken)
     }
 
     fn close_write(&mut self) -> io::Result<()> {
-        self.connection.with_line(|line| line.shutdown_write())
+        self.connection.line()?.shutdown_write()
     }
 
     fn wait(&mut self, readable: bool, writable: bool, timeout: Option<Duration>) -> io::Result<()> {
@@ -185,11 +185,11 @@ impl BlockingTransport for TunnelIo {
         wanted.set(PollFlags::OUT, writable);
         let waited = if wanted.is_empty() {
             // Without the socket: a broken one is always ready, and whoever closes it waits for who waits on it.
-            self.connection.with_line(|_| Ok(()))?;
+            self.connection.line()?;
             poll(&mut [bell], timeout.as_ref())
         } else {
-            self.connection
-                .with_line(|line| Ok(poll(&mut [bell, PollFd::new(line, wanted)], timeout.as_ref())))?
+            let line = self.connection.line()?;
+            poll(&mut [bell, PollFd::new(&*line, wanted)], timeout.as_ref())
         };
         if let Err(errno) = waited {
             if errno != Errno::INTR {

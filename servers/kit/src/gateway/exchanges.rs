@@ -73,15 +73,21 @@ impl Exchanges {
     ///
     /// A hook that panics is contained and reported (spec E7).
     pub fn end(&self, finish: Finish, report: impl Fn(Event<'_>)) {
-        let number = self.current.load(SeqCst);
-        if number == 0 {
-            return;
-        }
-        self.last.keep(number, &finish);
-        self.current.store(0, SeqCst);
-        if self.used.swap(false, SeqCst) {
+        if self.note_end(&finish) {
             self.tell(&finish, report);
         }
+    }
+
+    /// The first half of [`end`](Self::end), which runs no code but its own and so may be done under any lock. With `true`
+    /// the other half, [`tell`](Self::tell), must follow.
+    pub fn note_end(&self, finish: &Finish) -> bool {
+        let number = self.current.load(SeqCst);
+        if number == 0 {
+            return false;
+        }
+        self.last.keep(number, finish);
+        self.current.store(0, SeqCst);
+        self.used.swap(false, SeqCst)
     }
 
     /// The same where nobody holds a scope or watch of this connection any more, so that nobody can look or add a hook
@@ -98,7 +104,7 @@ impl Exchanges {
     }
 
     /// Wakes who watches and runs the hooks.
-    fn tell(&self, finish: &Finish, report: impl Fn(Event<'_>)) {
+    pub fn tell(&self, finish: &Finish, report: impl Fn(Event<'_>)) {
         let mut state = self.lock();
         let hooks = std::mem::take(&mut state.hooks);
         let watchers = std::mem::take(&mut state.watchers);

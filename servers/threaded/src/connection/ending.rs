@@ -1,13 +1,12 @@
 //! How a connection ends: too late, asked to stop, cut off, or just closed.
 
 use std::{
-    sync::{MutexGuard, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, MutexGuard, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use varvel::Outcome;
 use varvel_http1::{CloseReason, Expired};
-use varvel_server_kit::transport::Transport;
 
 use super::{Connection, Io, LINGER_BYTES_MAX, Phase};
 use crate::{input::Input, shared::Tools};
@@ -44,20 +43,16 @@ impl Connection {
         guard.input = Input::default();
         guard.outbox.clear();
         let reset = guard.reset;
+        let line = guard.line.take();
         drop(guard);
-        let line = match self.line.try_write() {
-            Ok(mut line) => line.take(),
-            // Somebody waits on the socket, or looks at it: it is to return at once.
-            Err(_) => {
-                let _ = self.with_line(Transport::shutdown);
-                self.line.write().unwrap_or_else(PoisonError::into_inner).take()
-            }
-        };
-        match line {
-            // Closed before, by who could not wait for the caller.
-            None => return,
-            Some(line) if reset => line.reset(),
-            Some(line) => drop(line),
+        // Closed before, by who could not wait for the caller.
+        let Some(line) = line else { return };
+        if reset {
+            line.reset_when_closed();
+        }
+        if let Err(line) = Arc::try_unwrap(line) {
+            // Somebody waits on it: who is to return at once, and closes it by that.
+            let _ = line.shutdown();
         }
         self.shared.table.remove(self.slot);
         // A tunnel that does not wait for the socket learns of its end in this way.
@@ -88,16 +83,15 @@ impl Connection {
         if let Phase::Tunnel(bell) = &guard.phase {
             bell.ring();
         }
+        let _ = guard.line().map(|line| line.shutdown());
         drop(guard);
         self.exchanges.disconnected();
-        let _ = self.with_line(Transport::shutdown);
         owned
     }
 
     /// Ends a connection that somebody still has who does not return (spec L8).
     pub(crate) fn abandon(&self) {
-        self.finish();
-        let guard = self.lock();
+        let guard = self.finish(self.lock());
         if !matches!(guard.phase, Phase::Closed) {
             self.close(guard);
         }

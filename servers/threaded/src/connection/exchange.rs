@@ -1,7 +1,7 @@
 //! An exchange of a connection: what is kept of it, how it begins and ends, and what its scope can do.
 
 use std::{
-    sync::{Arc, PoisonError},
+    sync::{Arc, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::{Instant, SystemTime},
 };
@@ -64,18 +64,23 @@ impl Connection {
     }
 
     /// Ends the exchange under way: its hooks run on this thread (spec E12).
-    pub(crate) fn finish(&self) {
-        let mut guard = self.lock();
+    pub(crate) fn finish<'a>(&'a self, mut guard: MutexGuard<'a, Io>) -> MutexGuard<'a, Io> {
         if matches!(guard.phase, Phase::Tail) {
             guard.phase = Phase::Over;
         }
-        let Some(current) = guard.current.take() else { return };
-        let number = guard.number;
+        let Some(current) = guard.current.take() else { return guard };
         let outcome = guard.failed.unwrap_or(Outcome::Completed);
-        drop(guard);
         let finish = Finish::new(outcome, current.status, current.bytes);
-        let id = current.id(self.info.id, number);
-        self.exchanges.end(finish, |event| self.shared.report(Some(id), event));
+        let is_awaited = self.exchanges.note_end(&finish);
+        if !is_awaited && current.log.is_none() {
+            return guard;
+        }
+        let number = guard.number;
+        drop(guard);
+        if is_awaited {
+            let id = current.id(self.info.id, number);
+            self.exchanges.tell(&finish, |event| self.shared.report(Some(id), event));
+        }
         if let (Some(log), Some(logged)) = (&self.shared.access_log, &current.log) {
             log.record(&Entry {
                 peer: &self.info.peer,
@@ -95,6 +100,7 @@ impl Connection {
                 log.flush();
             }
         }
+        self.lock()
     }
 
     /// Looks whether the client of a whole request has left, and says so if it has (spec E8, E13).
@@ -103,21 +109,16 @@ impl Connection {
         // Behind an unread part of the request, an end is the body's affair.
         let is_whole = !guard.http.wants_body();
         let busy = guard.current.is_some() && !matches!(guard.phase, Phase::Tunnel(_));
-        drop(guard);
         let gone = busy
-            && match self.with_line(|line| Ok(line.peek())) {
+            && match guard.line().map(|line| line.peek()) {
                 Ok(PeerState::Finished) => is_whole,
                 Ok(PeerState::Gone) | Err(_) => true,
                 Ok(PeerState::Quiet | PeerState::Talking) => false,
             };
+        drop(guard);
         if gone {
             self.exchanges.disconnected();
         }
-    }
-
-    /// Whether what is written can still reach the client, as far as the system can tell.
-    pub(crate) fn is_intact(&self) -> bool {
-        self.with_line(|line| Ok(line.peek())).is_ok_and(|state| state != PeerState::Gone)
     }
 
     /// Whether the answer in the outbox may wait for the next one: that one's request is here, and nobody could tell when
@@ -141,11 +142,10 @@ impl Connection {
     }
 
     /// Writes what waits for company.
-    pub(crate) fn release(&self) {
-        let mut io = self.lock();
+    pub(crate) fn release(&self, io: &mut Io) {
         io.held = false;
         // What the socket does not take now goes with the next answer; an error shows then, too.
-        let _ = self.write(&mut io);
+        let _ = self.write(io);
     }
 
     /// Reports something about the exchange under way.
@@ -166,6 +166,13 @@ impl Connection {
     pub(crate) fn report_of(&self, io: &Io, event: Event<'_>) {
         let id = io.current.as_ref().map(|current| current.id(self.info.id, io.number));
         self.shared.report(id, event);
+    }
+}
+
+impl Io {
+    /// Whether what is written can still reach the client, as far as the system can tell.
+    pub(crate) fn is_intact(&self) -> bool {
+        self.line().is_ok_and(|line| line.peek() != PeerState::Gone)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
     time::Instant,
 };
 
@@ -34,7 +34,8 @@ impl Connection {
         }
         loop {
             self.schedule.begin_read();
-            match self.with_line(|line| io.input.read(line, self.shared.read_limit())) {
+            let Some(line) = &io.line else { return Received::Broken };
+            match io.input.read(line, self.shared.read_limit()) {
                 Ok(Read::Some { drained }) => {
                     io.drained = drained;
                     return Received::Some;
@@ -58,12 +59,10 @@ impl Connection {
         }
         self.schedule.begin_write();
         let before = io.outbox.len();
-        let line = self.line.read().unwrap_or_else(PoisonError::into_inner);
-        let progress = match &*line {
+        let progress = match &io.line {
             Some(line) => io.outbox.write_to(line),
             None => Err(WriteError::Transport(io::ErrorKind::NotConnected.into())),
         };
-        drop(line);
         match progress {
             Ok(progress) => {
                 let pending = progress != Progress::Drained;
@@ -118,9 +117,10 @@ impl Connection {
     /// knows it afterwards.
     pub(crate) fn wait<'a>(&'a self, interest: Interest, guard: MutexGuard<'a, Io>) -> MutexGuard<'a, Io> {
         let deadline = guard.http.deadline();
+        let line = guard.line().cloned();
         drop(guard);
         let left = deadline.map(|deadline| deadline.at.saturating_duration_since(Instant::now()));
-        let waited = self.with_line(|line| line.wait(interest, left));
+        let waited = line.and_then(|line| line.wait(interest, left));
         let mut guard = self.lock();
         match waited {
             Ok(true) => {}
@@ -139,11 +139,8 @@ impl Connection {
         self.lock()
     }
 
-    /// Uses the socket, if it is still open.
-    pub(crate) fn with_line<T>(&self, action: impl FnOnce(&Transport) -> io::Result<T>) -> io::Result<T> {
-        match &*self.line.read().unwrap_or_else(PoisonError::into_inner) {
-            Some(line) => action(line),
-            None => Err(io::ErrorKind::NotConnected.into()),
-        }
+    /// The socket, if it is still open, to wait on it or use it without the lock.
+    pub(crate) fn line(&self) -> io::Result<Arc<Transport>> {
+        self.lock().line().cloned()
     }
 }
