@@ -283,13 +283,14 @@ impl<T> Pool<T> {
     /// Has somebody come for what nobody has taken for too long, since who took last computes or else blocks.
     fn send_hands<'a>(&'a self, mut state: MutexGuard<'a, State<T>>, computes: bool) {
         if computes {
+            // For long enough that who comes leads, although the processors are busy.
+            state.slow = state.slow.max(1);
             state.allowance = state.allowance.max(1);
-            self.call(state);
         } else {
             state.slow = SLOW_MEMORY;
             state.allowance = state.threads;
-            self.enlist(state);
         }
+        self.enlist(state);
     }
 
     /// Has the watch look for some ticks.

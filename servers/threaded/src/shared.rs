@@ -21,7 +21,7 @@ pub(crate) struct Shared {
     /// The threads of the pool, of the tunnels and of the tasks.
     pub(crate) threads: Arc<Threads>,
     pub(crate) stopping: Stopping,
-    /// Connections in whose outbox answers wait for company, while a call runs that may take its time.
+    /// Connections in whose outbox answers wait for company, while application code runs that may take its time.
     pub(crate) held: Mutex<Vec<Arc<Connection>>>,
     pub(crate) reporter: Arc<dyn Reporter>,
     pub(crate) access_log: Option<AccessLog>,

@@ -20,11 +20,11 @@ use crate::{
     shared::Tools,
 };
 
-/// Frames gather until there are so many bytes, or until the sink is flushed.
-const WRITE_BYTES_MIN: u64 = 16 * 1024;
-
 /// What the application's closure writes into. Its head goes out with the first frame, so that a body that fails before
 /// that can still be answered with an error.
+///
+/// Frames gather up to the high-water mark and are written together: a system call costs as much as the copy of some 16
+/// KiB. Those of an application that takes its time are written by the [watch](crate::pool), after a tick or two.
 pub(crate) struct Sink<'a> {
     connection: &'a Arc<Connection>,
     tools: &'a mut Tools,
@@ -159,9 +159,12 @@ impl FrameSink for Sink<'_> {
             report_excess(self.connection, io);
         }
         let high_water = self.connection.shared.info.limits.write_high_water;
-        let is_enough = io.outbox.len() >= WRITE_BYTES_MIN.min(high_water);
+        if io.outbox.len() < high_water {
+            self.connection.hold(io);
+            return Ok(());
+        }
         drop(guard);
-        if is_enough { self.write_down_to(high_water) } else { Ok(()) }
+        self.write_down_to(high_water)
     }
 
     fn flush(&mut self) -> Result<(), BodyError> {

@@ -132,8 +132,8 @@ impl Connection {
             && !self.exchanges.is_watched()
     }
 
-    /// Sees to it that held answers are not held for long, whatever the call that begins now does.
-    fn hold(self: &Arc<Self>, io: &mut Io) {
+    /// Sees to it that what is in the outbox is not held for long, whatever the application does now.
+    pub(crate) fn hold(self: &Arc<Self>, io: &mut Io) {
         if io.outbox.is_empty() || std::mem::replace(&mut io.held, true) {
             return;
         }

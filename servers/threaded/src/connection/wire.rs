@@ -123,7 +123,8 @@ impl Connection {
         let waited = line.and_then(|line| line.wait(interest, left));
         let mut guard = self.lock();
         match waited {
-            Ok(true) => {}
+            // Perhaps there is something to read, of which the leader has not told yet. There may be no leader.
+            Ok(true) => guard.drained = false,
             Ok(false) => {
                 if let Some(Expired::Close(reason)) = guard.http.expire(Instant::now()) {
                     guard.fail(Outcome::TimedOut, reason);

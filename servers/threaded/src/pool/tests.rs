@@ -15,6 +15,8 @@ use super::*;
 struct Item {
     name: u32,
     gate: Option<Receiver<()>>,
+    /// It computes until the gate opens.
+    computes: bool,
     /// Whether it shall seem to have taken long.
     slowly: bool,
 }
@@ -95,6 +97,7 @@ fn live(
             Turn::Serve { item, .. } => {
                 done.send((item.name, thread::current().id())).unwrap();
                 if let Some(gate) = item.gate {
+                    while item.computes && gate.try_recv() == Err(mpsc::TryRecvError::Empty) {}
                     let _ = gate.recv();
                 }
                 Came::Served { slowly: item.slowly }
@@ -112,12 +115,12 @@ fn live(
 }
 
 fn quick(name: u32) -> Item {
-    Item { name, gate: None, slowly: false }
+    Item { name, gate: None, computes: false, slowly: false }
 }
 
 fn gated(name: u32) -> (Item, Sender<()>) {
     let (open, gate) = mpsc::channel();
-    (Item { name, gate: Some(gate), slowly: true }, open)
+    (Item { name, gate: Some(gate), computes: false, slowly: true }, open)
 }
 
 #[test]
@@ -166,6 +169,20 @@ fn a_batch_is_shared_among_threads_once_one_of_it_blocks() {
     let mut served = (0..4).map(|_| bench.served()).collect::<Vec<_>>();
     served.sort_by_key(|(name, _)| *name);
     assert!(served[1..].iter().all(|(_, thread)| *thread != served[0].1));
+}
+
+#[test]
+fn calls_that_compute_keep_neither_items_nor_events_from_being_seen() {
+    let bench = Bench::new(4, 1, 5);
+    let mut gates = Vec::new();
+    for name in 0..3 {
+        let (item, gate) = gated(name);
+        bench.happen(vec![Item { computes: true, ..item }]);
+        assert_eq!(bench.served().0, name);
+        gates.push(gate);
+    }
+    bench.happen(vec![quick(3)]);
+    assert_eq!(bench.served().0, 3);
 }
 
 #[test]
