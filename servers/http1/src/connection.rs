@@ -17,6 +17,7 @@ use crate::head_scanner::HeadScanner;
 use crate::limits::Limits;
 use crate::request_body::{BodyEvent, BodyReader};
 use crate::request_head::UpgradeRequest;
+use crate::section_memo::Digest;
 use crate::state::{Event, Receiving, Sending, State};
 use crate::timeouts::Timeouts;
 
@@ -45,6 +46,8 @@ pub struct Connection {
     response: ResponseFraming,
     /// How far the next head was looked at.
     scanner: HeadScanner,
+    /// The fields of the last request.
+    section: Digest,
     /// Bytes of an unwanted body that may still be dropped.
     discard_left: u32,
     state: State,
@@ -90,6 +93,7 @@ impl Connection {
             body: BodyReader::new(RequestFraming::None),
             response: ResponseFraming::None,
             scanner: HeadScanner::HEAD,
+            section: Digest::default(),
             discard_left: 0,
             state: State::START,
             request: RequestFacts::default(),

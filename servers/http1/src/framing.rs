@@ -63,7 +63,7 @@ pub enum ResponseFraming {
 }
 
 /// The framing fields of a request, gathered while all fields are read, judged when all are known.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct FramingFields {
     content_length: Option<Result<u64, Refusal>>,
     transfer_encoding: Option<Codings>,

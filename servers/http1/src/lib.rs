@@ -122,11 +122,14 @@
 mod connection;
 mod state;
 
-// In: heads, by parser and by scanner, and what is in them.
+// In: heads, by parser and by scanner, what is in them, and what is remembered of them.
 mod request_head;
 
 mod head_scanner;
 mod host;
+mod known_fields;
+mod section_memo;
+mod spare;
 mod target;
 
 // In: where bodies end, and their pieces.
@@ -156,6 +159,7 @@ pub use error::{BodyFault, BodyFaultKind, HeadRefused, InterimRefused, Refusal, 
 pub use framing::{BodyLength, RequestFraming, ResponseFraming};
 pub use limits::Limits;
 pub use request_body::BodyEvent;
-pub use request_head::{RequestHead, Spare, UpgradeRequest};
+pub use request_head::{RequestHead, UpgradeRequest};
 pub use response_head::{RemovedFields, SentHead};
+pub use spare::Spare;
 pub use timeouts::Timeouts;

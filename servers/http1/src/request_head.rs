@@ -7,24 +7,27 @@
 //!            +- a constant for the known ones
 //! ```
 //!
-//! A head that is whole at first sight is parsed at once, by one pass of httparse. Whatever is not whole and
-//! correct goes through the [`HeadScanner`], which finds the end or names the fault, and is parsed
-//! afterwards.
+//! A head that is whole at first sight is parsed at once, by one pass of httparse, unless its fields are those of the
+//! connection's last request (see [`section_memo`](crate::section_memo)). Whatever is not whole and correct goes through
+//! the [`HeadScanner`], which finds the end or names the fault, and is parsed afterwards.
 
 use std::mem::{self, MaybeUninit};
+use std::ops::Range;
 
 use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::uri::Authority;
-use http::{HeaderMap, Method, Request, Version};
+use http::{HeaderMap, Method, Request, Uri, Version};
 
 use crate::close_reason::CloseReason;
 use crate::error::Refusal;
-use crate::framing::{FramingFields, RequestFraming};
-use crate::grammar::{is_target, is_token, list, lists};
+use crate::framing::RequestFraming;
+use crate::grammar::{is_target, is_token, list};
 use crate::head_scanner::{HeadScanner, ScanLimits};
-use crate::host::parse_authority;
+use crate::known_fields::{Host, KnownFields};
 use crate::limits::Limits;
+use crate::section_memo::Digest;
+use crate::spare::Spare;
 use crate::target::Target;
 
 /// A request without its body.
@@ -74,50 +77,54 @@ impl UpgradeRequest {
     }
 }
 
-/// What the head of one request leaves for the next that is read on the same thread, of whichever connection. It changes
-/// nothing but the time that reading takes.
-#[derive(Debug, Default)]
-pub struct Spare {
-    /// The next request's fields are put into it, so that a map need not be allocated. Its own are thrown away.
-    pub headers: HeaderMap,
-    /// The last Host. Most requests to a server have the same, which need not be parsed again. It keeps the piece of
-    /// input that it was read in.
-    host: Option<Authority>,
-}
-
-impl Spare {
-    /// The authority in a Host field, which is a part of `input`.
-    fn authority(&mut self, input: &Bytes, host: &[u8]) -> Result<Authority, Refusal> {
-        match &self.host {
-            Some(last) if last.as_str().as_bytes() == host => Ok(last.clone()),
-            _ => {
-                let host = parse_authority(input.slice_ref(host)).ok_or(Refusal::HostInvalid)?;
-                self.host = Some(host.clone());
-                Ok(host)
-            }
-        }
-    }
-}
-
 /// Takes a head from the beginning of `input`, which does not begin with an empty line. There is none if its end is
-/// missing; then `scanner` knows how far it was looked at.
+/// missing; then `scanner` knows how far it was looked at. `last` is the digest of the connection's last header section.
 ///
 /// The head is handed over in `head`, here and below, because it is large: a result would be copied at every step.
 #[inline]
 pub(crate) fn read(
     input: &Bytes,
     scanner: &mut HeadScanner,
+    last: &mut Digest,
     limits: &Limits,
     spare: &mut Spare,
     head: &mut Option<RequestHead>,
 ) -> Result<(), Refusal> {
     if scanner.is_new() {
-        parse(input, limits, spare, head)?;
-        if head.is_some() {
+        if recall(input, *last, limits, spare, head)? {
+            return Ok(());
+        }
+        if let Some(section) = parse(input, limits, spare, head)? {
+            spare.sections.seen(&input[section], last);
             return Ok(());
         }
     }
     read_scanned(input, scanner, limits, spare, head)
+}
+
+/// Takes a head whose fields were read before; whether it is one.
+#[inline(always)]
+fn recall(
+    input: &Bytes,
+    last: Digest,
+    limits: &Limits,
+    spare: &mut Spare,
+    head: &mut Option<RequestHead>,
+) -> Result<bool, Refusal> {
+    if last == Digest::default() {
+        return Ok(false);
+    }
+    let Some((line, behind)) = RequestLine::read(input) else { return Ok(false) };
+    let Some(section) = spare.sections.find(last, &input[behind..], limits) else { return Ok(false) };
+    let length = behind + section.length();
+    if !is_within(limits, &line, length) {
+        return Ok(false);
+    }
+    let line = line.understand(input)?;
+    let known = section.known.clone();
+    let fields = section.fields(mem::take(&mut spare.headers));
+    build(line, known, fields, length, limits, head)?;
+    Ok(true)
 }
 
 /// For heads that come in pieces, and for those that are refused.
@@ -156,14 +163,14 @@ fn as_minor_version_1(head: Bytes) -> Bytes {
 const FIELDS_ON_STACK: usize = 128;
 
 /// Finds none if this is no head that is whole, within the limits and correct by its bytes; why is for the
-/// scanner to say.
+/// scanner to say. Otherwise tells where its header section is.
 #[inline(always)]
 fn parse(
     input: &Bytes,
     limits: &Limits,
     spare: &mut Spare,
     head: &mut Option<RequestHead>,
-) -> Result<(), Refusal> {
+) -> Result<Option<Range<usize>>, Refusal> {
     let count = limits.header_count_max as usize;
     let mut on_stack = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
     let mut on_heap;
@@ -177,37 +184,78 @@ fn parse(
     let mut parsed = httparse::Request::new(&mut []);
     let length = match parsed.parse_with_uninit_headers(input, room) {
         Ok(httparse::Status::Complete(length)) => length,
-        _ => return Ok(()),
+        _ => return Ok(None),
     };
     let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
-        return Ok(());
+        return Ok(None);
     };
     let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    let line = RequestLine { method, target, version };
-    if line.length() > limits.request_line_bytes_max as usize
-        || length > limits.head_bytes_max as usize
-        || !target.bytes().all(is_target)
+    let line = RequestLine { method: method.as_bytes(), target: target.as_bytes(), version };
+    if !is_within(limits, &line, length)
+        || !line.target.iter().all(|&byte| is_target(byte))
         || !lines_end_in_crlf(input, length, parsed.headers)
     {
-        return Ok(());
+        return Ok(None);
     }
-    let built = build(input, length, line, parsed.headers, limits, spare, head);
+    let section = line.length() + "\r\n".len()..length;
+    let line = line.understand(input)?;
+    let built = KnownFields::read(input, parsed.headers, spare)
+        .and_then(|known| build(line, known, mem::take(&mut spare.headers), length, limits, head));
     if built.is_err() {
         spare.headers.clear();
     }
-    built
+    built.map(|()| Some(section))
 }
 
+/// A request line as it is written.
 struct RequestLine<'a> {
-    method: &'a str,
-    target: &'a str,
+    method: &'a [u8],
+    target: &'a [u8],
     version: Version,
 }
 
-impl RequestLine<'_> {
+/// A request line as it is meant.
+struct Asked {
+    method: Method,
+    target: Bytes,
+    uri: Uri,
+    authority: Option<Authority>,
+    version: Version,
+}
+
+impl<'a> RequestLine<'a> {
+    /// The line at the beginning of `input`, and where it has ended; none if it is not whole and correct.
+    fn read(input: &'a [u8]) -> Option<(RequestLine<'a>, usize)> {
+        const END: &[u8] = b" HTTP/1.1\r\n";
+        let method = input.iter().position(|&byte| !is_token(byte)).filter(|&end| end > 0)?;
+        let rest = input[method..].strip_prefix(b" ")?;
+        let target = rest.iter().position(|&byte| !is_target(byte)).filter(|&end| end > 0)?;
+        let version = match rest.get(target..target + END.len())? {
+            END => Version::HTTP_11,
+            b" HTTP/1.0\r\n" => Version::HTTP_10,
+            _ => return None,
+        };
+        let line = RequestLine { method: &input[..method], target: &rest[..target], version };
+        Some((line, method + 1 + target + END.len()))
+    }
+
+    /// Its length without its end.
     fn length(&self) -> usize {
         self.method.len() + " ".len() + self.target.len() + " HTTP/1.1".len()
     }
+
+    fn understand(&self, input: &Bytes) -> Result<Asked, Refusal> {
+        let method = parse_method(self.method)?;
+        // The commonest target of all needs no share in the input.
+        let target =
+            if self.target == b"/" { Bytes::from_static(b"/") } else { input.slice_ref(self.target) };
+        let Target { uri, authority } = Target::parse(&method, &target)?;
+        Ok(Asked { method, target, uri, authority, version: self.version })
+    }
+}
+
+fn is_within(limits: &Limits, line: &RequestLine<'_>, length: usize) -> bool {
+    line.length() <= limits.request_line_bytes_max as usize && length <= limits.head_bytes_max as usize
 }
 
 /// httparse takes a lone LF for a line end and never a lone CR. So a line ends in CRLF if there is a CR two
@@ -221,27 +269,20 @@ fn lines_end_in_crlf(input: &[u8], length: usize, fields: &[httparse::Header<'_>
 /// What the bytes mean. Here a head that is correct by its bytes is refused for what it says.
 #[inline(always)]
 fn build(
-    input: &Bytes,
+    line: Asked,
+    known: KnownFields,
+    fields: HeaderMap,
     length: usize,
-    line: RequestLine<'_>,
-    fields: &[httparse::Header<'_>],
     limits: &Limits,
-    spare: &mut Spare,
     head: &mut Option<RequestHead>,
 ) -> Result<(), Refusal> {
-    let RequestLine { method, target, version } = line;
-    let method = parse_method(method)?;
-    // The commonest target of all needs no share in the input.
-    let target = if target == "/" { Bytes::from_static(b"/") } else { input.slice_ref(target.as_bytes()) };
-    let Target { uri, authority } = Target::parse(&method, &target)?;
-    let known = KnownFields::read(input, fields, &mut spare.headers)?;
-
-    // RFC 9112 section 3.2: HTTP/1.1 needs Host even where the target overrides it.
+    let Asked { method, target, uri, authority, version } = line;
+    let is_http11 = version == Version::HTTP_11;
     let host = match known.host {
-        None if version == Version::HTTP_11 => return Err(Refusal::HostMissing),
-        None => None,
-        Some([]) => None,
-        Some(host) => Some(spare.authority(input, host)?),
+        // RFC 9112 section 3.2: HTTP/1.1 needs Host even where the target overrides it.
+        Host::Missing if is_http11 => return Err(Refusal::HostMissing),
+        Host::Missing | Host::Empty => None,
+        Host::Is(host) => Some(host),
     };
     let framing = known.framing.judge(version)?;
     let has_body = framing.exact_len() != Some(0);
@@ -252,7 +293,6 @@ fn build(
         return Err(Refusal::ConnectWithBody);
     }
     // RFC 9110 section 10.1.1: a server ignores the expectations of HTTP/1.0.
-    let is_http11 = version == Version::HTTP_11;
     if known.expects_unknown && is_http11 {
         return Err(Refusal::ExpectationUnknown);
     }
@@ -274,7 +314,7 @@ fn build(
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.version_mut() = version;
-    *request.headers_mut() = mem::take(&mut spare.headers);
+    *request.headers_mut() = fields;
     *head = Some(RequestHead {
         request,
         target,
@@ -289,92 +329,13 @@ fn build(
     Ok(())
 }
 
-fn parse_method(method: &str) -> Result<Method, Refusal> {
+fn parse_method(method: &[u8]) -> Result<Method, Refusal> {
     match method {
-        "GET" => Ok(Method::GET),
-        "POST" => Ok(Method::POST),
-        "HEAD" => Ok(Method::HEAD),
-        _ => Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::MethodInvalid),
+        b"GET" => Ok(Method::GET),
+        b"POST" => Ok(Method::POST),
+        b"HEAD" => Ok(Method::HEAD),
+        _ => Method::from_bytes(method).map_err(|_| Refusal::MethodInvalid),
     }
-}
-
-/// The fields this crate acts on.
-#[derive(Default)]
-struct KnownFields<'a> {
-    host: Option<&'a [u8]>,
-    framing: FramingFields,
-    connection_close: bool,
-    connection_keep_alive: bool,
-    connection_upgrade: bool,
-    expects_continue: bool,
-    expects_unknown: bool,
-    /// Whether all lines name protocols correctly, and there are any.
-    upgrade: Option<bool>,
-    te_trailers: bool,
-}
-
-impl<'a> KnownFields<'a> {
-    /// One pass over the fields: into `map` with all but Transfer-Encoding, and a look at those that matter
-    /// here.
-    fn read(
-        input: &Bytes,
-        fields: &[httparse::Header<'a>],
-        map: &mut HeaderMap,
-    ) -> Result<KnownFields<'a>, Refusal> {
-        if !map.is_empty() {
-            // A map with fields would lend them to this request.
-            map.clear();
-        }
-        let mut known = KnownFields::default();
-        map.try_reserve(fields.len()).map_err(|_| Refusal::TooManyFields)?;
-        for field in fields {
-            let name =
-                HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Refusal::FieldNameInvalid)?;
-            match name {
-                header::HOST if known.host.is_some() => return Err(Refusal::HostRepeated),
-                header::HOST => known.host = Some(field.value),
-                header::CONTENT_LENGTH => known.framing.add_content_length(field.value),
-                header::TRANSFER_ENCODING => {
-                    known.framing.add_transfer_encoding(field.value);
-                    continue;
-                }
-                header::CONNECTION => {
-                    known.connection_close |= lists(field.value, b"close");
-                    known.connection_keep_alive |= lists(field.value, b"keep-alive");
-                    known.connection_upgrade |= lists(field.value, b"upgrade");
-                }
-                header::EXPECT => {
-                    for expectation in list(field.value) {
-                        match expectation.eq_ignore_ascii_case(b"100-continue") {
-                            true => known.expects_continue = true,
-                            false => known.expects_unknown = true,
-                        }
-                    }
-                }
-                header::UPGRADE => {
-                    known.upgrade = Some(known.upgrade != Some(false) && names_protocols(field.value));
-                }
-                header::TE => known.te_trailers |= lists(field.value, b"trailers"),
-                _ => {}
-            }
-            // This validates again what httparse has validated; doing without could not be measured.
-            let value = HeaderValue::from_maybe_shared(input.slice_ref(field.value))
-                .map_err(|_| Refusal::FieldValueInvalid)?;
-            map.try_append(name, value).map_err(|_| Refusal::TooManyFields)?;
-        }
-        Ok(known)
-    }
-}
-
-/// A list of `name` or `name/version` with at least one element.
-fn names_protocols(value: &[u8]) -> bool {
-    let is_word = |word: &[u8]| !word.is_empty() && word.iter().all(|&byte| is_token(byte));
-    let mut any = false;
-    list(value).all(|protocol| {
-        any = true;
-        let mut parts = protocol.splitn(2, |&byte| byte == b'/');
-        parts.all(is_word)
-    }) && any
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use crate::close_reason::CloseReason;
 use crate::deadlines::DeadlineKind;
 use crate::error::{BodyFault, Refusal};
 use crate::request_body::{BodyEvent, BodyReader};
-use crate::request_head::{self, RequestHead, Spare};
+use crate::request_head::{self, RequestHead};
+use crate::spare::Spare;
 use crate::state::{Event, Receiving, Sending, State};
 
 /// Where the peer closed its sending side.
@@ -101,7 +102,7 @@ impl Connection {
                 return Ok(());
             }
         }
-        request_head::read(input, &mut self.scanner, &self.config.limits, spare, head)
+        request_head::read(input, &mut self.scanner, &mut self.section, &self.config.limits, spare, head)
     }
 
     /// RFC 9112 section 2.2: a server ought to ignore at least one empty line before a request line.

@@ -4,6 +4,7 @@
 mod cost;
 mod deadlines;
 mod exchanges;
+mod repeats;
 mod responses;
 mod vectors;
 

@@ -127,7 +127,7 @@ impl Server {
 }
 
 /// A head in words, one thing a line.
-fn describe(head: &RequestHead) -> String {
+pub(crate) fn describe(head: &RequestHead) -> String {
     let mut text = String::new();
     let request = &head.request;
     writeln!(text, "{} {} {:?}", request.method(), request.uri(), request.version()).unwrap();

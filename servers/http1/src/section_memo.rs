@@ -1,0 +1,173 @@
+//! Header sections that were read before.
+//!
+//! Programs and browsers send the same fields with every request of a connection, and different requests differ in
+//! their first line. Reading the fields is most of what a request costs here; copying the map of last time is not.
+//!
+//! ```text
+//!   GET /a HTTP/1.1 CRLF | Host: x CRLF Accept: y CRLF CRLF |     read; its digest stays with the connection
+//!   GET /b HTTP/1.1 CRLF | Host: x CRLF Accept: y CRLF CRLF |     read; the same digest again: remembered
+//!   GET /c HTTP/1.1 CRLF | Host: x CRLF Accept: y CRLF CRLF |     found under the connection's digest
+//! ```
+//!
+//! What is found counts only if it is byte for byte what has come, up to the empty line that ends it. The fields and
+//! what they mean depend on nothing but these bytes, so a section that is found is the section that would have been
+//! read. The digest only says where to look: whoever makes two sections of the same digest gets both read.
+//!
+//! A connection costs four bytes; the sections, as many as there is room for, belong to the thread. They are those of
+//! requests that were accepted, and they may hold credentials, as the memory of any server does.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use crate::known_fields::KnownFields;
+use crate::limits::Limits;
+use crate::spare::Spare;
+
+/// Sections remembered at a time. Clients that send the same share one.
+const SECTIONS_MAX: usize = 64;
+
+/// A longer section is read each time, in bytes.
+const SECTION_BYTES_MAX: usize = 4 * 1024;
+
+/// One with more fields is, too.
+const FIELDS_MAX: usize = 64;
+
+/// Sections by their digests.
+#[derive(Default)]
+pub(crate) struct SectionMemo(Vec<Option<Section>>);
+
+/// A header section: the fields with the empty line behind them.
+pub(crate) struct Section {
+    digest: Digest,
+    bytes: Bytes,
+    fields: HeaderMap,
+    lines: usize,
+    pub(crate) known: KnownFields,
+}
+
+/// A small number made of a section; 0 for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Digest(u32);
+
+impl SectionMemo {
+    /// The section with this digest, if `input` begins with it and it is within the limits.
+    #[inline]
+    pub(crate) fn find(&self, digest: Digest, input: &[u8], limits: &Limits) -> Option<&Section> {
+        let section = self.0.get(digest.slot())?.as_ref()?;
+        let is_same = section.digest == digest && input.starts_with(&section.bytes);
+        (is_same && section.lines <= limits.header_count_max as usize).then_some(section)
+    }
+
+    /// Takes note of a section that was read and accepted. `last` is the digest of the connection's last one.
+    pub(crate) fn seen(&mut self, section: &[u8], last: &mut Digest) {
+        let digest = Digest::of(section);
+        if digest == *last && section.len() <= SECTION_BYTES_MAX {
+            self.0.resize_with(SECTIONS_MAX, || None);
+            self.0[digest.slot()] = Section::read(section, digest);
+        }
+        *last = digest;
+    }
+}
+
+impl Section {
+    /// Reads a section once more, as one that owns its bytes. The request that it came with may be part of a large
+    /// read, which must not be kept for it.
+    fn read(section: &[u8], digest: Digest) -> Option<Section> {
+        let bytes = Bytes::copy_from_slice(section);
+        let mut room = [httparse::EMPTY_HEADER; FIELDS_MAX];
+        let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(&bytes, &mut room) else {
+            return None;
+        };
+        let mut spare = Spare::default();
+        let known = KnownFields::read(&bytes, fields, &mut spare).ok()?;
+        Some(Section { digest, lines: fields.len(), fields: spare.headers, known, bytes })
+    }
+
+    /// How many bytes it has.
+    pub(crate) fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Its fields as a map of their own: `map`, if they fit into it.
+    pub(crate) fn fields(&self, mut map: HeaderMap) -> HeaderMap {
+        if map.capacity() < self.fields.len() {
+            return self.fields.clone();
+        }
+        map.clear();
+        for (name, value) in &self.fields {
+            map.append(name, value.clone());
+        }
+        map
+    }
+}
+
+impl Digest {
+    /// Mixes eight bytes at a time, as it is done for every section that is read.
+    fn of(section: &[u8]) -> Digest {
+        const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut words = section.chunks_exact(8);
+        let mix = |state: u64, word: u64| (state.rotate_left(5) ^ word).wrapping_mul(FACTOR);
+        let state = words.by_ref().fold(section.len() as u64, |state, word| {
+            mix(state, u64::from_le_bytes(word.try_into().unwrap_or_default()))
+        });
+        let state = words.remainder().iter().fold(state, |state, &byte| mix(state, byte.into()));
+        Digest((state >> 32) as u32 | 1)
+    }
+
+    fn slot(self) -> usize {
+        // The lowest bit is always set.
+        (self.0 >> 1) as usize % SECTIONS_MAX
+    }
+}
+
+/// Without the sections: they are what clients sent, of which some is secret.
+impl fmt::Debug for SectionMemo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SectionMemo").field("sections", &self.0.iter().flatten().count()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever knows how digests are made can make two sections of the same.
+    #[test]
+    fn sections_of_the_same_digest_are_not_taken_for_each_other() {
+        let mut memo = SectionMemo::default();
+        let (ours, theirs) = (b"Host: a\r\n\r\n", b"Host: b\r\n\r\n");
+        let mut last = Digest::of(ours);
+        memo.seen(ours, &mut last);
+        assert!(memo.find(last, ours, &Limits::default()).is_some());
+        assert!(memo.find(last, theirs, &Limits::default()).is_none());
+        assert!(memo.find(last, &ours[..ours.len() - 1], &Limits::default()).is_none());
+    }
+
+    #[test]
+    fn what_is_sent_once_is_not_remembered() {
+        let mut memo = SectionMemo::default();
+        let mut last = Digest::default();
+        for number in 0..1000 {
+            memo.seen(format!("Host: a\r\nX: {number}\r\n\r\n").as_bytes(), &mut last);
+        }
+        assert_eq!(memo.0.iter().flatten().count(), 0);
+    }
+
+    /// Neither many sections nor long ones make the memory of a thread grow without bound.
+    #[test]
+    fn no_more_is_remembered_than_there_is_room_for() {
+        let mut memo = SectionMemo::default();
+        for number in 0..1000 {
+            let section = format!("Host: a\r\nX: {number}\r\n\r\n");
+            let mut last = Digest::of(section.as_bytes());
+            memo.seen(section.as_bytes(), &mut last);
+        }
+        assert_eq!(memo.0.len(), SECTIONS_MAX);
+        let long = format!("Host: a\r\nX: {}\r\n\r\n", "x".repeat(SECTION_BYTES_MAX));
+        let mut last = Digest::of(long.as_bytes());
+        memo.seen(long.as_bytes(), &mut last);
+        assert!(memo.find(last, long.as_bytes(), &Limits::default()).is_none());
+    }
+}
