@@ -275,7 +275,7 @@ impl<A: AsyncApp> Connection<A> {
                     self.begin(head, shared);
                     Step::Go
                 } else {
-                    self.phase = Phase::Queued(Box::new(head));
+                    self.phase = Phase::Queued(head);
                     Step::Wait
                 }
             }
@@ -297,7 +297,7 @@ impl<A: AsyncApp> Connection<A> {
             return Step::Wait;
         }
         if let Phase::Queued(head) = std::mem::replace(&mut self.phase, Phase::Head) {
-            self.begin(*head, shared);
+            self.begin(head, shared);
         }
         Step::Go
     }

@@ -18,9 +18,10 @@ use crate::error::Refusal;
 use crate::grammar::{is_token, trim};
 
 /// How the body of a request is delimited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RequestFraming {
     /// No body: neither Content-Length nor Transfer-Encoding.
+    #[default]
     None,
     /// Content-Length, possibly 0.
     Length(u64),

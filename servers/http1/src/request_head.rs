@@ -31,7 +31,7 @@ use crate::spare::Spare;
 use crate::target::Target;
 
 /// A request without its body.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RequestHead {
     /// Method, URI, version and fields.
     ///
@@ -77,10 +77,8 @@ impl UpgradeRequest {
     }
 }
 
-/// Takes a head from the beginning of `input`, which does not begin with an empty line. There is none if its end is
+/// Fills `head` from the beginning of `input`, which does not begin with an empty line. `false` if the end of the head is
 /// missing; then `scanner` knows how far it was looked at. `last` is the digest of the connection's last header section.
-///
-/// The head is handed over in `head`, here and below, because it is large: a result would be copied at every step.
 #[inline]
 pub(crate) fn read(
     input: &Bytes,
@@ -88,15 +86,15 @@ pub(crate) fn read(
     last: &mut Digest,
     limits: &Limits,
     spare: &mut Spare,
-    head: &mut Option<RequestHead>,
-) -> Result<(), Refusal> {
+    head: &mut RequestHead,
+) -> Result<bool, Refusal> {
     if scanner.is_new() {
         if recall(input, *last, limits, spare, head)? {
-            return Ok(());
+            return Ok(true);
         }
         if let Some(section) = parse(input, limits, spare, head)? {
             spare.sections.seen(&input[section], last);
-            return Ok(());
+            return Ok(true);
         }
     }
     read_scanned(input, scanner, limits, spare, head)
@@ -109,7 +107,7 @@ fn recall(
     last: Digest,
     limits: &Limits,
     spare: &mut Spare,
-    head: &mut Option<RequestHead>,
+    head: &mut RequestHead,
 ) -> Result<bool, Refusal> {
     if last == Digest::default() {
         return Ok(false);
@@ -134,17 +132,19 @@ fn read_scanned(
     scanner: &mut HeadScanner,
     limits: &Limits,
     spare: &mut Spare,
-    head: &mut Option<RequestHead>,
-) -> Result<(), Refusal> {
+    head: &mut RequestHead,
+) -> Result<bool, Refusal> {
     let bounds = ScanLimits {
         request_line_bytes: limits.request_line_bytes_max,
         bytes: limits.head_bytes_max,
         fields: limits.header_count_max,
     };
-    let Some(length) = scanner.scan(input, &bounds)? else { return Ok(()) };
-    parse(&as_minor_version_1(input.slice(..length)), limits, spare, head)?;
-    // The scanner and the parser accept the same heads; if they ever differ, the head is in doubt.
-    if head.is_none() { Err(Refusal::FieldNameInvalid) } else { Ok(()) }
+    let Some(length) = scanner.scan(input, &bounds)? else { return Ok(false) };
+    match parse(&as_minor_version_1(input.slice(..length)), limits, spare, head)? {
+        Some(_) => Ok(true),
+        // The scanner and the parser accept the same heads; if they ever differ, the head is in doubt.
+        None => Err(Refusal::FieldNameInvalid),
+    }
 }
 
 /// A head of version 1.2 to 1.9 as one of 1.1, which is all httparse knows. There is no such version, so this
@@ -169,7 +169,7 @@ fn parse(
     input: &Bytes,
     limits: &Limits,
     spare: &mut Spare,
-    head: &mut Option<RequestHead>,
+    head: &mut RequestHead,
 ) -> Result<Option<Range<usize>>, Refusal> {
     let count = limits.header_count_max as usize;
     let mut on_stack = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
@@ -244,6 +244,7 @@ impl<'a> RequestLine<'a> {
         self.method.len() + " ".len() + self.target.len() + " HTTP/1.1".len()
     }
 
+    #[inline(always)]
     fn understand(&self, input: &Bytes) -> Result<Asked, Refusal> {
         let method = parse_method(self.method)?;
         // The commonest target of all needs no share in the input.
@@ -274,7 +275,7 @@ fn build(
     fields: HeaderMap,
     length: usize,
     limits: &Limits,
-    head: &mut Option<RequestHead>,
+    head: &mut RequestHead,
 ) -> Result<(), Refusal> {
     let Asked { method, target, uri, authority, version } = line;
     let is_http11 = version == Version::HTTP_11;
@@ -310,22 +311,19 @@ fn build(
         () => Some(CloseReason::Http10),
     };
 
-    let mut request = Request::new(());
+    let request = &mut head.request;
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.version_mut() = version;
     *request.headers_mut() = fields;
-    *head = Some(RequestHead {
-        request,
-        target,
-        authority: authority.or(host),
-        framing,
-        expects_continue: known.expects_continue && is_http11 && has_body,
-        upgrade,
-        te_trailers: known.te_trailers,
-        length,
-        close,
-    });
+    head.target = target;
+    head.authority = authority.or(host);
+    head.framing = framing;
+    head.expects_continue = known.expects_continue && is_http11 && has_body;
+    head.upgrade = upgrade;
+    head.te_trailers = known.te_trailers;
+    head.length = length;
+    head.close = close;
     Ok(())
 }
 
@@ -389,18 +387,17 @@ mod tests {
             let mut scanner = HeadScanner::HEAD;
             if let Ok(Some(length)) = scanner.scan(&input, &bounds) {
                 accepted += 1;
-                let mut head = None;
+                let mut head = RequestHead::default();
                 let parsed =
                     parse(&as_minor_version_1(input.clone()), &limits, &mut Spare::default(), &mut head);
-                assert!(parsed.is_err() || head.is_some(), "only the scanner accepts {shown}");
-                if let Some(head) = head {
+                assert!(parsed != Ok(None), "only the scanner accepts {shown}");
+                if parsed.is_ok() {
                     assert_eq!(head.length, length, "{shown}");
                 }
             } else {
                 refused += 1;
-                let mut head = None;
-                let parsed = parse(&input, &limits, &mut Spare::default(), &mut head);
-                assert!(parsed.is_ok() && head.is_none(), "only the parser accepts {shown}");
+                let parsed = parse(&input, &limits, &mut Spare::default(), &mut RequestHead::default());
+                assert_eq!(parsed, Ok(None), "only the parser accepts {shown}");
             }
         }
         assert!(accepted > 10_000 && refused > 10_000, "{accepted} accepted, {refused} refused");

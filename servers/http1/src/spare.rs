@@ -6,6 +6,7 @@ use http::uri::Authority;
 
 use crate::error::Refusal;
 use crate::host::parse_authority;
+use crate::request_head::RequestHead;
 use crate::section_memo::SectionMemo;
 
 /// What the head of one request leaves for the next that is read on the same thread, of whichever connection. It changes
@@ -14,6 +15,8 @@ use crate::section_memo::SectionMemo;
 pub struct Spare {
     /// The next request's fields are put into it, so that a map need not be allocated. Its own are thrown away.
     pub headers: HeaderMap,
+    /// A head to be filled.
+    head: Option<Box<RequestHead>>,
     /// Header sections that clients have repeated.
     pub(crate) sections: SectionMemo,
     /// The last Host. Most requests to a server have the same, which need not be parsed again. It keeps the piece of
@@ -22,6 +25,16 @@ pub struct Spare {
 }
 
 impl Spare {
+    /// Takes back a head of which everything that is still needed was taken.
+    pub fn recycle(&mut self, head: Box<RequestHead>) {
+        self.head = Some(head);
+    }
+
+    /// A head to be filled.
+    pub(crate) fn head(&mut self) -> Box<RequestHead> {
+        self.head.take().unwrap_or_default()
+    }
+
     /// The authority in a Host field, which is a part of `input`.
     pub(crate) fn authority(&mut self, input: &Bytes, host: &[u8]) -> Result<Authority, Refusal> {
         match &self.host {

@@ -62,7 +62,7 @@ type Kept<'a> = Option<MutexGuard<'a, Io>>;
 fn call<'a, A: App + ?Sized>(
     connection: &'a Arc<Connection>,
     mut io: MutexGuard<'a, Io>,
-    head: RequestHead,
+    mut head: Box<RequestHead>,
     now: Instant,
     app: &A,
     tools: &mut Tools,
@@ -74,9 +74,16 @@ fn call<'a, A: App + ?Sized>(
     if connection.schedule.is_closed() {
         connection.check_client();
     }
-    let (request, scope) = request::admit(head, Arc::clone(connection) as _, number, now);
-    let request = request.map(|()| body);
-    let answer = contain(Running::Call, |event| connection.report(event), || app.call(request, scope));
+    let exchange = Arc::clone(connection) as _;
+    let answer = contain(
+        Running::Call,
+        |event| connection.report(event),
+        || {
+            let (request, scope) = request::admit(&mut head, body, exchange, number, now);
+            app.call(request, scope)
+        },
+    );
+    tools.spare.recycle(head);
     match answer {
         Some(answer) => respond(connection, answer, tools),
         None => {

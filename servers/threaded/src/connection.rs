@@ -96,7 +96,7 @@ pub(crate) struct Io {
 pub(crate) enum Phase {
     Head,
     /// A whole head, for which no thread was free.
-    Admitted(Box<(RequestHead, Instant)>),
+    Admitted(Box<(Box<RequestHead>, Instant)>),
     /// On a thread.
     Calling,
     /// Nobody owns the connection but the reply to come.
@@ -122,7 +122,7 @@ pub(crate) enum Phase {
 )]
 pub(crate) enum Task {
     /// Call the application with this request, which was whole at this time.
-    Call(RequestHead, Instant),
+    Call(Box<RequestHead>, Instant),
     /// Send this answer to the deferred request.
     Reply(Box<AppResult>),
     /// [Finish](Connection::finish) the exchange.

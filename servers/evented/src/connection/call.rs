@@ -51,7 +51,7 @@ pub(super) enum Next {
 
 impl<A: AsyncApp> Connection<A> {
     /// Calls the application.
-    pub(super) fn begin(&mut self, head: RequestHead, shared: &mut Shared<A>) {
+    pub(super) fn begin(&mut self, mut head: Box<RequestHead>, shared: &mut Shared<A>) {
         self.number += 1;
         self.shares_batch = !self.input.is_empty();
         let mut exchange = shared.exchange();
@@ -65,9 +65,13 @@ impl<A: AsyncApp> Connection<A> {
         self.handle.interims.open(self.number, head.request.version() == http::Version::HTTP_10);
         let body = self.request_body(&head, &mut exchange, shared.now);
         let handle = Arc::clone(&self.handle);
-        let (request, scope) = request::admit(head, handle, self.number, shared.now);
-        let request = request.map(|()| body);
-        match catch_unwind(AssertUnwindSafe(|| shared.app.call(request, scope))) {
+        // Made right where the application takes them, as they are large.
+        let called = catch_unwind(AssertUnwindSafe(|| {
+            let (request, scope) = request::admit(&mut head, body, handle, self.number, shared.now);
+            shared.app.call(request, scope)
+        }));
+        shared.spare.recycle(head);
+        match called {
             Ok(call) => exchange.call.as_mut().set(Some(call)),
             // Without a future there is nothing to poll; `advance` sees that the call has failed.
             Err(panic) => self.report_panic(&exchange, shared, Running::Call, panic),

@@ -109,7 +109,7 @@ impl Server<'_> {
     }
 
     /// The next head, or `None` when the connection is over.
-    fn receive_head(&mut self) -> Option<RequestHead> {
+    fn receive_head(&mut self) -> Option<Box<RequestHead>> {
         loop {
             let before = self.input.clone();
             let mut spare = std::mem::take(&mut self.spare);

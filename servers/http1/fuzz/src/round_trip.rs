@@ -108,7 +108,7 @@ impl Server<'_> {
         self.next_exchange(close)
     }
 
-    fn receive_head(&mut self) -> RequestHead {
+    fn receive_head(&mut self) -> Box<RequestHead> {
         loop {
             match self.connection.receive_head(&mut self.input, &mut self.spare, self.now) {
                 Ok(Some(head)) => return head,

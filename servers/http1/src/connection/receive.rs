@@ -41,7 +41,8 @@ impl Connection {
     /// `Ok(None)`: the head has not ended yet, or this is not the time for one, since a request is being
     /// answered or the connection is over ([`close_reason`](Self::close_reason) tells).
     ///
-    /// `spare` is best kept for all connections of a thread; a new one does as well.
+    /// `spare` is best kept for all connections of a thread; a new one does as well. A head is large and passed on, hence
+    /// the box, which [`Spare::recycle`] takes back.
     ///
     /// # Errors
     ///
@@ -54,28 +55,33 @@ impl Connection {
         input: &mut Bytes,
         spare: &mut Spare,
         now: Instant,
-    ) -> Result<Option<RequestHead>, Refusal> {
+    ) -> Result<Option<Box<RequestHead>>, Refusal> {
         if self.state != State::START || self.close.is_some() {
             return match self.close {
                 Some(CloseReason::Refused(refusal)) if self.state.sending == Sending::Idle => Err(refusal),
                 _ => Ok(None),
             };
         }
-        let mut head = None;
+        let mut head = spare.head();
         let received = self.read_head(input, spare, &mut head);
-        if let Some(head) = &head {
+        if let Ok(true) = received {
             input.advance(head.length);
-            self.begin_exchange(head);
-        } else {
-            self.without_head(input, received, now);
+            self.begin_exchange(&head);
+            return Ok(Some(head));
         }
-        received.map(|()| head)
+        spare.recycle(head);
+        self.without_head(input, received.err(), now)
     }
 
     /// The head is not there yet, or is refused.
     #[cold]
-    fn without_head(&mut self, input: &Bytes, received: Result<(), Refusal>, now: Instant) {
-        if let Err(refusal) = received {
+    fn without_head(
+        &mut self,
+        input: &Bytes,
+        refusal: Option<Refusal>,
+        now: Instant,
+    ) -> Result<Option<Box<RequestHead>>, Refusal> {
+        if let Some(refusal) = refusal {
             self.fail(refusal);
         } else {
             if !self.scanner.is_new() {
@@ -87,19 +93,21 @@ impl Connection {
         }
         // It can be known for HEAD already, whose refusal, now or for its time, has no body.
         self.request.is_head = input.starts_with(b"HEAD ");
+        refusal.map_or(Ok(None), Err)
     }
 
+    /// Fills `head` from the input; whether there is one.
     #[inline(always)]
     fn read_head(
         &mut self,
         input: &mut Bytes,
         spare: &mut Spare,
-        head: &mut Option<RequestHead>,
-    ) -> Result<(), Refusal> {
+        head: &mut RequestHead,
+    ) -> Result<bool, Refusal> {
         if self.scanner.is_new() {
             self.skip_blank_lines(input)?;
             if matches!(&input[..], b"" | b"\r") {
-                return Ok(());
+                return Ok(false);
             }
         }
         request_head::read(input, &mut self.scanner, &mut self.section, &self.config.limits, spare, head)

@@ -40,11 +40,11 @@ impl Peer {
     }
 
     #[track_caller]
-    pub(crate) fn receive(&mut self, request: &str) -> RequestHead {
+    pub(crate) fn receive(&mut self, request: &str) -> Box<RequestHead> {
         self.try_receive(request).expect("a request").expect("a whole head")
     }
 
-    pub(crate) fn try_receive(&mut self, bytes: &str) -> Result<Option<RequestHead>, Refusal> {
+    pub(crate) fn try_receive(&mut self, bytes: &str) -> Result<Option<Box<RequestHead>>, Refusal> {
         self.push(bytes.as_bytes());
         self.connection.receive_head(&mut self.input, &mut Spare::default(), self.now)
     }

@@ -37,7 +37,7 @@ const LINES: [&str; 8] = [
 ];
 
 /// What the reader understands, in words.
-fn understood(head: Result<Option<RequestHead>, Refusal>) -> String {
+fn understood(head: Result<Option<Box<RequestHead>>, Refusal>) -> String {
     match head {
         Ok(Some(head)) => describe(&head),
         Ok(None) => "nothing yet".to_owned(),
