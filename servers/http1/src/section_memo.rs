@@ -95,7 +95,9 @@ impl Section {
         if map.capacity() < self.fields.len() {
             return self.fields.clone();
         }
-        map.clear();
+        if !map.is_empty() {
+            map.clear();
+        }
         for (name, value) in &self.fields {
             map.append(name, value.clone());
         }
