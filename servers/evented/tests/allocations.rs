@@ -27,11 +27,14 @@ fn a_request_costs_few_allocations() {
                 ("a stream of 64 chunks", allocations(STREAM, 1)),
             ],
             [
-                ("hello", 2),
-                ("sixteen at once", 2),
-                ("eleven fields of a browser", 7),
-                ("a body in the same read", 4),
-                ("a stream of 64 chunks", 6),
+                // What was read.
+                ("hello", 1),
+                ("sixteen at once", 1),
+                // And a map for them: that of the last answer has no room for so many.
+                ("eleven fields of a browser", 3),
+                // And to share what was read with the body.
+                ("a body in the same read", 2),
+                ("a stream of 64 chunks", 4),
             ]
         );
         assert_eq!(server.stop(Duration::from_secs(10)).unwrap().cut, 0);
@@ -41,13 +44,17 @@ fn a_request_costs_few_allocations() {
 fn answer(request: Request<AsyncBody>) -> AsyncAppResult {
     called();
     Ok(match request.uri().path() {
-        "/echo" => Response::new(request.into_body()),
-        "/stream" => uncounted(|| Response::new(stream())),
-        _ => uncounted(|| {
-            let mut response = Response::new(AsyncBody::from(END));
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-            response
-        }),
+        "/echo" => text(request.into_body()),
+        "/stream" => text(uncounted(stream)),
+        _ => text(AsyncBody::from(END)),
+    })
+}
+
+fn text(body: AsyncBody) -> Response<AsyncBody> {
+    uncounted(|| {
+        let mut response = Response::new(body);
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        response
     })
 }
 
