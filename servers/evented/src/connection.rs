@@ -81,7 +81,7 @@ enum Phase<F> {
         reset: bool,
     },
     /// Everything is said; the client is given time to hear it.
-    Lingering(Lingering),
+    Lingering(Box<Lingering>),
 }
 
 /// What the loop is to do with a connection that was driven.
@@ -421,7 +421,8 @@ impl<A: AsyncApp> Connection<A> {
             return Step::End(Fate::Close);
         }
         self.input = Bytes::new();
-        self.phase = Phase::Lingering(Lingering::new(shared.now, shared.http.timeouts.linger_timeout));
+        let lingering = Lingering::new(shared.now, shared.http.timeouts.linger_timeout);
+        self.phase = Phase::Lingering(Box::new(lingering));
         Step::Go
     }
 

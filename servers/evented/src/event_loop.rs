@@ -10,7 +10,6 @@ use std::{
 };
 
 use mio::{Events, Interest, Token, unix::SourceFd};
-use slab::Slab;
 use varvel::{AsyncApp, Control, Event, Level, Outcome, Report, Worker};
 use varvel_server_kit::{
     listener::{ACCEPT_PAUSE, AcceptError, Listener},
@@ -22,6 +21,7 @@ use crate::{
     connection::{Connection, Fate},
     handle::Handle,
     mailbox::{Letters, Mailbox, Summons, Woken},
+    places::Places,
     shared::Shared,
     tasks::Tasks,
     tunnel::{Tunnel, TunnelFate},
@@ -99,7 +99,7 @@ impl Core {
             }
             for woken in std::mem::take(&mut self.letters.woken) {
                 if let Woken::Task(index) = woken {
-                    self.tasks.poll(index, &self.worker);
+                    self.tasks.poll(index as usize, &self.worker);
                 }
             }
             self.start_tasks();
@@ -150,7 +150,7 @@ pub(crate) struct EventLoop<'a, A: AsyncApp> {
     index: usize,
     control: &'a Control,
     listeners: &'a mut Vec<Listener>,
-    connections: Slab<Slot<A>>,
+    connections: Places<Slot<A>>,
     deadlines: ConnectionDeadlines,
     /// Connections that have used up their turn and can go on at once.
     again: Vec<usize>,
@@ -200,7 +200,7 @@ where
             index,
             control,
             listeners,
-            connections: Slab::new(),
+            connections: Places::new(),
             again: Vec::new(),
             // Who has connected before is waiting already.
             acceptable: true,
@@ -295,12 +295,12 @@ where
                 None => self.deadlines.clear(index),
             },
             TunnelFate::Close => {
-                if let Slot::Tunnel(tunnel) = self.remove(index) {
+                if let Some(Slot::Tunnel(tunnel)) = self.remove(index) {
                     tunnel.sever();
                 }
             }
             TunnelFate::Reset => {
-                if let Slot::Tunnel(tunnel) = self.remove(index) {
+                if let Some(Slot::Tunnel(tunnel)) = self.remove(index) {
                     tunnel.reset();
                 }
             }
@@ -335,23 +335,23 @@ where
             }
             Fate::Close => drop(self.remove(index)),
             Fate::Reset => {
-                if let Slot::Http(connection) = self.remove(index) {
+                if let Some(Slot::Http(connection)) = self.remove(index) {
                     connection.reset();
                 }
             }
             Fate::Tunnel(tunnel, origin) => {
                 // The slot stays the connection's; only what is in it changes.
-                let Slot::Http(connection) = self.connections.remove(index) else { return };
+                let Some(Slot::Http(connection)) = self.connections.remove(index) else { return };
                 let tunnel = connection.into_tunnel(tunnel, origin);
                 let again = self.connections.insert(Slot::Tunnel(tunnel));
-                debug_assert_eq!(index, again, "a slab gives out the place that was vacated last");
+                debug_assert_eq!(index, again, "the place that was vacated last is given out first");
                 self.deadlines.clear(index);
                 self.drive_tunnel(index);
             }
         }
     }
 
-    fn remove(&mut self, index: usize) -> Slot<A> {
+    fn remove(&mut self, index: usize) -> Option<Slot<A>> {
         self.deadlines.clear(index);
         if let Some(Slot::Tunnel(tunnel)) = self.connections.get(index) {
             // The application may have kept its end: its events must not reach the next connection in this place.
@@ -383,8 +383,8 @@ where
         let mut woken = std::mem::take(&mut self.core.letters.woken);
         for woken in woken.drain(..) {
             match woken {
-                Woken::Connection(index) => self.drive(index),
-                Woken::Task(index) => self.core.tasks.poll(index, &self.core.worker),
+                Woken::Connection(index) => self.drive(index as usize),
+                Woken::Task(index) => self.core.tasks.poll(index as usize, &self.core.worker),
                 Woken::Root => {}
             }
         }
@@ -458,8 +458,7 @@ where
 
     /// Takes in a connection that is counted already.
     fn add(&mut self, accepted: Accepted) {
-        let entry = self.connections.vacant_entry();
-        let index = entry.key();
+        let index = self.connections.next_index();
         let fd = accepted.transport.as_raw_fd();
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.core.poll.registry().register(&mut SourceFd(&fd), Token(index), interest) {
@@ -467,9 +466,9 @@ where
             let message = format!("cannot watch a new connection, which is closed: {error}");
             return self.log(Level::Error, &message);
         }
-        let summons = Summons::new(Woken::Connection(index), Arc::clone(&self.core.mailbox));
+        let summons = Summons::new(Woken::Connection(index as u32), Arc::clone(&self.core.mailbox));
         let handle = Handle::new(self.core.worker.clone(), accepted.info, summons);
-        entry.insert(Slot::Http(Connection::new(accepted.transport, handle, &self.shared)));
+        self.connections.insert(Slot::Http(Connection::new(accepted.transport, handle, &self.shared)));
         self.drive(index);
     }
 
@@ -490,35 +489,28 @@ where
         self.acceptable = false;
         self.accept_pause = None;
         // Each looks once more whether a request has come; newcomers have another deadline now.
-        let all: Vec<usize> = self
-            .connections
-            .iter_mut()
-            .filter_map(|(index, slot)| match slot {
-                Slot::Http(connection) => {
-                    connection.stop();
-                    Some(index)
-                }
-                Slot::Tunnel(_) => None,
-            })
-            .collect();
-        for index in all {
-            self.drive(index);
+        for index in self.connections.indices() {
+            if let Some(Slot::Http(connection)) = self.connections.get_mut(index) {
+                connection.stop();
+                self.drive(index);
+            }
         }
     }
 
     /// The deadline has passed: what is left is dropped (spec L8).
     fn cut_off(&mut self) {
-        let indices: Vec<usize> = self.connections.iter().map(|(index, _)| index).collect();
-        for index in indices {
+        for index in self.connections.indices() {
             match self.remove(index) {
                 // Where nothing was under way the last answer may still be on its way.
-                Slot::Http(mut connection) => {
-                    if connection.abandon(Outcome::Stopped, &mut self.shared) {
+                Some(Slot::Http(mut connection)) => {
+                    let was_busy = connection.abandon(Outcome::Stopped, &mut self.shared);
+                    if was_busy {
                         self.cut += 1;
                         connection.reset();
                     }
                 }
-                Slot::Tunnel(mut tunnel) => {
+                None => {}
+                Some(Slot::Tunnel(mut tunnel)) => {
                     self.cut += u64::from(tunnel.cut());
                     tunnel.sever();
                 }

@@ -20,8 +20,11 @@ pub(crate) struct Interims {
     /// swaps, which have one order however late a processor hears of the stores of another.
     used: AtomicBool,
     http10: AtomicBool,
-    pending: Mutex<Vec<(StatusCode, HeaderMap)>>,
+    pending: Mutex<Pending>,
 }
+
+/// Boxed, as most connections never have any.
+type Pending = Option<Box<Vec<(StatusCode, HeaderMap)>>>;
 
 impl Interims {
     /// Accepts informational heads for exchange `number`, unless its client speaks HTTP/1.0.
@@ -46,7 +49,8 @@ impl Interims {
 
     /// Gives out those that are to be sent.
     pub(crate) fn take(&self) -> Vec<(StatusCode, HeaderMap)> {
-        if self.used.swap(false, SeqCst) { std::mem::take(&mut *self.lock()) } else { Vec::new() }
+        let pending = if self.used.swap(false, SeqCst) { self.lock().take() } else { None };
+        pending.map_or(Vec::new(), |pending| *pending)
     }
 
     /// Adds a head to be sent; whoever adds it wakes the loop.
@@ -64,11 +68,11 @@ impl Interims {
         if self.http10.load(SeqCst) {
             return Err(InterimError::Unsupported);
         }
-        pending.push((status, headers.clone()));
+        pending.get_or_insert_default().push((status, headers.clone()));
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(StatusCode, HeaderMap)>> {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -56,6 +56,7 @@ mod handle;
 mod interims;
 mod lingering;
 mod mailbox;
+mod places;
 mod request_body;
 mod server;
 mod shared;

@@ -43,9 +43,9 @@ pub(crate) struct Letters {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Woken {
     /// That of a connection, by its index.
-    Connection(usize),
+    Connection(u32),
     /// A spawned task, by its index.
-    Task(usize),
+    Task(u32),
     /// What the loop itself waits for: build or teardown.
     Root,
 }

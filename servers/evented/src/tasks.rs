@@ -36,7 +36,7 @@ impl Tasks {
     pub(crate) fn start(&mut self, future: BoxFuture, worker: &Worker) {
         let entry = self.tasks.vacant_entry();
         let index = entry.key();
-        let summons = Arc::new(Summons::new(Woken::Task(index), Arc::clone(&self.mailbox)));
+        let summons = Arc::new(Summons::new(Woken::Task(index as u32), Arc::clone(&self.mailbox)));
         let waker = Waker::from(Arc::clone(&summons));
         entry.insert(Task { future, summons, waker });
         self.poll(index, worker);

@@ -17,7 +17,7 @@
 //!
 //! A drained outbox holds no memory, so that idle connections cost none, and filling one allocates nothing:
 //! each thread keeps one spare text buffer, which an empty outbox takes with its first bytes and gives back when
-//! they are written. Only a client that reads slower than we write makes a connection keep a buffer of its own, and
+//! they are written, and likewise a spare queue of references. Only a client that reads slower than we write makes a connection keep a buffer of its own, and
 //! that about as large as what it is owed.
 
 use std::cell::Cell;
@@ -46,11 +46,15 @@ pub const WRITE_BUDGET: u64 = 1024 * 1024;
 /// A text buffer that grew beyond this is not kept as the thread's spare.
 const SPARE_CAPACITY_MAX: usize = 256 * 1024;
 
+/// A queue of references that grew beyond this is not kept either.
+const SPARE_REFERENCES_MAX: usize = 256;
+
 /// Buffers smaller than this are not worth tidying up.
 const TIDY_CAPACITY_MIN: usize = 16 * 1024;
 
 thread_local! {
     static SPARE_TEXT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static SPARE_REFERENCES: Cell<Option<Box<References>>> = const { Cell::new(None) };
 }
 
 /// The bytes of one connection that its client has not been sent yet.
@@ -59,10 +63,16 @@ pub struct Outbox {
     /// Text not written yet, after `text_written` bytes that are. Has no capacity while the outbox is empty.
     text: Vec<u8>,
     text_written: usize,
-    /// What is referred to rather than copied, in the order of writing.
-    references: VecDeque<Reference>,
-    /// Sum of the lengths of `references`.
-    referenced: u64,
+    /// What is referred to rather than copied, if anything is. Most connections never need it.
+    references: Option<Box<References>>,
+}
+
+/// What is referred to rather than copied, in the order of writing.
+#[derive(Default)]
+struct References {
+    queue: VecDeque<Reference>,
+    /// Sum of the lengths.
+    len: u64,
 }
 
 struct Reference {
@@ -108,20 +118,21 @@ pub enum WriteError {
 impl Outbox {
     /// An empty outbox, without memory.
     pub const fn new() -> Self {
-        Self { text: Vec::new(), text_written: 0, references: VecDeque::new(), referenced: 0 }
+        Self { text: Vec::new(), text_written: 0, references: None }
     }
 
     /// Bytes still to be written, files included. What falls between two calls of [`write_to`](Self::write_to)
     /// is what was written: a server renews its write deadline by it.
     #[inline]
     pub fn len(&self) -> u64 {
-        (self.text.len() - self.text_written) as u64 + self.referenced
+        (self.text.len() - self.text_written) as u64
+            + self.references.as_ref().map_or(0, |references| references.len)
     }
 
     /// Whether everything is written.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.text.len() == self.text_written && self.references.is_empty()
+        self.text.len() == self.text_written && self.first().is_none()
     }
 
     /// Appends a copy of `text`.
@@ -146,8 +157,7 @@ impl Outbox {
         if bytes.len() < COPY_BYTES_MAX {
             self.push_text(&bytes);
         } else {
-            self.referenced += bytes.len() as u64;
-            self.references.push_back(Reference { at: self.text.len(), content: Content::Bytes(bytes) });
+            self.refer(bytes.len() as u64, Content::Bytes(bytes));
         }
     }
 
@@ -155,16 +165,42 @@ impl Outbox {
     /// position is never used.
     pub fn push_file(&mut self, file: Arc<File>, offset: u64, len: u64) {
         if len > 0 {
-            self.referenced += len;
-            let content = Content::File { file, offset, left: len };
-            self.references.push_back(Reference { at: self.text.len(), content });
+            self.refer(len, Content::File { file, offset, left: len });
+        }
+    }
+
+    fn refer(&mut self, len: u64, content: Content) {
+        let references = self.references.get_or_insert_with(|| SPARE_REFERENCES.take().unwrap_or_default());
+        references.queue.push_back(Reference { at: self.text.len(), content });
+        references.len += len;
+    }
+
+    fn references_len(&self) -> usize {
+        self.references.as_ref().map_or(0, |references| references.queue.len())
+    }
+
+    /// What is referred to next.
+    fn first(&self) -> Option<&Reference> {
+        self.references.as_ref()?.queue.front()
+    }
+
+    /// The same, with the length of all.
+    fn first_content(&mut self) -> Option<(&mut Content, &mut u64)> {
+        let References { queue, len } = &mut **self.references.as_mut()?;
+        Some((&mut queue.front_mut()?.content, len))
+    }
+
+    fn drop_first(&mut self) {
+        if let Some(references) = &mut self.references {
+            references.queue.pop_front();
         }
     }
 
     /// Forgets everything and gives the memory back.
     pub fn clear(&mut self) {
-        self.references = VecDeque::new();
-        self.referenced = 0;
+        if let Some(references) = self.references.take() {
+            keep_references_as_spare(references);
+        }
         self.text_written = 0;
         keep_as_spare(mem::take(&mut self.text));
     }
@@ -173,7 +209,7 @@ impl Outbox {
     pub fn write_to(&mut self, transport: &Transport) -> Result<Progress, WriteError> {
         let mut budget = WRITE_BUDGET;
         loop {
-            let step = match self.references.front() {
+            let step = match self.first() {
                 None if self.text.len() == self.text_written => {
                     self.clear();
                     return Ok(Progress::Drained);
@@ -210,7 +246,7 @@ impl Outbox {
     fn write_slices(&mut self, transport: &Transport) -> Result<Step, WriteError> {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let (mut count, mut offered, mut text_taken, mut file_follows) = (0, 0, self.text_written, false);
-        let mut references = self.references.iter();
+        let mut references = self.references.iter().flat_map(|references| &references.queue);
         while count + 2 <= SLICES_MAX {
             let next = references.next();
             let text = &self.text[text_taken..next.map_or(self.text.len(), |next| next.at)];
@@ -238,31 +274,29 @@ impl Outbox {
     /// Takes `written` bytes of text and shared bytes off the front.
     fn advance(&mut self, mut written: usize) {
         while written > 0 {
-            let text_end = self.references.front().map_or(self.text.len(), |first| first.at);
+            let text_end = self.first().map_or(self.text.len(), |first| first.at);
             let text = written.min(text_end - self.text_written);
             self.text_written += text;
             written -= text;
             if written == 0 {
                 return;
             }
-            let Some(Reference { content: Content::Bytes(bytes), .. }) = self.references.front_mut() else {
+            let Some((Content::Bytes(bytes), len)) = self.first_content() else {
                 unreachable!("only text and bytes are offered to be written together")
             };
             let taken = written.min(bytes.len());
             bytes.advance(taken);
+            *len -= taken as u64;
             if bytes.is_empty() {
-                self.references.pop_front();
+                self.drop_first();
             }
-            self.referenced -= taken as u64;
             written -= taken;
         }
     }
 
     /// The file at the front.
     fn write_file(&mut self, transport: &Transport, budget: u64) -> Result<Step, WriteError> {
-        let Some(Reference { content: Content::File { file, offset, left }, .. }) =
-            self.references.front_mut()
-        else {
+        let Some((Content::File { file, offset, left }, len)) = self.first_content() else {
             unreachable!("called when a file is at the front")
         };
         let count = (*left).min(budget);
@@ -276,10 +310,10 @@ impl Outbox {
             Err(error) => return Err(WriteError::File(error)),
         };
         *left -= written;
+        *len -= written;
         if *left == 0 {
-            self.references.pop_front();
+            self.drop_first();
         }
-        self.referenced -= written;
         // A short count does not prove a full socket here: the file may have ended, which the next try finds out.
         Ok(Step { written, blocked: false })
     }
@@ -291,7 +325,7 @@ impl Outbox {
         if self.text.capacity() >= TIDY_CAPACITY_MIN && rest.len() < self.text.capacity() / 4 {
             let own = rest.to_vec();
             keep_as_spare(mem::replace(&mut self.text, own));
-            for reference in &mut self.references {
+            for reference in self.references.iter_mut().flat_map(|references| &mut references.queue) {
                 reference.at -= self.text_written;
             }
             self.text_written = 0;
@@ -303,6 +337,14 @@ fn keep_as_spare(mut text: Vec<u8>) {
     if (1..=SPARE_CAPACITY_MAX).contains(&text.capacity()) {
         text.clear();
         SPARE_TEXT.set(text);
+    }
+}
+
+fn keep_references_as_spare(mut references: Box<References>) {
+    if references.queue.capacity() <= SPARE_REFERENCES_MAX {
+        references.queue.clear();
+        references.len = 0;
+        SPARE_REFERENCES.set(Some(references));
     }
 }
 
@@ -328,8 +370,8 @@ impl fmt::Debug for Outbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outbox")
             .field("text", &(self.text.len() - self.text_written))
-            .field("references", &self.references.len())
-            .field("referenced", &self.referenced)
+            .field("references", &self.references_len())
+            .field("len", &self.len())
             .finish()
     }
 }
@@ -393,7 +435,7 @@ mod tests {
         assert_eq!(outbox.len(), 24);
         assert_eq!(outbox.write_to(&ours).unwrap(), Progress::Drained);
         assert!(outbox.is_empty());
-        assert_eq!((outbox.len(), outbox.text.capacity(), outbox.references.capacity()), (0, 0, 0));
+        assert_eq!((outbox.len(), outbox.text.capacity(), outbox.references.is_none()), (0, 0, true));
         let mut got = [0; 24];
         client.read_exact(&mut got).unwrap();
         assert_eq!(&got, b"HTTP/1.1 200 OK\r\n\r\nhello");
@@ -426,9 +468,9 @@ mod tests {
     fn large_bytes_are_referred_to_and_small_ones_copied() {
         let mut outbox = Outbox::new();
         outbox.push_bytes(Bytes::from(vec![b'a'; COPY_BYTES_MAX - 1]));
-        assert_eq!((outbox.references.len(), outbox.text.len()), (0, COPY_BYTES_MAX - 1));
+        assert_eq!((outbox.references_len(), outbox.text.len()), (0, COPY_BYTES_MAX - 1));
         outbox.push_bytes(Bytes::from(vec![b'b'; COPY_BYTES_MAX]));
-        assert_eq!((outbox.references.len(), outbox.text.len()), (1, COPY_BYTES_MAX - 1));
+        assert_eq!((outbox.references_len(), outbox.text.len()), (1, COPY_BYTES_MAX - 1));
         assert_eq!(outbox.len(), 2 * COPY_BYTES_MAX as u64 - 1);
     }
 
@@ -500,7 +542,7 @@ mod tests {
             let _ = client.read(&mut [0; 10_000]).unwrap();
             assert_eq!(outbox.write_to(&ours).unwrap(), Progress::Blocked);
         }
-        assert_eq!((outbox.text.capacity(), outbox.references.len()), (2, 1));
+        assert_eq!((outbox.text.capacity(), outbox.references_len()), (2, 1));
     }
 
     #[test]

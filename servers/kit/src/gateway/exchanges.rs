@@ -31,7 +31,8 @@ pub struct Exchanges {
     /// however late a processor hears of the stores of another.
     used: AtomicBool,
     last: Last,
-    state: Mutex<State>,
+    /// There once somebody watched or hooked.
+    state: Mutex<Option<Box<State>>>,
 }
 
 /// What became of the last exchange, for a hook that comes too late. Written with every exchange, so without a lock.
@@ -105,12 +106,10 @@ impl Exchanges {
 
     /// Wakes who watches and runs the hooks.
     pub fn tell(&self, finish: &Finish, report: impl Fn(Event<'_>)) {
-        let mut state = self.lock();
-        let hooks = std::mem::take(&mut state.hooks);
-        let watchers = std::mem::take(&mut state.watchers);
-        drop(state);
-        watchers.into_iter().for_each(Waker::wake);
-        for hook in hooks {
+        // Taken out, not under the lock: hooks and wakers may do anything.
+        let Some(state) = self.lock().take() else { return };
+        state.watchers.into_iter().for_each(Waker::wake);
+        for hook in state.hooks {
             run(hook, finish, &report);
         }
     }
@@ -124,8 +123,8 @@ impl Exchanges {
     /// Notes that the client has left, and wakes who watches for it, where the call goes on.
     pub fn disconnected(&self) {
         self.gone.store(true, SeqCst);
-        let watchers = std::mem::take(&mut self.lock().watchers);
-        watchers.into_iter().for_each(Waker::wake);
+        let watchers = self.lock().as_mut().map(|state| std::mem::take(&mut state.watchers));
+        watchers.into_iter().flatten().for_each(Waker::wake);
     }
 
     /// See [`varvel::Exchange::is_disconnected`].
@@ -140,10 +139,11 @@ impl Exchanges {
         if self.is_disconnected(number) {
             return Poll::Ready(());
         }
-        let full = state.watchers.len() >= WATCHERS_MAX;
-        let crowd = if full { std::mem::take(&mut state.watchers) } else { Vec::new() };
-        if !state.watchers.iter().any(|watcher| watcher.will_wake(cx.waker())) {
-            state.watchers.push(cx.waker().clone());
+        let watchers = &mut state.get_or_insert_default().watchers;
+        let full = watchers.len() >= WATCHERS_MAX;
+        let crowd = if full { std::mem::take(watchers) } else { Vec::new() };
+        if !watchers.iter().any(|watcher| watcher.will_wake(cx.waker())) {
+            watchers.push(cx.waker().clone());
         }
         drop(state);
         crowd.into_iter().for_each(Waker::wake);
@@ -155,14 +155,14 @@ impl Exchanges {
         self.used.swap(true, SeqCst);
         let mut state = self.lock();
         if self.is_current(number) {
-            state.hooks.push(hook);
+            state.get_or_insert_default().hooks.push(hook);
             return;
         }
         drop(state);
         run(hook, &self.last.of(number), report);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Option<Box<State>>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
