@@ -16,7 +16,7 @@
 //! [`drive`](Connection::drive) goes as far as it can without waiting. Answers gather in the outbox as long as the input
 //! holds further requests, so a batch of pipelined requests costs one write.
 
-use std::{sync::Arc, task::Waker, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use varvel::{AsyncApp, AsyncTunnel, Outcome};
@@ -45,8 +45,6 @@ const REQUESTS_PER_TURN: u32 = 128;
 pub(crate) struct Connection<A: AsyncApp> {
     transport: Transport,
     handle: Arc<Handle>,
-    /// Wakes the loop for this connection.
-    waker: Waker,
     http: varvel_http1::Connection,
     /// What was read and not used up.
     input: Bytes,
@@ -122,7 +120,6 @@ impl<A: AsyncApp> Connection<A> {
         let handle = Arc::new(handle);
         Self {
             transport,
-            waker: Waker::from(Arc::clone(&handle)),
             handle,
             http: varvel_http1::Connection::new(Arc::clone(&shared.http), shared.now),
             input: Bytes::new(),
@@ -243,7 +240,7 @@ impl<A: AsyncApp> Connection<A> {
             Some(Expired::Body(fault)) => {
                 if let Phase::Exchange(exchange) = &self.phase {
                     if let Some(incoming) = &exchange.incoming {
-                        incoming.fail(body_error(fault), &self.waker);
+                        incoming.fail(body_error(fault), &exchange.waker);
                     }
                 }
             }

@@ -3,6 +3,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
+    task::Waker,
     time::{Instant, SystemTime},
 };
 
@@ -18,6 +19,8 @@ use crate::request_body::Incoming;
 /// finished ones again.
 pub(crate) struct Exchange<F> {
     pub(crate) stage: Stage,
+    /// Wakes the loop for the connection.
+    pub(crate) waker: Waker,
     /// The application's future; `None` before and after.
     pub(crate) call: Pin<Box<Option<F>>>,
     /// The answer's head, while its body was not asked for anything yet.
@@ -80,6 +83,7 @@ impl<F> Exchange<F> {
     pub(crate) fn new() -> Box<Self> {
         Box::new(Self {
             stage: Stage::Calling,
+            waker: Waker::noop().clone(),
             call: Box::pin(None),
             head: None,
             body: None,
@@ -101,6 +105,7 @@ impl<F> Exchange<F> {
     /// Makes it ready for another request. Call and body are gone already.
     pub(crate) fn reset(&mut self) {
         self.stage = Stage::Calling;
+        self.waker = Waker::noop().clone();
         self.head = None;
         self.incoming = None;
         self.body_left = None;

@@ -37,9 +37,9 @@ impl Handle {
     }
 
     /// Whether nobody is left who could look at the exchange or act on it: no scope, no watch, and no waker but the
-    /// connection's own. What they have done is visible then.
+    /// exchange's own. What they have done is visible then.
     fn is_unobserved(self: &Arc<Self>) -> bool {
-        /// The connection's handle, and its waker.
+        /// The connection's handle, and the exchange's waker.
         const OWN: usize = 2;
         let alone = Arc::strong_count(self) == OWN;
         // As in the drop of an `Arc`: behind what the others did before they let go.

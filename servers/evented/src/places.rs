@@ -3,25 +3,29 @@
 //! As a slab, but in blocks. A list that doubles would copy a hundred megabytes while its loop has half a million clients
 //! to answer, and keep them when these have left; a block is never moved, and given back once it is empty.
 
-/// Places in a block. One block more or less is some kilobytes.
-const BLOCK: usize = 32;
+/// What a block takes, in bytes: allocators lose nothing on such.
+const BLOCK_BYTES: usize = 8 * 1024;
 
 /// Values by their indices.
 pub(crate) struct Places<T> {
-    blocks: Vec<Option<Box<Block<T>>>>,
-    /// An empty block, so that one is not given back and asked for with every connection that comes and goes.
-    spare: Option<Box<Block<T>>>,
+    blocks: Vec<Block<T>>,
+    /// The memory of an empty block, so that none is given back and asked for with every connection that comes and goes.
+    spare: Option<Box<[Option<T>]>>,
     /// Indices that are vacant, the last one vacated last.
     vacant: Vec<u32>,
     len: usize,
 }
 
 struct Block<T> {
-    places: [Option<T>; BLOCK],
-    taken: usize,
+    /// `None` while nothing is in it.
+    places: Option<Box<[Option<T>]>>,
+    taken: u32,
 }
 
 impl<T> Places<T> {
+    /// Places in a block.
+    const BLOCK: usize = BLOCK_BYTES / size_of::<Option<T>>();
+
     pub(crate) const fn new() -> Self {
         Self { blocks: Vec::new(), spare: None, vacant: Vec::new(), len: 0 }
     }
@@ -33,9 +37,9 @@ impl<T> Places<T> {
     /// The index that the next value will have.
     pub(crate) fn next_index(&mut self) -> usize {
         if self.vacant.is_empty() {
-            let first = self.blocks.len() * BLOCK;
-            self.blocks.push(None);
-            self.vacant.extend((first..first + BLOCK).rev().map(|index| index as u32));
+            let first = self.blocks.len() * Self::BLOCK;
+            self.blocks.push(Block { places: None, taken: 0 });
+            self.vacant.extend((first..first + Self::BLOCK).rev().map(|index| index as u32));
         }
         self.vacant.last().map_or(0, |index| *index as usize)
     }
@@ -44,9 +48,11 @@ impl<T> Places<T> {
     pub(crate) fn insert(&mut self, value: T) -> usize {
         let index = self.next_index();
         self.vacant.pop();
-        let block =
-            self.blocks[index / BLOCK].get_or_insert_with(|| self.spare.take().unwrap_or_else(Block::new));
-        block.places[index % BLOCK] = Some(value);
+        let block = &mut self.blocks[index / Self::BLOCK];
+        let places = block.places.get_or_insert_with(|| {
+            self.spare.take().unwrap_or_else(|| (0..Self::BLOCK).map(|_| None).collect())
+        });
+        places[index % Self::BLOCK] = Some(value);
         block.taken += 1;
         self.len += 1;
         index
@@ -54,12 +60,11 @@ impl<T> Places<T> {
 
     /// Takes a value out; `None` if there is none.
     pub(crate) fn remove(&mut self, index: usize) -> Option<T> {
-        let block = self.blocks.get_mut(index / BLOCK)?;
-        let places = block.as_mut()?;
-        let value = places.places[index % BLOCK].take()?;
-        places.taken -= 1;
-        if places.taken == 0 {
-            self.spare = block.take();
+        let block = self.blocks.get_mut(index / Self::BLOCK)?;
+        let value = block.places.as_mut()?[index % Self::BLOCK].take()?;
+        block.taken -= 1;
+        if block.taken == 0 {
+            self.spare = block.places.take();
         }
         self.vacant.push(index as u32);
         self.len -= 1;
@@ -68,23 +73,17 @@ impl<T> Places<T> {
 
     #[inline]
     pub(crate) fn get(&self, index: usize) -> Option<&T> {
-        self.blocks.get(index / BLOCK)?.as_ref()?.places[index % BLOCK].as_ref()
+        self.blocks.get(index / Self::BLOCK)?.places.as_ref()?[index % Self::BLOCK].as_ref()
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
-        self.blocks.get_mut(index / BLOCK)?.as_mut()?.places[index % BLOCK].as_mut()
+        self.blocks.get_mut(index / Self::BLOCK)?.places.as_mut()?[index % Self::BLOCK].as_mut()
     }
 
     /// The indices of all values.
     pub(crate) fn indices(&self) -> Vec<usize> {
-        (0..self.blocks.len() * BLOCK).filter(|index| self.get(*index).is_some()).collect()
-    }
-}
-
-impl<T> Block<T> {
-    fn new() -> Box<Self> {
-        Box::new(Self { places: [const { None }; BLOCK], taken: 0 })
+        (0..self.blocks.len() * Self::BLOCK).filter(|index| self.get(*index).is_some()).collect()
     }
 }
 
@@ -120,7 +119,7 @@ mod tests {
         let mut places = Places::new();
         (0..10_000).for_each(|value| _ = places.insert([value; 16]));
         (1..10_000).for_each(|index| assert!(places.remove(index).is_some()));
-        assert_eq!(places.blocks.iter().flatten().count(), 1);
+        assert_eq!(places.blocks.iter().filter(|block| block.places.is_some()).count(), 1);
         assert!(places.remove(0).is_some() && places.is_empty());
         assert!(places.get(0).is_none() && places.remove(20_000).is_none());
     }

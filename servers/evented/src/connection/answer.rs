@@ -237,7 +237,7 @@ impl<A: AsyncApp> Connection<A> {
             }
         }
         let Some(body) = &mut exchange.body else { return Next::Done };
-        let mut cx = Context::from_waker(&self.waker);
+        let mut cx = Context::from_waker(&exchange.waker);
         if let Some(incoming) = &exchange.incoming {
             incoming.set_polled(true);
         }

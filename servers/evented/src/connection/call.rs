@@ -5,7 +5,7 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Instant,
 };
 
@@ -55,6 +55,7 @@ impl<A: AsyncApp> Connection<A> {
         self.number += 1;
         self.shares_batch = !self.input.is_empty();
         let mut exchange = shared.exchange();
+        exchange.waker = Waker::from(Arc::clone(&self.handle));
         exchange.method = head.request.method().clone();
         exchange.target = head.target.clone();
         exchange.log = shared
@@ -98,14 +99,14 @@ impl<A: AsyncApp> Connection<A> {
                     exchange.request_complete = true;
                     return AsyncBody::full(data);
                 }
-                let (incoming, body) = Incoming::new(exact_len, self.waker.clone());
+                let (incoming, body) = Incoming::new(exact_len, exchange.waker.clone());
                 exchange.body_left = exact_len.map(|len| len - data.len() as u64);
-                incoming.push_data(data, &self.waker);
+                incoming.push_data(data, &exchange.waker);
                 exchange.incoming = Some(incoming);
                 return body;
             }
         }
-        let (incoming, body) = Incoming::new(exact_len, self.waker.clone());
+        let (incoming, body) = Incoming::new(exact_len, exchange.waker.clone());
         exchange.incoming = Some(incoming);
         body
     }
@@ -196,7 +197,7 @@ impl<A: AsyncApp> Connection<A> {
         exchange: &mut Exchange<A::Future>,
     ) -> Option<std::thread::Result<Poll<AsyncAppResult>>> {
         let call = exchange.call.as_mut().as_pin_mut()?;
-        let mut cx = Context::from_waker(&self.waker);
+        let mut cx = Context::from_waker(&exchange.waker);
         if let Some(incoming) = &exchange.incoming {
             incoming.set_polled(true);
         }
@@ -262,17 +263,17 @@ impl<A: AsyncApp> Connection<A> {
                 Ok(BodyEvent::Data(data)) => {
                     exchange.body_left =
                         exchange.body_left.map(|left| left.saturating_sub(data.len() as u64));
-                    incoming.push_data(data, &self.waker);
+                    incoming.push_data(data, &exchange.waker);
                     return true;
                 }
                 Ok(BodyEvent::End(trailers)) => {
                     exchange.request_complete = true;
-                    incoming.finish(trailers, &self.waker);
+                    incoming.finish(trailers, &exchange.waker);
                     return true;
                 }
                 Err(fault) => {
                     let kind = if self.broken { BodyErrorKind::Disconnected } else { body_error(fault) };
-                    incoming.fail(kind, &self.waker);
+                    incoming.fail(kind, &exchange.waker);
                     return true;
                 }
                 Ok(BodyEvent::NeedMore) => {}
@@ -334,7 +335,7 @@ impl<A: AsyncApp> Connection<A> {
         }
         if let Some(incoming) = exchange.incoming.take() {
             // Whoever still holds it must not touch the next request (spec S21).
-            incoming.fail(BodyErrorKind::Disconnected, &self.waker);
+            incoming.fail(BodyErrorKind::Disconnected, &exchange.waker);
         }
         if outcome != Outcome::Completed {
             exchange.bytes = exchange.bytes.saturating_sub(self.outbox.len());
