@@ -212,6 +212,10 @@ impl<A: AsyncApp> Connection<A> {
                 Step::End(fate) => return fate,
             }
         };
+        if self.input.is_empty() {
+            // Also a piece of which nothing is left holds on to its memory.
+            self.input = Bytes::new();
+        }
         match self.flush(shared) {
             Ok(true) => fate,
             Ok(false) if self.writable => Fate::Again,

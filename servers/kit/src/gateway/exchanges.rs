@@ -30,18 +30,13 @@ pub struct Exchanges {
     /// hook to run, or [`on_finish`](Self::on_finish) sees that the exchange is over. Both are swaps, which have one order
     /// however late a processor hears of the stores of another.
     used: AtomicBool,
-    last: Last,
+    /// What became of the last exchange, for a hook that comes too late. Written with every exchange, so without a lock:
+    /// its number, its status and outcome, its bytes.
+    last: AtomicU64,
+    last_ending: AtomicU32,
+    last_bytes: AtomicU64,
     /// There once somebody watched or hooked.
     state: Mutex<Option<Box<State>>>,
-}
-
-/// What became of the last exchange, for a hook that comes too late. Written with every exchange, so without a lock.
-#[derive(Debug, Default)]
-struct Last {
-    number: AtomicU64,
-    /// The status, 0 for none, and the outcome.
-    ending: AtomicU32,
-    bytes: AtomicU64,
 }
 
 #[derive(Default)]
@@ -86,7 +81,7 @@ impl Exchanges {
         if number == 0 {
             return false;
         }
-        self.last.keep(number, finish);
+        self.keep_last(number, finish);
         self.current.store(0, SeqCst);
         self.used.swap(false, SeqCst)
     }
@@ -159,16 +154,14 @@ impl Exchanges {
             return;
         }
         drop(state);
-        run(hook, &self.last.of(number), report);
+        run(hook, &self.last_of(number), report);
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Box<State>>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Last {
-    fn keep(&self, number: u64, finish: &Finish) {
+    fn keep_last(&self, number: u64, finish: &Finish) {
         let outcome = match finish.outcome {
             Outcome::Disconnected => 1,
             Outcome::Failed => 2,
@@ -179,14 +172,14 @@ impl Last {
         let status = finish.status.map_or(0, |status| u32::from(status.as_u16()));
         // Whoever sees one of the values behind the number sees the number as well. Whoever sees that the exchange is over
         // sees all of them: `current` is changed after them.
-        self.number.store(number, Relaxed);
-        self.ending.store(status << 8 | outcome, Release);
-        self.bytes.store(finish.bytes, Release);
+        self.last.store(number, Relaxed);
+        self.last_ending.store(status << 8 | outcome, Release);
+        self.last_bytes.store(finish.bytes, Release);
     }
 
     /// What became of an exchange that is over. Of one before the last nothing is known any more.
-    fn of(&self, number: u64) -> Finish {
-        let ending = self.ending.load(Acquire);
+    fn last_of(&self, number: u64) -> Finish {
+        let ending = self.last_ending.load(Acquire);
         let outcome = match ending & 0xff {
             1 => Outcome::Disconnected,
             2 => Outcome::Failed,
@@ -195,8 +188,8 @@ impl Last {
             _ => Outcome::Completed,
         };
         let status = StatusCode::from_u16((ending >> 8) as u16).ok();
-        let bytes = self.bytes.load(Acquire);
-        match self.number.load(Relaxed) == number {
+        let bytes = self.last_bytes.load(Acquire);
+        match self.last.load(Relaxed) == number {
             true => Finish::new(outcome, status, bytes),
             false => Finish::new(Outcome::Completed, None, 0),
         }
