@@ -57,7 +57,7 @@ fn shared(text: impl Into<String>) -> Bytes {
     bytes
 }
 
-fn receive_head(connection: &mut Connection, input: &mut Bytes, spare: &mut Spare) -> RequestHead {
+fn receive_head(connection: &mut Connection, input: &mut Bytes, spare: &mut Spare) -> Box<RequestHead> {
     connection.receive_head(input, spare, *NOW).expect("a good head").expect("a whole one")
 }
 
