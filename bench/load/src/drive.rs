@@ -14,6 +14,7 @@ use crate::{
     answer::{ask, ask_at_length, connect},
     clocks::Clocks,
     latency::{Histogram, Latency},
+    loops::loops,
     neighbour::{Manner, Neighbour},
     request::Request,
 };
@@ -60,9 +61,13 @@ pub struct Load {
     #[arg(long, value_name = "PID", value_delimiter = ',')]
     pub watch: Vec<i32>,
 
-    /// Tell how many requests each connection made, by its port.
+    /// Processors on which others disturb [default: all].
+    #[arg(long, value_name = "NUMBER", value_delimiter = ',')]
+    pub processors: Vec<usize>,
+
+    /// Tell how the server's event loops shared the connections.
     #[arg(long)]
-    pub by_port: bool,
+    pub by_loop: bool,
 }
 
 /// What came of it.
@@ -82,9 +87,18 @@ pub struct Measured {
     pub latency: Latency,
     /// Connections that the server ended without an answer; they were opened anew.
     pub errors: u64,
-    /// Port and number of requests of each connection, if asked for.
+    /// What each event loop had, if asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub by_port: Vec<(u16, u64)>,
+    pub loops: Vec<Share>,
+}
+
+/// What an event loop of the server had.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub struct Share {
+    /// Connections.
+    pub connections: u64,
+    /// Requests on them.
+    pub requests: u64,
 }
 
 /// The misbehaving one.
@@ -121,14 +135,13 @@ pub fn drive(load: &Load) -> io::Result<Measured> {
     }
 
     driver.run(Duration::from_secs_f64(load.warm_up), neighbour.as_mut())?;
-    let clocks = Clocks::new(&load.watch)?;
+    let clocks = Clocks::new(&load.watch, &load.processors)?;
     driver.reset();
     let before = clocks.read()?;
     driver.run(Duration::from_secs_f64(load.seconds), neighbour.as_mut())?;
     let spent = clocks.read()?.since(&before);
 
-    let port = |connection: &Connection| connection.stream.local_addr().map(|address| address.port());
-    let by_port = driver.connections.iter().filter_map(|each| Some((port(each).ok()?, each.batches)));
+    let loops = if load.by_loop { driver.shares(&load.watch)? } else { Vec::new() };
     Ok(Measured {
         requests: driver.batches * load.depth as u64,
         seconds: spent.seconds,
@@ -137,7 +150,7 @@ pub fn drive(load: &Load) -> io::Result<Measured> {
         others_cpu: spent.others,
         latency: driver.latencies.latency(),
         errors: driver.errors,
-        by_port: if load.by_port { by_port.collect() } else { Vec::new() },
+        loops,
     })
 }
 
@@ -190,6 +203,19 @@ impl Driver {
         self.latencies.clear();
         (self.batches, self.errors) = (0, 0);
         self.connections.iter_mut().for_each(|connection| connection.batches = 0);
+    }
+
+    fn shares(&self, server: &[i32]) -> io::Result<Vec<Share>> {
+        let loops = server.iter().map(|pid| loops(*pid, self.to.port())).collect::<io::Result<Vec<_>>>()?;
+        let mut shares = vec![Share::default(); loops.iter().map(Vec::len).sum()];
+        for connection in &self.connections {
+            let port = connection.stream.local_addr()?.port();
+            if let Some(index) = loops.iter().flatten().position(|ports| ports.contains(&port)) {
+                shares[index].connections += 1;
+                shares[index].requests += connection.batches;
+            }
+        }
+        Ok(shares)
     }
 
     fn run(&mut self, time: Duration, mut neighbour: Option<&mut Neighbour>) -> io::Result<()> {

@@ -10,5 +10,6 @@ pub mod descriptors;
 pub mod drive;
 pub mod hold;
 pub mod latency;
+pub mod loops;
 pub mod neighbour;
 pub mod request;

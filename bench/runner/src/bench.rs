@@ -1,6 +1,7 @@
 //! What all scenarios need: programs, processors, patience, and a word on how far it is.
 
 use std::{
+    collections::BTreeSet,
     io,
     time::{Duration, Instant},
 };
@@ -23,6 +24,8 @@ pub(crate) struct Bench {
     pub(crate) rounds: usize,
     /// How long each time.
     pub(crate) seconds: f64,
+    /// How many files a process may open.
+    pub(crate) files_max: usize,
 }
 
 /// How often a measurement that others disturbed is repeated.
@@ -48,8 +51,31 @@ impl Bench {
     fn measure_once(&self, server: &Server, options: &str) -> io::Result<Measured> {
         let processors = Processors::one_each()?;
         let running = Running::start(server, &self.programs, &processors.server, 1)?;
-        let options = format!("{options} --seconds {}", self.seconds);
+        let Processors { server, client } = &processors;
+        let options =
+            format!("{options} --seconds {} --processors {},{}", self.seconds, server[0], client[0]);
         Driving::start(&self.programs, &processors.client, &running, &options)?.finish()
+    }
+
+    /// How many processes so many connections need: of the server, and of the client as well.
+    pub(crate) fn processes(&self, connections: usize) -> usize {
+        // Each needs some files for itself.
+        connections.div_ceil(self.files_max.saturating_sub(100).max(1))
+    }
+
+    /// Says so if that is more than one.
+    pub(crate) fn say_processes(&self, connections: usize) {
+        let processes = self.processes(connections);
+        if processes > 1 {
+            eprintln!(
+                "A process may open {} files here (`ulimit -Hn`), so {processes} processes of the server share {} \
+                 connections. To measure one process, raise the limit before: as root by `ulimit -Hn {}`, for good \
+                 in /etc/security/limits.conf.",
+                grouped(self.files_max as f64),
+                grouped(connections as f64),
+                connections + 100,
+            );
+        }
     }
 }
 
@@ -60,6 +86,17 @@ pub(crate) fn is_disturbed(measured: &Measured) -> bool {
 
 fn disturbance(measured: &Measured) -> f64 {
     measured.others_cpu / measured.seconds
+}
+
+/// The rows that count: those that nobody disturbed or, where there are none, all of the same kind.
+pub(crate) fn trusted<Row, Kind: Ord>(
+    rows: Vec<Row>,
+    measured: impl Fn(&Row) -> &Measured,
+    kind: impl Fn(&Row) -> Kind,
+) -> Vec<Row> {
+    let is_quiet = |row: &Row| !is_disturbed(measured(row));
+    let quiet: BTreeSet<Kind> = rows.iter().filter(|row| is_quiet(row)).map(&kind).collect();
+    rows.into_iter().filter(|row| is_quiet(row) || !quiet.contains(&kind(row))).collect()
 }
 
 /// Microseconds of the server's processor time for a request.

@@ -1,9 +1,13 @@
 //! The benchmark of Varvel: its servers beside others, on one machine.
 
+mod balance;
 mod bench;
 mod chart;
 mod client;
+mod fairness;
+mod growth;
 mod machine;
+mod memory;
 mod page;
 mod rates;
 mod report;
@@ -17,9 +21,10 @@ use varvel_bench_load::descriptors;
 
 use crate::{
     bench::Bench,
-    rates::Workload,
+    growth::Growing,
+    rates::{WORKLOADS, Workload},
     results::Results,
-    servers::{LIMIT, Programs, SERVERS, Server},
+    servers::{EVENTED, LIMIT, Programs, SERVERS, Server, THREADED},
 };
 
 /// Measures Varvel's servers beside others and writes tables and charts.
@@ -64,6 +69,25 @@ enum Scenario {
         #[arg(long)]
         add: bool,
     },
+    /// What idle connections cost, and how fast a fresh request is answered meanwhile.
+    Memory {
+        /// How many connections. A million takes some 10 GiB of the kernel's memory.
+        #[arg(long, value_delimiter = ',', default_values_t = [1000, 10_000, 100_000])]
+        connections: Vec<usize>,
+    },
+    /// Processor time per request as connections, header fields and bodies grow.
+    Growth {
+        /// What grows [default: all].
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<Growing>,
+        /// How many connections at most.
+        #[arg(long, default_value_t = 100_000)]
+        connections_max: usize,
+    },
+    /// What one connection that behaves badly does to 63 others.
+    Fairness,
+    /// How two event loops share connections and requests.
+    Balance,
     /// Writes tables and charts anew from what was measured.
     Report,
 }
@@ -79,28 +103,61 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> io::Result<()> {
-    descriptors::raise_limit()?;
+    let files_max = usize::try_from(descriptors::raise_limit()?).unwrap_or(usize::MAX);
     let results = Results::in_folder(&options.results)?;
     let programs = Programs::find(&options.bench_target)?;
-    let bench = Bench { programs, rounds: options.rounds, seconds: options.seconds };
-    let chosen = |default: &dyn Fn(&Server) -> bool| -> Vec<&'static Server> {
-        if options.servers.is_empty() {
-            return SERVERS.iter().filter(|server| default(server)).collect();
-        }
-        // The yardstick comes along, as ratios are to it.
-        SERVERS
-            .iter()
-            .filter(|it| it.name == LIMIT || options.servers.iter().any(|s| s.name == it.name))
-            .collect()
-    };
-    match options.scenario {
+    let bench = Bench { programs, rounds: options.rounds, seconds: options.seconds, files_max };
+    let servers = |default: &[&str]| options.servers(default);
+    match &options.scenario {
         Some(Scenario::Rates { workloads, add }) => {
-            let all = rates::WORKLOADS.iter().collect();
-            let workloads = if workloads.is_empty() { all } else { workloads };
-            rates::measure(&bench, &results, &chosen(&|_| true), &workloads, add)?;
+            let workloads = if workloads.is_empty() { WORKLOADS.iter().collect() } else { workloads.clone() };
+            rates::measure(&bench, &results, &with_limit(servers(&ALL)), &workloads, *add)?;
         }
+        Some(Scenario::Memory { connections }) => {
+            memory::measure(&bench, &results, &servers(&THRIFTY), connections)?;
+        }
+        Some(Scenario::Growth { only, connections_max }) => {
+            let which = if only.is_empty() { &Growing::ALL[..] } else { only };
+            growth::measure(&bench, &results, &with_limit(servers(&GROWING)), which, *connections_max)?;
+        }
+        Some(Scenario::Fairness) => fairness::measure(&bench, &results, &servers(&FAIR))?,
+        Some(Scenario::Balance) => balance::measure(&bench, &results, &servers(&BALANCED))?,
         Some(Scenario::Report) => {}
-        None => {}
+        None => {
+            rates::measure(&bench, &results, &with_limit(servers(&ALL)), &WORKLOADS.each_ref(), false)?;
+            memory::measure(&bench, &results, &servers(&THRIFTY), &[1000, 10_000])?;
+            let once = Bench { rounds: 1, ..bench };
+            growth::measure(&once, &results, &with_limit(servers(&GROWING)), &Growing::ALL, 10_000)?;
+            fairness::measure(&once, &results, &servers(&FAIR))?;
+            balance::measure(&once, &results, &servers(&BALANCED))?;
+        }
     }
     report::write(&results)
+}
+
+/// Which servers a scenario is about, unless others are named.
+const ALL: [&str; 9] =
+    [LIMIT, EVENTED, "hyper", "axum", "actix-web", "may_minihttp", THREADED, "tiny_http", "rouille"];
+/// Those that can hold many connections.
+const THRIFTY: [&str; 6] = [EVENTED, "hyper", "axum", "actix-web", "may_minihttp", THREADED];
+const GROWING: [&str; 4] = [LIMIT, EVENTED, "hyper", THREADED];
+const FAIR: [&str; 5] = [EVENTED, "hyper", "axum", "actix-web", THREADED];
+const BALANCED: [&str; 4] = [EVENTED, "hyper", "axum", "actix-web"];
+
+impl Options {
+    fn servers(&self, default: &[&str]) -> Vec<&'static Server> {
+        let named = |server: &&Server| match self.servers.is_empty() {
+            true => default.contains(&server.name),
+            false => self.servers.iter().any(|named| named.name == server.name),
+        };
+        SERVERS.iter().filter(named).collect()
+    }
+}
+
+/// The yardstick comes along where ratios are to it.
+fn with_limit(mut servers: Vec<&'static Server>) -> Vec<&'static Server> {
+    if servers.iter().all(|server| server.name != LIMIT) {
+        servers.insert(0, &SERVERS[0]);
+    }
+    servers
 }

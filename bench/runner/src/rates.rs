@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use varvel_bench_load::drive::Measured;
 
 use crate::{
-    bench::{Bench, Progress, business, cost, is_disturbed, rate},
+    bench::{Bench, Progress, business, cost, is_disturbed, rate, trusted},
     chart::{self, Bar, Bars, Tone},
     page::{Table, cell, short, three_digits},
     results::{Results, median},
@@ -111,7 +111,9 @@ pub(crate) fn report(results: &Results) -> io::Result<String> {
         return Ok(String::new());
     }
     let disturbed = rows.iter().filter(|row| is_disturbed(&row.measured)).count();
-    let figures = Figures { rows: rows.iter().filter(|row| !is_disturbed(&row.measured)).cloned().collect() };
+    let measured = rows.len();
+    let rows = trusted(rows, |row| &row.measured, |row| (row.workload.clone(), row.server.clone()));
+    let figures = Figures { rows };
     let mut page = String::from("## Rates and cost\n\n");
     page +=
         "The server has one processor and the client another. `limit` is an epoll loop without a parser.\n\n";
@@ -153,8 +155,9 @@ pub(crate) fn report(results: &Results) -> io::Result<String> {
     page += "Medians of the rounds. Ratios to `limit` are taken within a round, then their median: what drifts falls \
              out. A rate with ° was bounded by the client, as the server's processor was less than 95 % busy: \
              compare its cost instead. Latencies are those of a closed loop, so mostly queueing; pipelined, of a batch.\n\n";
-    page +=
-        &format!("{disturbed} of {} measurements are left out, as others disturbed them.\n\n", rows.len());
+    page += &format!(
+        "Others disturbed {disturbed} of {measured} measurements, which count only where there is no better.\n\n"
+    );
     Ok(page)
 }
 

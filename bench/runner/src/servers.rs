@@ -76,8 +76,9 @@ impl Server {
     fn command(&self, programs: &Programs, address: SocketAddr, threads: usize) -> Command {
         let ours = |server| {
             let mut command = Command::new(&programs.bench_target);
-            // Idle connections are to stay open while they are counted. All else is as it comes.
-            command.args(["--keep-alive-timeout", "1h", "--server", server, "--bind", &address.to_string()]);
+            // Idle connections are to stay open while they are counted, however many. All else is as it comes.
+            command.args(["--keep-alive-timeout", "1h", "--max-connections", "2000000"]);
+            command.args(["--server", server, "--bind", &address.to_string()]);
             command
         };
         match self.name {
@@ -94,6 +95,17 @@ impl Server {
             }
         }
     }
+}
+
+/// The peers' versions, as locked.
+pub(crate) fn versions() -> String {
+    let lock = include_str!("../../Cargo.lock");
+    let version = |package: &str| {
+        let (_, rest) = lock.split_once(&format!("name = \"{package}\"\nversion = \""))?;
+        rest.split_once('"').map(|(version, _)| format!("{package} {version}"))
+    };
+    let versions: Vec<_> = SERVERS.iter().filter_map(|server| server.package.and_then(version)).collect();
+    versions.join(", ")
 }
 
 /// Where the programs are.

@@ -27,6 +27,9 @@ const STREAM_HEAD: &str =
 
 const LAST_CHUNK: &str = "0\r\n\r\n";
 
+/// Chunks that are sent at a time: a longer call keeps the client waiting for what would be there already.
+const STREAM_SLICES: usize = 16;
+
 /// More requests than a read can bring.
 const BATCH_MAX: usize = 4096;
 
@@ -242,7 +245,8 @@ impl Connection {
                     slices[*chunks + 1] = IoSlice::new(LAST_CHUNK.as_bytes());
                     let mut slices = &mut slices[..];
                     IoSlice::advance_slices(&mut slices, *sent);
-                    *sent += self.stream.write_vectored(slices)?;
+                    let some = slices.len().min(STREAM_SLICES);
+                    *sent += self.stream.write_vectored(&slices[..some])?;
                 }
                 self.unsent = Unsent::Nothing;
                 Ok(())
