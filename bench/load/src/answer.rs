@@ -48,7 +48,11 @@ pub fn ask_at_length(stream: &mut TcpStream, request: &[u8]) -> io::Result<(usiz
 fn read(stream: &mut TcpStream) -> io::Result<(usize, usize)> {
     let (mut answer, mut input) = (Vec::new(), vec![0; 64 * 1024]);
     loop {
-        match stream.read(&mut input)? {
+        let read = stream.read(&mut input).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => io::Error::other(format!("no answer within {PATIENCE:?}")),
+            _ => error,
+        });
+        match read? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             len => answer.extend_from_slice(&input[..len]),
         }

@@ -86,7 +86,7 @@ const TOP: f64 = 66.0;
 pub(crate) fn bars(title: &str, further: &str, panels: &[Bars]) -> String {
     const COLUMNS: usize = 3;
     const ROW: f64 = 19.0;
-    const NAMES: f64 = 98.0;
+    const NAMES: f64 = 114.0;
     const LABELS: f64 = 46.0;
     let panel_width = (WIDTH - 2.0 * MARGIN) / COLUMNS as f64;
     let rows_max = panels.iter().map(|panel| panel.bars.len()).max().unwrap_or(0) as f64;
@@ -177,7 +177,7 @@ impl Drawing {
 
     fn plot(&mut self, plot: &Plot, x: f64, y: f64, width: f64, height: f64) {
         let points = || plot.lines.iter().flat_map(|line| &line.points);
-        let across = Axis::logarithmic(points().map(|point| point.0));
+        let across = Axis::logarithmic(points().map(|point| point.0)).cut(points().map(|point| point.0));
         let up = points().map(|point| point.1);
         let up = if plot.logarithmic { Axis::logarithmic(up) } else { Axis::from_zero(up) };
         // Names stand at the ends of the lines.
@@ -245,7 +245,17 @@ impl Axis {
         Self { low: 10f64.powi(first), high: 10f64.powi(last), logarithmic: true, ticks }
     }
 
-    /// Four to eight round steps.
+    /// Only as far as there are values.
+    fn cut(mut self, values: impl Iterator<Item = f64> + Clone) -> Self {
+        let (low, high) = (values.clone().fold(f64::MAX, f64::min), values.fold(f64::MIN, f64::max));
+        if low < high {
+            (self.low, self.high) = (self.low.max(low), self.high.min(high));
+            self.ticks.retain(|tick| (self.low..=self.high).contains(tick));
+        }
+        self
+    }
+
+    /// A few round steps.
     fn from_zero(values: impl Iterator<Item = f64>) -> Self {
         let highest = values.fold(0.0, f64::max).max(f64::MIN_POSITIVE);
         let power = 10f64.powf(highest.log10().floor());
@@ -282,6 +292,8 @@ mod tests {
         let axis = Axis::logarithmic([0.3, 250.0].into_iter());
         assert_eq!(axis.ticks, [0.1, 1.0, 10.0, 100.0, 1000.0]);
         assert!((axis.share(10.0) - 0.5).abs() < 1e-9);
+        let axis = axis.cut([0.3, 250.0].into_iter());
+        assert_eq!((axis.low, axis.high, axis.ticks), (0.3, 250.0, vec![1.0, 10.0, 100.0]));
     }
 
     #[test]

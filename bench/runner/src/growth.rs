@@ -165,17 +165,13 @@ pub(crate) fn report(results: &Results) -> io::Result<String> {
         let heads: Vec<_> = steps.iter().map(|step| grouped(*step as f64)).collect();
         let mut table = Table::new([growing.title()].into_iter().chain(heads.iter().map(String::as_str)));
         let mut lines = Vec::new();
-        for (index, server) in servers.iter().enumerate() {
+        for server in &servers {
             let figures = || steps.iter().map(|step| figure(growing, *step, server));
             table.row(server.name, figures().map(|figure| cell(figure.map(three_digits))));
             // An empty body has no place on a logarithmic axis.
             let points = steps.iter().zip(figures()).filter(|(step, _)| **step > 0);
             let points = points.filter_map(|(step, figure)| Some((*step as f64, figure?)));
-            lines.push(Line {
-                name: server.name.into(),
-                points: points.collect(),
-                tone: tone(server, index),
-            });
+            lines.push(Line { name: server.name.into(), points: points.collect(), tone: tone(server) });
         }
         tables += &table.finish();
         plots.push(Plot {

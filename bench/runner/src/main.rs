@@ -54,7 +54,13 @@ struct Options {
     results: PathBuf,
 
     /// The program with our servers.
-    #[arg(long, global = true, env = "BENCH_TARGET", hide = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "BENCH_TARGET",
+        default_value = "../target/release/bench-target",
+        hide = true
+    )]
     bench_target: PathBuf,
 }
 

@@ -173,11 +173,10 @@ pub(crate) fn report(results: &Results) -> io::Result<String> {
     let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let mut lines: Vec<_> = servers
         .iter()
-        .enumerate()
-        .map(|(index, server)| {
+        .map(|server| {
             let own = rows.iter().filter(|row| row.server == server.name && row.server_bytes > 0);
             let points = own.map(|row| (row.connections as f64, mebibytes(row.server_bytes)));
-            Line { name: server.name.into(), points: points.collect(), tone: tone(server, index) }
+            Line { name: server.name.into(), points: points.collect(), tone: tone(server) }
         })
         .collect();
     let ours = rows.iter().filter(|row| row.server == EVENTED && row.connections >= KERNEL_FROM);

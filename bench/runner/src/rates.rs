@@ -232,11 +232,10 @@ impl Figures {
             title: workload.title.into(),
             bars: servers
                 .iter()
-                .enumerate()
-                .map(|(index, server)| {
+                .map(|server| {
                     let value = self.median(workload, server.name, figure.of);
                     let label = cell(value.map(if figure.bounded_by_client { short } else { three_digits }));
-                    Bar { name: server.name.into(), value, label, tone: tone(server, index) }
+                    Bar { name: server.name.into(), value, label, tone: tone(server) }
                 })
                 .collect(),
         };
@@ -245,11 +244,12 @@ impl Figures {
 }
 
 /// The colour of a server, in all charts the same.
-pub(crate) fn tone(server: &Server, index: usize) -> Tone {
-    match (server.style, server.package) {
+pub(crate) fn tone(server: &Server) -> Tone {
+    let peers = || SERVERS.iter().filter(|peer| peer.package.is_some());
+    match (server.style, peers().position(|peer| peer.name == server.name)) {
         (Style::Yardstick, _) => Tone::Limit,
+        (_, Some(index)) => Tone::Peer(index),
         (Style::Async, None) => Tone::Ours(0),
         (Style::Sync, None) => Tone::Ours(1),
-        (_, Some(_)) => Tone::Peer(index.saturating_sub(2)),
     }
 }
