@@ -247,16 +247,15 @@ impl Driver {
 
     fn serve(&mut self, key: usize, now: Instant, input: &mut [u8]) -> io::Result<()> {
         let connection = &mut self.connections[key];
-        let outcome = connection.send(&self.batch).and_then(|()| connection.receive(input, self.close));
+        // Both, as a server that sends a body back may wait for the one before the other.
+        let outcomes = [connection.send(&self.batch), connection.receive(input, self.close)];
         let whole = connection.received == self.answers_len;
         if connection.received > self.answers_len {
             return Err(io::Error::other("the server's answers differ in length, or nobody asked for them"));
         }
-        let ended = match outcome {
-            Ok(()) => false,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => false,
-            Err(_) => true,
-        };
+        let is_pause = |kind| matches!(kind, ErrorKind::WouldBlock | ErrorKind::NotConnected);
+        let ended =
+            outcomes.iter().any(|outcome| outcome.as_ref().is_err_and(|error| !is_pause(error.kind())));
         // Who asked for the connection to be closed has to see that it is.
         if whole && (ended || !self.close) {
             self.batches += 1;

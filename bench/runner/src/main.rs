@@ -32,7 +32,7 @@ use crate::{
 /// Without a command it measures everything, within some minutes. Nothing else should run meanwhile: what others
 /// disturb is measured again, and left out if that does not help.
 #[derive(Parser)]
-#[command(name = "bench/run", version)]
+#[command(name = "bench/run", bin_name = "bench/run", version)]
 struct Options {
     #[command(subcommand)]
     scenario: Option<Scenario>,
