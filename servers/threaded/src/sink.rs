@@ -149,6 +149,11 @@ impl FrameSink for Sink<'_> {
         self.begin()?;
         let mut guard = self.connection.lock();
         let io = &mut *guard;
+        // The leader may have learnt that the client is gone; nothing is written any more that could tell (spec E11).
+        if io.failed.is_some() {
+            self.stage = Stage::Broken;
+            return Err(BodyError::new(BodyErrorKind::Disconnected));
+        }
         let frame = io.http.send_data(chunk.len() as u64, io.outbox.text_mut());
         chunk.truncate(usize::try_from(frame.take).unwrap_or(usize::MAX));
         io.outbox.push_bytes(chunk);
