@@ -279,6 +279,34 @@ fn a_reset_in_the_middle_of_a_body_is_told_as_such_whoever_hears_of_it_first() {
 }
 
 #[test]
+fn more_bodies_come_in_pieces_than_there_are_processors() {
+    const LEN: usize = 200_000;
+    let app = sync_fn(|mut request: http::Request<varvel::ReadBody>, _| {
+        let mut len = 0;
+        while let Some(frame) = request.body_mut().next_frame()? {
+            if let varvel::Frame::Data(data) = frame {
+                len += data.len();
+            }
+        }
+        Ok(Response::new(WriteBody::full(len.to_string())))
+    });
+    let server = start(threads(64), Shared(Arc::new(app)));
+    thread::scope(|scope| {
+        for _ in 0..32 {
+            scope.spawn(|| {
+                let mut client = server.connect();
+                let request =
+                    format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {LEN}\r\n\r\n{}", "x".repeat(LEN));
+                for _ in 0..20 {
+                    client.send(&request);
+                    assert_eq!(client.answer(), (200, LEN.to_string()));
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn a_drain_under_load_loses_no_answer() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
