@@ -40,8 +40,18 @@
 //! handing anything over. The rules are told in `pool.rs`, the states of a connection in `connection.rs`, how no
 //! event is lost in `schedule.rs`.
 //!
-//! A request costs one `recv` and one `send`, and its share of an `epoll_wait`. Sockets are registered once; requests
-//! that come in one piece are answered in one piece.
+//! # What a request costs
+//!
+//! One `recv` and one `send`, and its share of an `epoll_wait`; no allocation. Sockets are registered once; requests that
+//! come in one piece are answered in one piece. What this server adds to an event loop is some twenty uncontended atomic
+//! operations (locks of the connection, of the table, of the queue) and a second reading of the clock, for a call may have
+//! taken its time: a twentieth of the whole at depth 1, an eighth in a pipeline.
+//!
+//! All of that is less than one hand-over from thread to thread. So what counts is that a quick call is served by the
+//! thread that saw its request, and that no thread waits in the poller while others have the processors: each event would
+//! wake it at their cost. That is what the rules in `pool.rs` are for.
+//!
+//! An idle connection takes some 720 bytes: its state, its socket, its place in the table and its deadline.
 //!
 //! # Blocking
 //!
