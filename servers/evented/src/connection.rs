@@ -16,7 +16,7 @@
 //! [`drive`](Connection::drive) goes as far as it can without waiting. Answers gather in the outbox as long as the input
 //! holds further requests, so a batch of pipelined requests costs one write.
 
-use std::{sync::Arc, time::Instant};
+use std::{mem, sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use varvel::{AsyncApp, AsyncTunnel, Outcome};
@@ -38,6 +38,9 @@ mod answer;
 mod call;
 
 use call::{Next, body_error};
+
+/// The most that one read takes, in bytes.
+pub(crate) const READ_BYTES_MAX: usize = 64 * 1024;
 
 /// How many requests a connection may have answered before others get their turn.
 const REQUESTS_PER_TURN: u32 = 128;
@@ -324,22 +327,25 @@ impl<A: AsyncApp> Connection<A> {
 
     /// Reads once, and appends what came to the input.
     fn read(&mut self, shared: &mut Shared<A>) -> Read {
-        self.read_up_to(shared.read_buffer.len(), shared)
+        self.read_up_to(READ_BYTES_MAX, shared)
     }
 
     fn read_up_to(&mut self, limit: usize, shared: &mut Shared<A>) -> Read {
         if !self.readable {
             return Read::None;
         }
-        let limit = limit.min(shared.read_buffer.len());
-        let buffer = &mut shared.read_buffer[..limit];
-        match self.transport.read(buffer) {
+        let room = limit.min(READ_BYTES_MAX);
+        let mut own = Vec::new();
+        let buffer = if room == READ_BYTES_MAX { &mut shared.read_buffer } else { &mut own };
+        // The buffer may have been given away with what was read last.
+        buffer.reserve_exact(room);
+        match self.transport.read_spare(buffer) {
             Ok(0) => Read::Over,
             Ok(read) => {
                 // A short read has drained the socket, and the poller tells of what comes next. Not so behind an end, which
                 // it told of already.
-                self.readable = read == limit || self.hung_up;
-                append(&mut self.input, &buffer[..read]);
+                self.readable = read == room || self.hung_up;
+                take_in(&mut self.input, buffer);
                 Read::Some
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
@@ -429,17 +435,20 @@ impl<A: AsyncApp> Connection<A> {
 
     fn linger(&mut self, shared: &mut Shared<A>) -> Step {
         let Phase::Lingering(lingering) = &mut self.phase else { return Step::Go };
-        match lingering.discard(&self.transport, &mut shared.read_buffer) {
+        match lingering.discard(&self.transport, &mut shared.scratch) {
             true => Step::End(Fate::Close),
             false => Step::Wait,
         }
     }
 }
 
-/// Appends to what is left of the input, in its own memory if that is possible.
-fn append(input: &mut Bytes, data: &[u8]) {
+/// Appends what was read to what is left of the input, in its own memory if that is possible.
+fn take_in(input: &mut Bytes, buffer: &mut Vec<u8>) {
     if input.is_empty() {
-        *input = Bytes::copy_from_slice(data);
+        // Much stays where it is, and the next read gets another buffer; little is to hold on to no more than it needs.
+        let is_much = buffer.len() >= buffer.capacity() / 4;
+        *input = if is_much { Bytes::from(mem::take(buffer)) } else { Bytes::copy_from_slice(buffer) };
+        buffer.clear();
         return;
     }
     let mut joined = match std::mem::take(input).try_into_mut() {
@@ -447,6 +456,7 @@ fn append(input: &mut Bytes, data: &[u8]) {
         // The rest of a batch, whose earlier heads are still in use.
         Err(rest) => BytesMut::from(&rest[..]),
     };
-    joined.extend_from_slice(data);
+    joined.extend_from_slice(buffer);
+    buffer.clear();
     *input = joined.freeze();
 }

@@ -289,7 +289,7 @@ where
 
     fn drive_tunnel(&mut self, index: usize) {
         let Some(Slot::Tunnel(tunnel)) = self.connections.get_mut(index) else { return };
-        match tunnel.drive(self.shared.now, self.linger, &mut self.shared.read_buffer) {
+        match tunnel.drive(self.shared.now, self.linger, &mut self.shared.scratch) {
             TunnelFate::Wait => match tunnel.deadline() {
                 Some(deadline) => self.deadlines.set(index, deadline),
                 None => self.deadlines.clear(index),

@@ -18,7 +18,10 @@ pub(crate) struct Shared<A: AsyncApp> {
     pub(crate) access_log: Option<Arc<AccessLog>>,
     /// When the loop woke up.
     pub(crate) now: Instant,
-    pub(crate) read_buffer: Box<[u8]>,
+    /// Empty between two reads.
+    pub(crate) read_buffer: Vec<u8>,
+    /// For what is read only to be thrown away, or by a tunnel.
+    pub(crate) scratch: Box<[u8]>,
     pub(crate) read_ahead: usize,
     pub(crate) write_high_water: u64,
     /// What one request leaves to the next, with the header map of its answer.
@@ -48,7 +51,8 @@ impl<A: AsyncApp> Shared<A> {
             date: DateLine::new(),
             access_log,
             now: Instant::now(),
-            read_buffer: vec![0; 64 * 1024].into_boxed_slice(),
+            read_buffer: Vec::new(),
+            scratch: vec![0; 16 * 1024].into_boxed_slice(),
             read_ahead: usize::try_from(limits.read_ahead).unwrap_or(usize::MAX).max(1),
             write_high_water: limits.write_high_water,
             spare: Spare::default(),

@@ -22,7 +22,7 @@ use varvel_server_kit::{
     outbox::WriteError,
 };
 
-use super::{Connection, Fate, Phase, Read, Step};
+use super::{Connection, Fate, Phase, READ_BYTES_MAX, Read, Step};
 use crate::{
     exchange::{Exchange, LogFacts, Stage},
     request_body::Incoming,
@@ -295,7 +295,7 @@ impl<A: AsyncApp> Connection<A> {
         if !self.readable || left < BODY_READ_MIN || !self.input.is_empty() {
             return self.read_up_to(shared.read_ahead, shared);
         }
-        let room = left.min(shared.read_ahead as u64).min(shared.read_buffer.len() as u64) as usize;
+        let room = left.min(shared.read_ahead as u64).min(READ_BYTES_MAX as u64) as usize;
         let mut piece = Vec::with_capacity(room);
         match self.transport.read_spare(&mut piece) {
             Ok(0) => Read::Over,
