@@ -220,7 +220,7 @@ impl Connection {
                     return None;
                 }
                 Step::Park(until) => {
-                    let idle = guard.http.is_idle() && guard.outbox.is_empty();
+                    let idle = guard.http.may_close() && guard.outbox.is_empty();
                     let deadline = guard.deadline();
                     guard.input.settle();
                     drop(guard);
