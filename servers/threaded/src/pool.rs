@@ -257,7 +257,7 @@ impl<T> Pool<T> {
             drop(state);
             let busy = each_tick();
             state = self.lock();
-            if busy || state.taken != taken {
+            if state.taken != taken {
                 computing = 0;
             } else if self.needs_hands(&state) {
                 let taker = state.taker;
@@ -275,7 +275,7 @@ impl<T> Pool<T> {
                 wake_leader();
                 state = self.lock();
             } else {
-                state.watching = false;
+                state.watching = busy;
             }
         }
     }
