@@ -35,6 +35,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 impl Bench {
     /// With at most `limit` threads that the system gives.
     fn new(threads: usize, processors: usize, limit: usize) -> Self {
+        Self::with_watch(threads, processors, limit, || false)
+    }
+
+    fn with_watch(
+        threads: usize,
+        processors: usize,
+        limit: usize,
+        each_tick: impl FnMut() -> bool + Send + 'static,
+    ) -> Self {
         let pool = Arc::new(Pool::new(threads, processors));
         let (events, poller) = mpsc::channel();
         let poller = Arc::new(Mutex::new(poller));
@@ -54,7 +63,7 @@ impl Bench {
         assert!(pool.start(Box::new(starter)));
         let watched = Arc::clone(&pool);
         let wake = events.clone();
-        thread::spawn(move || watched.watch(|| false, || drop(wake.send(Vec::new()))));
+        thread::spawn(move || watched.watch(each_tick, || drop(wake.send(Vec::new()))));
         let bench = Self { pool, events, served, led };
         bench.wait_until(|state| state.has_leader && state.sleeping == 1);
         bench
@@ -183,6 +192,17 @@ fn calls_that_compute_keep_neither_items_nor_events_from_being_seen() {
     }
     bench.happen(vec![quick(3)]);
     assert_eq!(bench.served().0, 3);
+}
+
+/// An endless upload that is echoed computes and streams at once.
+#[test]
+fn a_watch_that_has_streams_to_write_calls_hands_all_the_same() {
+    let bench = Bench::with_watch(4, 1, 5, || true);
+    let (item, _gate) = gated(0);
+    bench.happen(vec![Item { computes: true, ..item }]);
+    assert_eq!(bench.served().0, 0);
+    bench.happen(vec![quick(1)]);
+    assert_eq!(bench.served().0, 1);
 }
 
 #[test]
