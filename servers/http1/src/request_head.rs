@@ -109,13 +109,10 @@ fn recall(
     spare: &mut Spare,
     head: &mut RequestHead,
 ) -> Result<bool, Refusal> {
-    if last == Digest::default() {
-        return Ok(false);
-    }
+    let Some(section) = spare.sections.find(last, limits) else { return Ok(false) };
     let Some((line, behind)) = RequestLine::read(input) else { return Ok(false) };
-    let Some(section) = spare.sections.find(last, &input[behind..], limits) else { return Ok(false) };
     let length = behind + section.length();
-    if !is_within(limits, &line, length) {
+    if !section.begins(&input[behind..]) || !is_within(limits, &line, length) {
         return Ok(false);
     }
     let line = line.understand(input)?;

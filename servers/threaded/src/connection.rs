@@ -116,10 +116,6 @@ pub(crate) enum Phase {
 }
 
 /// What only a serving thread can do for a connection.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "it lives for a moment, and a box would be an allocation for each request"
-)]
 pub(crate) enum Task {
     /// Call the application with this request, which was whole at this time.
     Call(Box<RequestHead>, Instant),

@@ -43,9 +43,8 @@
 //! # What a request costs
 //!
 //! One `recv` and one `send`, and its share of an `epoll_wait`; no allocation. Sockets are registered once; requests that
-//! come in one piece are answered in one piece. What this server adds to an event loop is some twenty uncontended atomic
-//! operations (locks of the connection, of the table, of the queue) and a second reading of the clock, for a call may have
-//! taken its time: a twentieth of the whole at depth 1, an eighth in a pipeline.
+//! come in one piece are answered in one piece. What this server adds to an event loop is locks that nobody else wants, of
+//! the connection, the table and the queue, and a second reading of the clock, for a call may have taken its time.
 //!
 //! All of that is less than one hand-over from thread to thread. So what counts is that a quick call is served by the
 //! thread that saw its request, and that no thread waits in the poller while others have the processors: each event would

@@ -9,7 +9,6 @@ use std::{
     time::Instant,
 };
 
-use bytes::Bytes;
 use http::StatusCode;
 use varvel::{
     AsyncApp, AsyncAppResult, AsyncBody, AsyncTunnel, BodyErrorKind, Event, Finish, OnDisconnect, Outcome,
@@ -22,7 +21,7 @@ use varvel_server_kit::{
     outbox::WriteError,
 };
 
-use super::{Connection, Fate, Phase, READ_BYTES_MAX, Read, Step};
+use super::{Connection, Fate, Phase, Read, Step};
 use crate::{
     exchange::{Exchange, LogFacts, Stage},
     request_body::Incoming,
@@ -292,27 +291,12 @@ impl<A: AsyncApp> Connection<A> {
     /// Reads more of a body. A large one is received right where it stays.
     pub(super) fn read_body(&mut self, exchange: &Exchange<A::Future>, shared: &mut Shared<A>) -> Read {
         let left = exchange.body_left.unwrap_or(0);
-        if !self.readable || left < BODY_READ_MIN || !self.input.is_empty() {
-            return self.read_up_to(shared.read_ahead, shared);
-        }
-        let room = left.min(shared.read_ahead as u64).min(READ_BYTES_MAX as u64) as usize;
-        let mut piece = Vec::with_capacity(room);
-        match self.transport.read_spare(&mut piece) {
-            Ok(0) => Read::Over,
-            Ok(read) => {
-                self.readable = read == room || self.hung_up;
-                self.input = Bytes::from(piece);
-                Read::Some
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                self.readable = false;
-                Read::None
-            }
-            Err(_) => {
-                self.broken = true;
-                Read::Over
-            }
-        }
+        let limit = if left < BODY_READ_MIN {
+            shared.read_ahead
+        } else {
+            left.min(shared.read_ahead as u64) as usize
+        };
+        self.read_up_to(limit, shared)
     }
 
     /// The answer is complete: what comes next on this connection?
