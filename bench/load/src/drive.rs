@@ -16,7 +16,7 @@ use crate::{
     latency::{Histogram, Latency},
     loops::loops,
     neighbour::{Manner, Neighbour},
-    request::Request,
+    request::{Numbers, Request},
 };
 
 /// What to do, as options of the command line.
@@ -52,6 +52,10 @@ pub struct Load {
     /// How long to load the server before that.
     #[arg(long, value_name = "SECONDS", default_value_t = 0.2)]
     pub warm_up: f64,
+
+    /// Once all connections are open, tell so, and begin when standard input ends: that way many clients begin together.
+    #[arg(long)]
+    pub together: bool,
 
     /// A further connection that misbehaves.
     #[arg(long, value_name = "MANNER")]
@@ -111,11 +115,13 @@ pub fn drive(load: &Load) -> io::Result<Measured> {
     if load.expect.is_some_and(|expected| expected != body_len) {
         return Err(io::Error::other(format!("an answer of {body_len} bytes is not what was asked for")));
     }
+    let batch = request.repeat(load.depth);
     let mut driver = Driver {
         poll: Poll::new()?,
         to: load.to,
         close: load.request.close,
-        batch: request.repeat(load.depth),
+        numbers: Numbers::of(&batch),
+        batch,
         answers_len: answer_len * load.depth,
         connections: Vec::with_capacity(load.connections),
         idle: VecDeque::with_capacity(load.connections),
@@ -125,6 +131,10 @@ pub fn drive(load: &Load) -> io::Result<Measured> {
     };
     for _ in 0..load.connections {
         driver.open()?;
+    }
+    if load.together {
+        println!("{}", load.connections);
+        io::copy(&mut io::stdin(), &mut io::sink())?;
     }
     let mut neighbour = match load.neighbour {
         None => None,
@@ -159,6 +169,7 @@ struct Driver {
     to: SocketAddr,
     close: bool,
     batch: Vec<u8>,
+    numbers: Numbers,
     answers_len: usize,
     connections: Vec<Connection>,
     /// Those without a request under way, who has waited longest first.
@@ -283,6 +294,7 @@ impl Driver {
         let Some(key) = self.idle.pop_front() else { return };
         let connection = &mut self.connections[key];
         (connection.sent, connection.since) = (0, now);
+        self.numbers.renew(&mut self.batch);
         // One that has just been opened anew tells when it is connected, and one that is broken when it is read.
         let _ = connection.send(&self.batch);
     }

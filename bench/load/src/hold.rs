@@ -3,6 +3,8 @@
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
+    sync::mpsc,
+    thread,
 };
 
 use crate::{
@@ -27,19 +29,35 @@ const SAMPLE: usize = 100;
 /// How many connections share an address: well below the ports that a pair of addresses has.
 const PER_SOURCE: usize = 10_000;
 
+/// How many are being opened at a time: each waits for an answer.
+const OPENERS: usize = 8;
+
 /// Opens the connections, each with a request that is answered, and tells on `progress` how many there are: now and then,
 /// and at the end. Then waits until `release` ends, asks on some of them again, and tells how many of a hundred answered.
 pub fn hold(what: &Hold, release: &mut impl Read, progress: &mut impl Write) -> io::Result<()> {
     let hello = Request::hello().bytes(what.to);
-    let mut held: Vec<TcpStream> = Vec::with_capacity(what.connections);
-    while held.len() < what.connections {
-        let mut stream = connect(what.to, (held.len() / PER_SOURCE) as u32)?;
+    let open = |index: usize| {
+        let mut stream = connect(what.to, (index / PER_SOURCE) as u32)?;
         ask(&mut stream, &hello)?;
-        held.push(stream);
-        if held.len().is_multiple_of(500) || held.len() == what.connections {
-            writeln!(progress, "{}", held.len())?;
+        Ok::<_, io::Error>(stream)
+    };
+    let mut held: Vec<TcpStream> = Vec::with_capacity(what.connections);
+    thread::scope(|scope| {
+        let (opened, streams) = mpsc::channel();
+        for opener in 0..OPENERS {
+            let (opened, mut own) = (opened.clone(), (opener..what.connections).step_by(OPENERS));
+            // Who is no longer heard has no reason to go on.
+            scope.spawn(move || own.all(|index| opened.send(open(index)).is_ok()));
         }
-    }
+        drop(opened);
+        for stream in streams {
+            held.push(stream?);
+            if held.len().is_multiple_of(500) || held.len() == what.connections {
+                writeln!(progress, "{}", held.len())?;
+            }
+        }
+        Ok::<_, io::Error>(())
+    })?;
     io::copy(release, &mut io::sink())?;
     let sample = held.iter_mut().step_by(what.connections.div_ceil(SAMPLE));
     let asked = sample.len();

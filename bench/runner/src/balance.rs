@@ -58,8 +58,9 @@ fn balance(bench: &Bench, server: &Server, connections: usize) -> io::Result<Row
     let cost_one = cost(&bench.measure(server, &load)?);
     let processors = Processors::two_for_server()?;
     let running = Running::start(server, &bench.programs, &processors.server, LOOPS)?;
-    let options = format!("{load} --by-loop --seconds {}", bench.seconds);
-    let mut measured = Driving::start(&bench.programs, &processors.client, &running, &options)?.finish()?;
+    let options = format!("{load} --by-loop");
+    let client = Driving::start(&bench.programs, &processors.client, &running, bench.seconds, &options)?;
+    let mut measured = client.finish()?;
     // A loop without connections is one, too.
     measured.loops.resize(LOOPS.max(measured.loops.len()), Share::default());
     let (server, cost_two, loops) = (server.name.into(), cost(&measured), measured.loops);

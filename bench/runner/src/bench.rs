@@ -52,9 +52,8 @@ impl Bench {
         let processors = Processors::one_each()?;
         let running = Running::start(server, &self.programs, &processors.server, 1)?;
         let Processors { server, client } = &processors;
-        let options =
-            format!("{options} --seconds {} --processors {},{}", self.seconds, server[0], client[0]);
-        Driving::start(&self.programs, &processors.client, &running, &options)?.finish()
+        let options = format!("{options} --processors {},{}", server[0], client[0]);
+        Driving::start(&self.programs, client, &running, self.seconds, &options)?.finish()
     }
 
     /// How many processes so many connections need: of the server, and of the client as well.

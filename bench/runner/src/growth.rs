@@ -64,7 +64,7 @@ const SCENARIO: &str = "growth";
 /// How many connections have a request under way at a time.
 const ACTIVE: usize = 64;
 
-/// Measures. What is there of what grows is replaced.
+/// Measures. What is there of what grows is replaced, of these servers.
 pub(crate) fn measure(
     bench: &Bench,
     results: &Results,
@@ -73,7 +73,9 @@ pub(crate) fn measure(
     connections_max: usize,
 ) -> io::Result<()> {
     let mut rows: Vec<Row> = results.read(SCENARIO)?;
-    rows.retain(|row| !which.contains(&row.growing));
+    let is_again =
+        |row: &Row| which.contains(&row.growing) && servers.iter().any(|server| server.name == row.server);
+    rows.retain(|row| !is_again(row));
     let steps = which.iter().flat_map(|growing| growing.steps().iter().map(move |step| (*growing, *step)));
     let steps: Vec<_> = steps
         .filter(|(growing, step)| *growing != Growing::Connections || *step <= connections_max)
@@ -118,14 +120,13 @@ fn spread(bench: &Bench, server: &Server, connections: usize) -> io::Result<Meas
     let start = || Running::start(server, &bench.programs, &processors.server, 1);
     let running: Vec<_> = (0..processes).map(|_| start()).collect::<io::Result<_>>()?;
     let options = format!(
-        "--expect 13 --connections {} --active {} --seconds {}",
+        "--expect 13 --together --connections {} --active {}",
         connections / processes,
         ACTIVE.div_ceil(processes),
-        bench.seconds
     );
-    let clients =
-        running.iter().map(|each| Driving::start(&bench.programs, &processors.client, each, &options));
-    let clients: Vec<_> = clients.collect::<io::Result<_>>()?;
+    let start = |each| Driving::start(&bench.programs, &processors.client, each, bench.seconds, &options);
+    let mut clients: Vec<_> = running.iter().map(start).collect::<io::Result<_>>()?;
+    Driving::begin_together(&mut clients)?;
     let parts = clients.into_iter().map(Driving::finish).collect::<io::Result<Vec<_>>>()?;
     // What is spent by one of them is foreign to the others, so nobody can tell what others did.
     let mut whole = Measured { others_cpu: 0.0, ..parts[0].clone() };

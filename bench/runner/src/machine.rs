@@ -4,7 +4,7 @@ use std::{fs, io, process::Command};
 
 use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
-    unistd::Pid,
+    unistd::{Pid, SysconfVar, sysconf},
 };
 
 /// Share of a processor that others may take before a measurement counts as disturbed. Ticks of 10 ms make some noise in
@@ -92,6 +92,30 @@ pub(crate) fn describe() -> String {
 /// A figure of `/proc/meminfo`, in bytes.
 pub(crate) fn meminfo(name: &str) -> io::Result<u64> {
     kib_field(&fs::read_to_string("/proc/meminfo")?, name)
+}
+
+/// Memory that the kernel uses for itself, in bytes: connections are in it, but what waits in their buffers only in part.
+pub(crate) fn kernel_memory() -> io::Result<u64> {
+    Ok(meminfo("Slab")? + meminfo("KernelStack")?)
+}
+
+/// Memory in the buffers of all TCP sockets, in bytes.
+pub(crate) fn socket_buffers() -> io::Result<u64> {
+    let sockets = fs::read_to_string("/proc/net/sockstat")?;
+    let line = sockets.lines().find(|line| line.starts_with("TCP:"));
+    let pages = line.and_then(|line| line.split_once(" mem ")?.1.trim().parse::<u64>().ok());
+    let pages = pages.ok_or_else(|| io::Error::other("/proc/net/sockstat does not tell memory of TCP"))?;
+    Ok(pages * sysconf(SysconfVar::PAGE_SIZE)?.unwrap_or(4096).unsigned_abs())
+}
+
+/// How many more files may be open on the whole machine.
+pub(crate) fn files_left() -> io::Result<u64> {
+    let files = fs::read_to_string("/proc/sys/fs/file-nr")?;
+    let numbers: Vec<u64> = files.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+    match numbers[..] {
+        [open, _, max] => Ok(max.saturating_sub(open)),
+        _ => Err(io::Error::other("/proc/sys/fs/file-nr does not tell how many files are open")),
+    }
 }
 
 /// Memory of a process that is in use now, in bytes.

@@ -1,6 +1,9 @@
 //! What idle connections cost, and whether others are served meanwhile.
 
-use std::{io, thread, time::Duration};
+use std::{
+    io, thread,
+    time::{Duration, Instant},
+};
 
 use serde::{Deserialize, Serialize};
 use varvel_bench_load::latency::Latency;
@@ -8,7 +11,7 @@ use varvel_bench_load::latency::Latency;
 use crate::{
     bench::{Bench, Progress},
     chart::{self, Line, Plot, Tone},
-    client::{Driving, Holding},
+    client::{Crowd, Driving},
     machine::{self, Processors},
     page::{Table, cell, grouped, three_digits},
     rates::tone,
@@ -27,6 +30,9 @@ struct Row {
     server_bytes: u64,
     /// By which the kernel grew, for both ends of all connections.
     kernel_bytes: u64,
+    /// By which the buffers of all sockets grew.
+    #[serde(default)]
+    buffer_bytes: u64,
     /// Of a request on a fresh connection.
     fresh: Latency,
     /// Percent of the connections that answered again in the end.
@@ -38,8 +44,20 @@ const KERNEL_FROM: usize = 10_000;
 
 const SCENARIO: &str = "memory";
 
-/// When less is left, the connections are given up rather than the machine.
-const MEMORY_RESERVE: u64 = 1 << 30;
+/// What the kernel takes for both ends of a connection, in bytes, rather too much than too little.
+const KERNEL_EACH: u64 = 10 << 10;
+
+/// What a server takes of which nothing is known yet.
+const SERVER_EACH: u64 = 1 << 10;
+
+/// The part of the machine's memory that is left to others: the connections are given up rather than the machine.
+const RESERVE_PART: u64 = 8;
+
+/// How many files are left to others.
+const FILES_RESERVE: u64 = 10_000;
+
+/// How often is told how far it is, where it takes long.
+const TOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// Measures. What is there of these servers with as many connections is replaced.
 pub(crate) fn measure(
@@ -53,7 +71,9 @@ pub(crate) fn measure(
     for connections in sizes {
         bench.say_processes(*connections);
         for server in servers {
-            let row = hold(bench, server, *connections);
+            let known = rows.iter().filter(|row| row.server == server.name).max_by_key(|row| row.connections);
+            let each = known.map_or(SERVER_EACH, |row| row.server_bytes / row.connections as u64);
+            let row = check_room(*connections, each).and_then(|()| hold(bench, server, *connections));
             let came = match &row {
                 Ok(row) => format!(
                     "{:>6} KiB each, {} KiB of the kernel; fresh requests p50 {} ms, p99 {} ms",
@@ -76,6 +96,32 @@ pub(crate) fn measure(
     Ok(())
 }
 
+/// Refuses what the machine has no room for, where a server takes so many bytes for each connection.
+fn check_room(connections: usize, server_each: u64) -> io::Result<()> {
+    let gibibytes = |bytes: u64| three_digits(bytes as f64 / f64::from(1 << 30));
+    let needed = connections as u64 * (KERNEL_EACH + server_each);
+    let (available, reserve) =
+        (machine::meminfo("MemAvailable")?, machine::meminfo("MemTotal")? / RESERVE_PART);
+    if available < needed + reserve {
+        return Err(io::Error::other(format!(
+            "it takes some {} GiB of memory, and {} GiB are left to others, but {} GiB are available",
+            gibibytes(needed),
+            gibibytes(reserve),
+            gibibytes(available),
+        )));
+    }
+    // An end of a connection is a file.
+    let (needed, left) = (2 * connections as u64 + FILES_RESERVE, machine::files_left()?);
+    if left < needed {
+        return Err(io::Error::other(format!(
+            "it takes {} open files, but {} are left: raise /proc/sys/fs/file-max",
+            grouped(needed as f64),
+            grouped(left as f64),
+        )));
+    }
+    Ok(())
+}
+
 fn hold(bench: &Bench, server: &Server, connections: usize) -> io::Result<Row> {
     let processors = Processors::one_each()?;
     let processes = bench.processes(connections);
@@ -83,52 +129,60 @@ fn hold(bench: &Bench, server: &Server, connections: usize) -> io::Result<Row> {
     let running: Vec<_> = (0..processes).map(|_| start()).collect::<io::Result<_>>()?;
     for each in &running {
         // Buffers that every server has once are not to count for the connections.
-        Driving::start(&bench.programs, &processors.client, each, "--seconds 0.1 --warm-up 0")?.finish()?;
+        Driving::start(&bench.programs, &processors.client, each, 0.1, "--warm-up 0")?.finish()?;
     }
     let resident = || running.iter().map(|each| machine::resident(each.pid())).sum::<io::Result<u64>>();
     let (server_before, kernel_before) = (resident()?, settled_kernel()?);
+    let buffers_before = machine::socket_buffers()?;
 
-    let part = |index: usize| connections * (index + 1) / processes - connections * index / processes;
-    let clients = running.iter().enumerate();
-    let clients =
-        clients.map(|(index, each)| Holding::start(&bench.programs, &processors.client, each, part(index)));
-    let mut clients: Vec<_> = clients.collect::<io::Result<_>>()?;
-    for (index, client) in clients.iter_mut().enumerate() {
-        while client.progress()? < part(index) {
-            if machine::meminfo("MemAvailable")? < MEMORY_RESERVE {
-                return Err(io::Error::other("the machine's memory is nearly used up"));
-            }
+    let mut crowd = Crowd::start(&bench.programs, &processors.client, &running, connections)?;
+    let (since, mut told) = (Instant::now(), Instant::now());
+    crowd.gather(|open| {
+        if told.elapsed() > TOLD_EVERY {
+            told = Instant::now();
+            let (open, all) = (grouped(open as f64), grouped(connections as f64));
+            eprintln!("    {open} of {all} connections are open after {} s", since.elapsed().as_secs());
         }
-    }
+        if machine::meminfo("MemAvailable")? < machine::meminfo("MemTotal")? / RESERVE_PART {
+            return Err(io::Error::other(format!(
+                "{} connections left too little memory to others",
+                grouped(open as f64)
+            )));
+        }
+        Ok(())
+    })?;
     let (server_after, kernel_after) = (resident()?, settled_kernel()?);
+    let buffers_after = machine::socket_buffers()?;
 
     // Who cannot end a connection after an answer is not asked.
     let fresh = if server.cannot.contains(&"close") {
         Latency::default()
     } else {
-        let options = format!("--close --connections 1 --seconds {}", bench.seconds);
-        Driving::start(&bench.programs, &processors.client, &running[0], &options)?.finish()?.latency
+        let options = "--close --connections 1";
+        Driving::start(&bench.programs, &processors.client, &running[0], bench.seconds, options)?
+            .finish()?
+            .latency
     };
-    let alive = clients.into_iter().map(Holding::release).collect::<io::Result<Vec<_>>>()?;
+    let alive = crowd.release()?;
     Ok(Row {
         server: server.name.into(),
         connections,
         processes,
         server_bytes: server_after.saturating_sub(server_before),
         kernel_bytes: kernel_after.saturating_sub(kernel_before),
+        buffer_bytes: buffers_after.saturating_sub(buffers_before),
         fresh,
-        alive: alive.into_iter().min().unwrap_or(0),
+        alive,
     })
 }
 
 /// What the kernel uses for its own, once it has freed what it puts off.
 fn settled_kernel() -> io::Result<u64> {
     const STEP: Duration = Duration::from_millis(500);
-    let kernel = || Ok::<_, io::Error>(machine::meminfo("Slab")? + machine::meminfo("KernelStack")?);
-    let mut bytes = kernel()?;
+    let mut bytes = machine::kernel_memory()?;
     for _ in 0..10 {
         thread::sleep(STEP);
-        let before = std::mem::replace(&mut bytes, kernel()?);
+        let before = std::mem::replace(&mut bytes, machine::kernel_memory()?);
         if bytes.abs_diff(before) < 1 << 18 {
             break;
         }

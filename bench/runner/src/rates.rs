@@ -1,6 +1,6 @@
 //! How many requests a second, and at what cost.
 
-use std::io;
+use std::{collections::BTreeSet, io};
 
 use serde::{Deserialize, Serialize};
 use varvel_bench_load::drive::Measured;
@@ -25,10 +25,12 @@ pub(crate) struct Workload {
 }
 
 /// All, in the order of tables and charts.
-pub(crate) static WORKLOADS: [Workload; 9] = [
+pub(crate) static WORKLOADS: [Workload; 11] = [
     Workload { name: "hello", title: "64 connections", load: "--expect 13" },
     Workload { name: "pipelined", title: "pipelined 16 deep", load: "--expect 13 --depth 16" },
     Workload { name: "browser", title: "a browser's headers", load: "--expect 13 --browser" },
+    Workload { name: "hello-fresh", title: "64, numbered requests", load: "--expect 13 --fresh" },
+    Workload { name: "browser-fresh", title: "a browser's, numbered", load: "--expect 13 --browser --fresh" },
     Workload { name: "hello1000", title: "1,000 connections", load: "--expect 13 --connections 1000" },
     Workload { name: "echo1k", title: "echo of 1 KiB", load: "--path /echo --body 1024 --expect 1024" },
     Workload { name: "echo64k", title: "echo of 64 KiB", load: "--path /echo --body 65536 --expect 65536" },
@@ -67,7 +69,7 @@ struct Row {
 
 const SCENARIO: &str = "rates";
 
-/// Measures. What is there of these workloads is replaced, or `add`ed to.
+/// Measures. What is there of these servers under these workloads is replaced, or `add`ed to.
 pub(crate) fn measure(
     bench: &Bench,
     results: &Results,
@@ -77,7 +79,7 @@ pub(crate) fn measure(
 ) -> io::Result<()> {
     let mut rows: Vec<Row> = results.read(SCENARIO)?;
     if !add {
-        rows.retain(|row| !workloads.iter().any(|workload| workload.name == row.workload));
+        rows = without(rows, servers, workloads);
     }
     let first = rows.iter().map(|row| row.round + 1).max().unwrap_or(0);
     let able = |workload: &Workload, server: &Server| !server.cannot.contains(&workload.name);
@@ -102,6 +104,20 @@ pub(crate) fn measure(
         }
     }
     Ok(())
+}
+
+/// What is left without these servers under these workloads. The yardstick stays in all rounds in which others do, as they
+/// are compared to it.
+fn without(rows: Vec<Row>, servers: &[&Server], workloads: &[&Workload]) -> Vec<Row> {
+    let goes = |row: &Row| {
+        workloads.iter().any(|workload| workload.name == row.workload)
+            && servers.iter().any(|server| server.name == row.server)
+    };
+    let round = |row: &Row| (row.workload.clone(), row.round);
+    let others: BTreeSet<_> =
+        rows.iter().filter(|row| !goes(row) && row.server != LIMIT).map(round).collect();
+    let is_yardstick = |row: &Row| row.server == LIMIT && others.contains(&round(row));
+    rows.into_iter().filter(|row| !goes(row) || is_yardstick(row)).collect()
 }
 
 /// Tables and charts of all there is.
@@ -251,5 +267,46 @@ pub(crate) fn tone(server: &Server) -> Tone {
         (_, Some(index)) => Tone::Peer(index),
         (Style::Async, None) => Tone::Ours(0),
         (Style::Sync, None) => Tone::Ours(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use varvel_bench_load::latency::Latency;
+
+    use super::*;
+    use crate::servers::EVENTED;
+
+    fn row(workload: &str, server: &str, round: usize) -> Row {
+        let measured = Measured {
+            requests: 1,
+            seconds: 1.0,
+            server_cpu: 1.0,
+            client_cpu: 1.0,
+            others_cpu: 0.0,
+            latency: Latency::default(),
+            errors: 0,
+            loops: Vec::new(),
+        };
+        Row { workload: workload.into(), server: server.into(), round, measured }
+    }
+
+    #[test]
+    fn measuring_some_again_leaves_the_others_and_what_they_are_compared_to() {
+        let rows = vec![
+            row("hello", LIMIT, 0),
+            row("hello", EVENTED, 0),
+            row("hello", "hyper", 0),
+            row("hello", LIMIT, 1),
+            row("hello", EVENTED, 1),
+            row("close", LIMIT, 0),
+            row("close", EVENTED, 0),
+        ];
+        let again = [LIMIT, EVENTED].map(|name| Server::named(name).unwrap());
+        let left = without(rows, &again, &[Workload::named("hello").unwrap()]);
+        let left: Vec<_> = left.iter().map(|row| (&*row.workload, &*row.server, row.round)).collect();
+        let expected =
+            [("hello", LIMIT, 0), ("hello", "hyper", 0), ("close", LIMIT, 0), ("close", EVENTED, 0)];
+        assert_eq!(left, expected);
     }
 }
