@@ -79,12 +79,16 @@ const ALL: &[Exchange] = &[HELLO, PIPELINED, BROWSER, ECHO, STREAM, CONNECT];
 
 /// All there are, in the order in which they are told.
 pub fn all() -> impl Iterator<Item = Workload> {
-    let servers: [(&str, &[Exchange]); 5] = [
+    let servers: [(&str, &[Exchange]); 8] = [
         ("evented", ALL),
         ("evented-inline", &[HELLO, ECHO]),
         ("evented-offloaded", &[HELLO]),
         ("threaded", ALL),
         ("threaded-block-on", &[HELLO]),
+        // No servers at all: the protocol alone, and the contract on it.
+        ("bare", &[HELLO, PIPELINED]),
+        ("contract", &[HELLO, PIPELINED]),
+        ("contract-inline", &[HELLO, PIPELINED]),
     ];
     servers
         .into_iter()

@@ -65,6 +65,7 @@ pub(crate) struct Line {
 const STYLE: &str = "\
 text { font: 12px system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', sans-serif; fill: #1f2328 }
 .title { font-size: 15px; font-weight: 600 } .head { font-weight: 600 } .soft { fill: #59636e } .own { font-weight: 600 }
+.at-line { paint-order: stroke; stroke: #ffffff; stroke-width: 4px }
 .paper { fill: #ffffff; stroke: #d1d9e0 } .rule { stroke: #d1d9e0; stroke-width: 1 }
 .limit { fill: #d1d9e0 } .ours { fill: #0969da } .peer { fill: #9aa5b1 }
 polyline { fill: none; stroke-width: 2; stroke-linejoin: round }
@@ -72,7 +73,7 @@ polyline { fill: none; stroke-width: 2; stroke-linejoin: round }
 .line-ours-1 { stroke: #0a9396; stroke-width: 3 } .line-peer-0 { stroke: #d97706 } .line-peer-1 { stroke: #8250df }
 .line-peer-2 { stroke: #1a9e4b } .line-peer-3 { stroke: #cf3f8e } .line-peer-4 { stroke: #a0522d }
 @media (prefers-color-scheme: dark) {
-text { fill: #f0f6fc } .soft { fill: #9198a1 } .paper { fill: #0d1117; stroke: #3d444d } .rule { stroke: #2a313c }
+text { fill: #f0f6fc } .soft { fill: #9198a1 } .at-line { stroke: #0d1117 } .paper { fill: #0d1117; stroke: #3d444d } .rule { stroke: #2a313c }
 .limit { fill: #353d48 } .ours { fill: #4493f8 } .peer { fill: #656f7b }
 .line-ours-0 { stroke: #4493f8 } .line-ours-1 { stroke: #2fc4b8 } .line-peer-1 { stroke: #a371f7 } .line-peer-4 { stroke: #d08a5c }
 }";
@@ -211,15 +212,16 @@ impl Drawing {
             let path: Vec<_> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
             let _ = writeln!(self.0, "<polyline class=\"{class}\" points=\"{}\"/>", path.join(" "));
             let (end_x, end_y) = places[places.len() - 1];
-            let own = if matches!(line.tone, Tone::Ours(_)) { "own" } else { "soft" };
+            let own = if matches!(line.tone, Tone::Ours(_)) { "own at-line" } else { "soft at-line" };
             labels.push((end_x + 6.0, end_y + 4.0, own, &line.name));
         }
-        labels.sort_by(|one, other| one.1.total_cmp(&other.1));
-        let mut free_from = f64::MIN;
+        labels.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.total_cmp(&other.1)));
+        let (mut column, mut free_from) = (f64::MIN, f64::MIN);
         for (x, y, class, name) in labels {
-            let y = y.max(free_from);
+            // Lines may end early; names are in each other's way where they end at the same place.
+            let y = if x > column { y } else { y.max(free_from) };
             self.text(x, y, class, "start", name);
-            free_from = y + 14.0;
+            (column, free_from) = (x, y + 14.0);
         }
     }
 }

@@ -4,6 +4,7 @@ mod balance;
 mod bench;
 mod chart;
 mod client;
+mod contract;
 mod fairness;
 mod growth;
 mod machine;
@@ -94,6 +95,8 @@ enum Scenario {
     Fairness,
     /// How two event loops share connections and requests.
     Balance,
+    /// What the contract costs beside a bare function, and sync applications on event loops beside async ones.
+    Contract,
     /// Writes tables and charts anew from what was measured.
     Report,
 }
@@ -128,14 +131,16 @@ fn run(options: Options) -> io::Result<()> {
         }
         Some(Scenario::Fairness) => fairness::measure(&bench, &results, &servers(&FAIR))?,
         Some(Scenario::Balance) => balance::measure(&bench, &results, &servers(&BALANCED))?,
+        Some(Scenario::Contract) => contract::measure(&bench, &results)?,
         Some(Scenario::Report) => {}
         None => {
             rates::measure(&bench, &results, &with_limit(servers(&ALL)), &WORKLOADS.each_ref(), false)?;
             memory::measure(&bench, &results, &servers(&THRIFTY), &[1000, 10_000])?;
-            let once = Bench { rounds: 1, ..bench };
-            growth::measure(&once, &results, &with_limit(servers(&GROWING)), &Growing::ALL, 10_000)?;
+            let once = Bench { rounds: 1, ..bench.clone() };
+            growth::measure(&once, &results, &with_limit(servers(&GROWING)), &Growing::ALL, 100_000)?;
             fairness::measure(&once, &results, &servers(&FAIR))?;
             balance::measure(&once, &results, &servers(&BALANCED))?;
+            contract::measure(&bench, &results)?;
         }
     }
     report::write(&results)

@@ -195,6 +195,10 @@ impl Row {
         self.server_bytes as f64 / 1024.0 / self.connections as f64
     }
 
+    fn buffer_kib(&self) -> f64 {
+        self.buffer_bytes as f64 / 1024.0 / self.connections as f64
+    }
+
     fn kernel_kib(&self) -> f64 {
         self.kernel_bytes as f64 / 1024.0 / self.connections as f64
     }
@@ -252,7 +256,12 @@ pub(crate) fn report(results: &Results) -> io::Result<String> {
         (p50 > 0.0).then(|| format!("{} / {}", three_digits(p50 / 1e3), three_digits(p99 / 1e3)))
     });
     page += "Each connection has made a request and stays open. A fresh request opens a connection, and ends with \
-             it. The kernel's share was measured over the whole machine, so the client's end is in it.\n\n";
+             it. The kernel's share is slabs and stacks, by which the whole machine's grew, so the client's end is in it.";
+    let buffers = rows.iter().filter(|row| row.buffer_bytes > 0).map(Row::buffer_kib).reduce(f64::max);
+    page += &match buffers {
+        Some(kib) => format!(" Buffers of idle sockets hold at most {} KiB each.\n\n", three_digits(kib)),
+        None => " Buffers of idle sockets hold nothing.\n\n".into(),
+    };
     if let Some(row) = rows.iter().max_by_key(|row| row.processes).filter(|row| row.processes > 1) {
         page += &format!(
             "{} connections took {} processes of server and client here, as one could not open so many files.\n\n",

@@ -206,6 +206,11 @@ struct Figures {
 }
 
 impl Figures {
+    /// Those that have been measured.
+    fn workloads(&self) -> impl Iterator<Item = &'static Workload> {
+        WORKLOADS.iter().filter(|workload| self.rows.iter().any(|row| row.workload == workload.name))
+    }
+
     fn rows(&self, workload: &Workload, server: &str) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(move |row| row.workload == workload.name && row.server == server)
     }
@@ -223,11 +228,11 @@ impl Figures {
     }
 
     fn table(&self, servers: &[&Server], figure: Figure) -> String {
-        let mut table = Table::new([figure.title].into_iter().chain(WORKLOADS.iter().map(|it| it.title)));
+        let mut table = Table::new([figure.title].into_iter().chain(self.workloads().map(|it| it.title)));
         for server in servers {
             table.row(
                 server.name,
-                WORKLOADS.iter().map(|workload| {
+                self.workloads().map(|workload| {
                     let Some(value) = self.median(workload, server.name, figure.of) else {
                         return cell(None::<u8>);
                     };
@@ -243,7 +248,6 @@ impl Figures {
     }
 
     fn panels(&self, servers: &[&Server], figure: Figure) -> Vec<Bars> {
-        let measured = |workload: &&Workload| self.rows.iter().any(|row| row.workload == workload.name);
         let panel = |workload: &Workload| Bars {
             title: workload.title.into(),
             bars: servers
@@ -255,7 +259,7 @@ impl Figures {
                 })
                 .collect(),
         };
-        WORKLOADS.iter().filter(measured).map(panel).collect()
+        self.workloads().map(panel).collect()
     }
 }
 

@@ -43,6 +43,11 @@ pub(crate) const EVENTED: &str = "varvel evented";
 /// The other one.
 pub(crate) const THREADED: &str = "varvel threaded";
 
+/// The evented one with a sync application, called on the loop.
+pub(crate) const INLINE: &str = "varvel evented, inline";
+/// The same, called on a pool.
+pub(crate) const OFFLOADED: &str = "varvel evented, pool";
+
 /// All, in the order of tables and charts.
 pub(crate) static SERVERS: [Server; 9] = [
     Server { name: LIMIT, style: Style::Yardstick, cannot: &[], package: None },
@@ -61,6 +66,13 @@ pub(crate) static SERVERS: [Server; 9] = [
     Server { name: "rouille", style: Style::Sync, cannot: &[], package: Some("rouille") },
 ];
 
+/// An async application, and a sync one through either bridge, all on the evented server.
+pub(crate) static FORMS: [Server; 3] = [
+    Server { name: EVENTED, style: Style::Async, cannot: &[], package: None },
+    Server { name: INLINE, style: Style::Sync, cannot: &[], package: None },
+    Server { name: OFFLOADED, style: Style::Sync, cannot: &[], package: None },
+];
+
 impl Server {
     /// By its name, for which the part after a space is enough.
     pub(crate) fn named(name: &str) -> Result<&'static Self, String> {
@@ -74,14 +86,30 @@ impl Server {
     }
 
     fn command(&self, programs: &Programs, address: SocketAddr, threads: usize) -> Command {
-        let ours = |server| {
-            let mut command = Command::new(&programs.bench_target);
+        let serve = |program: &Path, server| {
+            let mut command = Command::new(program);
             // Idle connections are to stay open while they are counted, however many. All else is as it comes.
             command.args(["--keep-alive-timeout", "1h", "--max-connections", "2000000"]);
             command.args(["--server", server, "--bind", &address.to_string()]);
             command
         };
+        let ours = |server| serve(&programs.bench_target, server);
+        let sync_on_loop = || {
+            let mut command = serve(&programs.bench_target.with_file_name("bench-target-sync"), "evented");
+            command.args(["--loops", "1"]);
+            command
+        };
         match self.name {
+            INLINE => {
+                let mut command = sync_on_loop();
+                command.arg("--inline");
+                command
+            }
+            OFFLOADED => {
+                let mut command = sync_on_loop();
+                command.args(["--offload-threads", &threads.to_string()]);
+                command
+            }
             EVENTED => {
                 let mut command = ours("evented");
                 command.args(["--loops", &threads.to_string()]);

@@ -4,7 +4,8 @@
 //! do not get through to a program under valgrind.
 
 use std::{
-    env, io,
+    env,
+    io::{self, Read, Write},
     net::{Ipv4Addr, TcpListener},
     thread,
     time::Duration,
@@ -17,6 +18,7 @@ use varvel::{
     Server, Shared, WriteBody,
     bridge::{BlockOn, Inline, Offloaded},
 };
+use varvel_bench_contract::{self as contract, Bare, Contract, Way, Wire};
 use varvel_evented::Evented;
 use varvel_server_kit::settings::Settings;
 use varvel_threaded::Threaded;
@@ -25,6 +27,15 @@ fn main() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     println!("{}", listener.local_addr().expect("a bound socket").port());
     let control = Control::new();
+    let server = env::args().nth(1).unwrap_or_default();
+    match server.as_str() {
+        "bare" => return without_server(&listener, Bare),
+        "contract" => return without_server(&listener, Contract::new(contract::OnLoops)),
+        "contract-inline" => {
+            return without_server(&listener, Contract::new(Inline::new(contract::OnThreads)));
+        }
+        _ => {}
+    }
     let launch = Launch::new(vec![listener.into()]).with_control(control.clone());
     thread::spawn(move || {
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
@@ -34,15 +45,32 @@ fn main() {
     settings.loops = Some(1);
     let evented = Evented::new(settings.clone());
     let threaded = Threaded::new(settings);
-    let served = match env::args().nth(1).as_deref() {
-        Some("evented") => evented.serve(Shared(OnLoops), launch),
-        Some("evented-inline") => evented.serve(Inline::new(Shared(OnThreads)), launch),
-        Some("evented-offloaded") => evented.serve(Offloaded::new(Shared(OnThreads)), launch),
-        Some("threaded") => threaded.serve(Shared(OnThreads), launch),
-        Some("threaded-block-on") => threaded.serve(BlockOn::new(Shared(OnLoops)), launch),
-        server => panic!("no such server: {server:?}"),
+    let served = match server.as_str() {
+        "evented" => evented.serve(Shared(OnLoops), launch),
+        "evented-inline" => evented.serve(Inline::new(Shared(OnThreads)), launch),
+        "evented-offloaded" => evented.serve(Offloaded::new(Shared(OnThreads)), launch),
+        "threaded" => threaded.serve(Shared(OnThreads), launch),
+        "threaded-block-on" => threaded.serve(BlockOn::new(Shared(OnLoops)), launch),
+        _ => panic!("no such server: {server}"),
     };
     served.expect("it served");
+}
+
+/// Answers the requests of one connection after the other, which arrive whole: what remains of a server without its loop.
+fn without_server(listener: &TcpListener, mut way: impl Way) {
+    thread::spawn(|| {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        std::process::exit(0);
+    });
+    let (mut wire, mut input, mut out) = (Wire::default(), vec![0; 64 * 1024], Vec::new());
+    for stream in listener.incoming() {
+        let mut stream = stream.expect("a connection");
+        while let Ok(len @ 1..) = stream.read(&mut input) {
+            wire.serve(Bytes::copy_from_slice(&input[..len]), &mut way, &mut out);
+            stream.write_all(&out).expect("the client reads");
+            out.clear();
+        }
+    }
 }
 
 /// A chunk of `/stream`.
