@@ -39,8 +39,9 @@ mod call;
 
 use call::{Next, body_error};
 
-/// The most that one read takes, in bytes.
-pub(crate) const READ_BYTES_MAX: usize = 64 * 1024;
+/// How many bytes of large bodies a connection may move, in and out, before others get their turn: enough that going round
+/// costs little beside them, and no more than a dozen small requests take.
+const BYTES_PER_TURN: usize = 256 * 1024;
 
 /// How many requests a connection may have answered before others get their turn.
 const REQUESTS_PER_TURN: u32 = 128;
@@ -65,6 +66,8 @@ pub(crate) struct Connection<A: AsyncApp> {
     hung_up: bool,
     /// The connection is broken.
     broken: bool,
+    /// The system may hold back the end of what was written, because more was to come.
+    held_back: bool,
     /// It is on the loop's list of those that can go on at once.
     pub(crate) listed: bool,
 }
@@ -118,6 +121,14 @@ enum Read {
     /// The end, or a failure.
     Over,
 }
+
+/// What a write came to.
+struct Written {
+    bytes: usize,
+    /// The outbox is empty.
+    drained: bool,
+}
+
 impl<A: AsyncApp> Connection<A> {
     pub(crate) fn new(transport: Transport, handle: Handle, shared: &Shared<A>) -> Self {
         let handle = Arc::new(handle);
@@ -135,6 +146,7 @@ impl<A: AsyncApp> Connection<A> {
             writable: true,
             hung_up: false,
             broken: false,
+            held_back: false,
             listed: false,
         }
     }
@@ -195,12 +207,15 @@ impl<A: AsyncApp> Connection<A> {
     /// Goes as far as possible without waiting.
     pub(crate) fn drive(&mut self, index: usize, shared: &mut Shared<A>) -> Fate {
         self.handle.driven();
+        shared.turn_bytes_left = BYTES_PER_TURN;
         let mut requests = 0;
         let fate = loop {
             let step = match &mut self.phase {
+                Phase::Head | Phase::Discard if shared.turn_bytes_left == 0 => Step::Yield,
+                Phase::Head if requests == REQUESTS_PER_TURN => Step::Yield,
                 Phase::Head => {
                     requests += 1;
-                    if requests > REQUESTS_PER_TURN { Step::Yield } else { self.receive(index, shared) }
+                    self.receive(index, shared)
                 }
                 Phase::Queued(_) => self.dequeue(index, shared),
                 Phase::Exchange(_) => self.advance(shared),
@@ -219,7 +234,11 @@ impl<A: AsyncApp> Connection<A> {
             // Also a piece of which nothing is left holds on to its memory.
             self.input = Bytes::new();
         }
-        match self.flush(shared) {
+        let flushed = match fate {
+            Fate::Again => self.flush_for_more(shared),
+            _ => self.flush(shared),
+        };
+        match flushed {
             Ok(true) => fate,
             Ok(false) if self.writable => Fate::Again,
             Ok(false) => fate,
@@ -327,16 +346,16 @@ impl<A: AsyncApp> Connection<A> {
 
     /// Reads once, and appends what came to the input.
     fn read(&mut self, shared: &mut Shared<A>) -> Read {
-        self.read_up_to(READ_BYTES_MAX, shared)
+        self.read_up_to(shared.read_bytes_max, shared)
     }
 
     fn read_up_to(&mut self, limit: usize, shared: &mut Shared<A>) -> Read {
         if !self.readable {
             return Read::None;
         }
-        let room = limit.min(READ_BYTES_MAX);
+        let room = limit.min(shared.read_bytes_max);
         let mut own = Vec::new();
-        let buffer = if room == READ_BYTES_MAX { &mut shared.read_buffer } else { &mut own };
+        let buffer = if room == shared.read_bytes_max { &mut shared.read_buffer } else { &mut own };
         // The buffer may have been given away with what was read last.
         buffer.reserve_exact(room);
         match self.transport.read_spare(buffer) {
@@ -345,6 +364,7 @@ impl<A: AsyncApp> Connection<A> {
                 // A short read has drained the socket, and the poller tells of what comes next. Not so behind an end, which
                 // it told of already.
                 self.readable = read == room || self.hung_up;
+                shared.turn_bytes_left = shared.turn_bytes_left.saturating_sub(read);
                 take_in(&mut self.input, buffer);
                 Read::Some
             }
@@ -379,20 +399,44 @@ impl<A: AsyncApp> Connection<A> {
     /// Writes what the outbox holds; whether it is empty now.
     fn flush(&mut self, shared: &Shared<A>) -> Result<bool, WriteError> {
         if self.outbox.is_empty() {
+            if mem::take(&mut self.held_back) {
+                self.transport.push().map_err(WriteError::Transport)?;
+            }
             return Ok(true);
         }
+        self.held_back = false;
+        Ok(self.write(Outbox::write_to, shared)?.drained)
+    }
+
+    /// The same where this connection goes on at once: the end of it may wait for what comes then, and for
+    /// [`flush`](Self::flush) at the latest.
+    fn flush_for_more(&mut self, shared: &mut Shared<A>) -> Result<bool, WriteError> {
+        if self.outbox.is_empty() {
+            return Ok(true);
+        }
+        let Written { bytes, drained } = self.write(Outbox::write_more_to, shared)?;
+        self.held_back |= drained;
+        shared.turn_bytes_left = shared.turn_bytes_left.saturating_sub(bytes);
+        Ok(drained)
+    }
+
+    fn write(
+        &mut self,
+        write: fn(&mut Outbox, &Transport) -> Result<Progress, WriteError>,
+        shared: &Shared<A>,
+    ) -> Result<Written, WriteError> {
         if !self.writable {
-            return Ok(false);
+            return Ok(Written { bytes: 0, drained: false });
         }
         let before = self.outbox.len();
-        let progress = self.outbox.write_to(&self.transport)?;
-        let written = (before - self.outbox.len()) as usize;
+        let progress = write(&mut self.outbox, &self.transport)?;
+        let bytes = (before - self.outbox.len()) as usize;
         let drained = progress == Progress::Drained;
         if progress == Progress::Blocked {
             self.writable = false;
         }
-        self.http.output_progress(written, !drained, shared.now);
-        Ok(drained)
+        self.http.output_progress(bytes, !drained, shared.now);
+        Ok(Written { bytes, drained })
     }
 
     /// Writing has failed where no exchange is under way, or after the step.

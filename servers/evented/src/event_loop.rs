@@ -275,7 +275,14 @@ where
             Some(Slot::Tunnel(tunnel)) => tunnel.ready(event),
             None => return,
         }
-        self.drive(index);
+        self.drive_unless_listed(index);
+    }
+
+    /// Who is on the list has a turn in this round anyway, and shall not have two.
+    fn drive_unless_listed(&mut self, index: usize) {
+        if !matches!(self.connections.get(index), Some(Slot::Http(connection)) if connection.listed) {
+            self.drive(index);
+        }
     }
 
     fn drive(&mut self, index: usize) {
@@ -383,7 +390,7 @@ where
         let mut woken = std::mem::take(&mut self.core.letters.woken);
         for woken in woken.drain(..) {
             match woken {
-                Woken::Connection(index) => self.drive(index as usize),
+                Woken::Connection(index) => self.drive_unless_listed(index as usize),
                 Woken::Task(index) => self.core.tasks.poll(index as usize, &self.core.worker),
                 Woken::Root => {}
             }

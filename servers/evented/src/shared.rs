@@ -22,7 +22,10 @@ pub(crate) struct Shared<A: AsyncApp> {
     pub(crate) read_buffer: Vec<u8>,
     /// For what is read only to be thrown away, or by a tunnel.
     pub(crate) scratch: Box<[u8]>,
-    pub(crate) read_ahead: usize,
+    /// The most that one read takes, in bytes.
+    pub(crate) read_bytes_max: usize,
+    /// What is left of the bytes that the connection which is driven may move in its turn.
+    pub(crate) turn_bytes_left: usize,
     pub(crate) write_high_water: u64,
     /// What one request leaves to the next, with the header map of its answer.
     pub(crate) spare: Spare,
@@ -30,6 +33,9 @@ pub(crate) struct Shared<A: AsyncApp> {
     spare_exchanges: Vec<Box<Exchange<A::Future>>>,
     pub(crate) turn: Turn,
 }
+
+/// More at once brings little, however much may be read ahead.
+const READ_BYTES_MAX: u64 = 128 * 1024;
 
 /// How many finished exchanges a loop keeps for their memory.
 const SPARE_EXCHANGES_MAX: usize = 64;
@@ -53,7 +59,8 @@ impl<A: AsyncApp> Shared<A> {
             now: Instant::now(),
             read_buffer: Vec::new(),
             scratch: vec![0; 16 * 1024].into_boxed_slice(),
-            read_ahead: usize::try_from(limits.read_ahead).unwrap_or(usize::MAX).max(1),
+            read_bytes_max: limits.read_ahead.clamp(1, READ_BYTES_MAX) as usize,
+            turn_bytes_left: 0,
             write_high_water: limits.write_high_water,
             spare: Spare::default(),
             spare_exchanges: Vec::new(),

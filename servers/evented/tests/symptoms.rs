@@ -3,8 +3,14 @@
 mod support;
 
 use std::{
+    future::poll_fn,
     io::{Read, Write},
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    task::Poll,
     time::Duration,
 };
 
@@ -12,8 +18,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use support::{Running, get, launch, read_line, start};
 use varvel::{
-    AppError, AsyncAppResult, AsyncBody, AsyncIo, FileRegion, Policy, Scope, Shared, StartError, app_fn,
-    factory_fn,
+    AppError, AsyncAppResult, AsyncBody, AsyncIo, FileRegion, Frame, Policy, Scope, Shared, StartError,
+    app_fn, factory_fn,
 };
 
 const GRACE: Duration = Duration::from_secs(10);
@@ -193,5 +199,43 @@ fn the_hook_is_told_of_bytes_that_nobody_was_sent() {
     drop(client);
     let finish = finished.recv_timeout(GRACE).unwrap();
     assert!(finish.bytes < len / 2, "{finish:?}");
+    server.stop(GRACE).unwrap();
+}
+
+/// Between two polls of a task that is always ready, no connection may move more than its share.
+#[test]
+fn one_large_upload_keeps_the_loop_to_itself() {
+    const BODY: usize = 32 << 20;
+    const SHARE: usize = 512 << 10;
+    let moved = Arc::new(AtomicUsize::new(0));
+    let seen_by_app = Arc::clone(&moved);
+    let app = app_fn(move |request: Request<AsyncBody>, scope: Scope| {
+        let moved = Arc::clone(&seen_by_app);
+        async move {
+            let most = Arc::new(AtomicUsize::new(0));
+            let (watched, noted, mut last) = (Arc::clone(&moved), Arc::clone(&most), 0);
+            let watch = poll_fn(move |cx| {
+                let now = watched.load(Ordering::Relaxed);
+                noted.fetch_max(now - last, Ordering::Relaxed);
+                last = now;
+                cx.waker().wake_by_ref();
+                if now < BODY { Poll::Pending } else { Poll::Ready(()) }
+            });
+            assert!(scope.worker().spawn(Box::pin(watch)).is_ok());
+            let mut body = request.into_body();
+            while let Some(frame) = body.frame().await {
+                if let Frame::Data(data) = frame? {
+                    moved.fetch_add(data.len(), Ordering::Relaxed);
+                }
+            }
+            Ok(Response::new(AsyncBody::from(format!("{}\n", most.load(Ordering::Relaxed)))))
+        }
+    });
+    let server = start(|_| {}, Shared(app));
+    let mut client = server.connect();
+    write!(client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {BODY}\r\n\r\n").unwrap();
+    client.write_all(&vec![b'x'; BODY]).unwrap();
+    let most: usize = read_line(&mut client).unwrap().parse().unwrap();
+    assert!((1..=SHARE).contains(&most), "{most} bytes of one upload in a row");
     server.stop(GRACE).unwrap();
 }

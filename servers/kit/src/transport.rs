@@ -115,13 +115,23 @@ impl Transport {
 
     /// Sends from `slices` in order, in one system call; at most 1,024 slices (the kernel's `IOV_MAX`).
     ///
-    /// With `more_follows` the kernel may hold back a last partial packet, because a file is sent next; whoever
-    /// says so must write again or close (otherwise the rest leaves after 200 ms).
+    /// With `more_follows` the kernel may hold back a last partial packet, to fill it with what is sent next; whoever
+    /// says so must write again, [`push`](Self::push) or close (otherwise the rest leaves after 200 ms).
     #[inline]
     pub fn write_vectored(&self, slices: &[IoSlice<'_>], more_follows: bool) -> io::Result<usize> {
         let flags = if more_follows { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
         let mut no_control = SendAncillaryBuffer::default();
         Ok(retry_on_intr(|| rustix::net::sendmsg(self, slices, &mut no_control, flags))?)
+    }
+
+    /// Has the kernel send what it holds back, as nothing follows after all.
+    pub fn push(&self) -> io::Result<()> {
+        match self {
+            // Set already; setting it again sends what waits (tcp(7)).
+            Self::Tcp(stream) => stream.set_nodelay(true),
+            // Holds nothing back.
+            Self::Unix(_) => Ok(()),
+        }
     }
 
     /// Sends up to `count` bytes of `file` from `offset` and moves `offset` on by the number sent.

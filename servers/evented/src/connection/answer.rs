@@ -228,7 +228,7 @@ impl<A: AsyncApp> Connection<A> {
 
     pub(super) fn poll_body(&mut self, exchange: &mut Exchange<A::Future>, shared: &mut Shared<A>) -> Next {
         if !exchange.discarding && self.outbox.len() >= shared.write_high_water {
-            match self.flush(shared) {
+            match self.flush_for_more(shared) {
                 Ok(true) => {}
                 Ok(false) if self.outbox.len() < shared.write_high_water => {}
                 Ok(false) if self.writable => return Next::Yield,

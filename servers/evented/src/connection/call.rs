@@ -29,8 +29,8 @@ use crate::{
     tunnel::Origin,
 };
 
-/// How many frames of one exchange are moved before other connections get their turn: half a megabyte or so of a file
-/// that is streamed, and a bound on applications that always have something to say.
+/// How often one exchange is seen to before other connections get their turn: a bound on applications that always have
+/// something to say, but little.
 const STEPS_PER_TURN: u32 = 32;
 
 /// The least a read takes room for while a large body arrives, in bytes.
@@ -119,7 +119,7 @@ impl<A: AsyncApp> Connection<A> {
         loop {
             steps += 1;
             let next = match exchange.stage {
-                _ if steps > STEPS_PER_TURN => Next::Yield,
+                _ if steps > STEPS_PER_TURN || shared.turn_bytes_left == 0 => Next::Yield,
                 Stage::Calling => self.poll_call(&mut exchange, shared),
                 Stage::Streaming => self.poll_body(&mut exchange, shared),
                 Stage::Writing => self.poll_written(&mut exchange, shared),
@@ -292,9 +292,9 @@ impl<A: AsyncApp> Connection<A> {
     pub(super) fn read_body(&mut self, exchange: &Exchange<A::Future>, shared: &mut Shared<A>) -> Read {
         let left = exchange.body_left.unwrap_or(0);
         let limit = if left < BODY_READ_MIN {
-            shared.read_ahead
+            shared.read_bytes_max
         } else {
-            left.min(shared.read_ahead as u64) as usize
+            left.min(shared.read_bytes_max as u64) as usize
         };
         self.read_up_to(limit, shared)
     }

@@ -190,8 +190,8 @@ define! {
     /// Bytes of a request's body that are taken from the client before the application asks for them.
     ///
     /// Beyond: the client has to wait.
-    read_ahead: u64 as Bytes = 64 << 10,
-        "read-ahead", "uvicorn 64KiB high-water mark";
+    read_ahead: u64 as Bytes = 128 << 10,
+        "read-ahead", "uvicorn 64KiB high-water mark, hyper 408KiB";
 
     /// Bytes of an answer that wait for the client before the application has to wait.
     write_high_water: u64 as Bytes = 64 << 10,
