@@ -45,7 +45,7 @@ pub(crate) fn serve<A: App + ?Sized>(connection: &Arc<Connection>, app: &A, tool
                 Connection::put_back(&mut io, task);
                 connection.release(&mut io);
                 drop(io);
-                return connection.shared.pool.push(Arc::clone(connection));
+                return connection.shared.pool.push_again(Arc::clone(connection));
             }
             Task::Call(head, now) => {
                 requests += 1;

@@ -208,7 +208,7 @@ impl Connection {
                 Step::Leave => return None,
                 Step::Yield => {
                     drop(guard);
-                    self.shared.pool.push(Arc::clone(self));
+                    self.shared.pool.push_again(Arc::clone(self));
                     return None;
                 }
                 Step::Close => {

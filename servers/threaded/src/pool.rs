@@ -23,12 +23,21 @@
 //! slow: with a thousand connections on one core it doubled the cost of a request, for good. Therefore who merely computes,
 //! or would like to, gets company only after [`COMPUTING_TICKS`], and one at a time.
 //!
+//! A turn that the watch had to call somebody for *outlasts* the others, and so does one that moves more than
+//! [`BYTES_PER_TURN`]. Nobody counts on its end any more: quick calls go on beside it as if it were not there. While it
+//! moves bytes it offers the processor to them again and again.
+//!
+//! Who goes on after a turn that was cut short, with requests of a long pipeline or an answer without end, comes after
+//! all whom the poller knows of. So between two turns of one connection everybody else has one.
+//!
 //! Threads are started only on the word of the watch: for a call that blocks so many that their number may double, so a
 //! hundred blocking calls have a hundred threads after some ticks.
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
+    thread,
     time::Duration,
 };
 
@@ -48,6 +57,12 @@ const COMPUTING_TICKS: u32 = 4;
 
 /// After so many items somebody looks into the poller, even if the queue is not empty yet.
 const ITEMS_PER_POLL: u32 = 64;
+
+/// A turn in which more bytes are moved outlasts others: some hundred microseconds, as much as a large answer takes.
+const BYTES_PER_TURN: u64 = 1024 * 1024;
+
+/// After so many bytes whoever else wants the processor may have it.
+const BYTES_PER_YIELD: u64 = 256 * 1024;
 
 /// Starts one more thread, which is to begin with [`Came::Started`]; `false` if there is none to be had.
 pub(crate) type Starter = Box<dyn Fn() -> bool + Send + Sync>;
@@ -69,6 +84,8 @@ pub(crate) struct Pool<T> {
 struct State<T> {
     /// Items as they were found to be ready.
     queue: VecDeque<T>,
+    /// Items that have had a turn since somebody led.
+    again: VecDeque<T>,
     /// Items of which the leader has done all that it can do.
     examined: VecDeque<T>,
     /// Threads that exist, those being started included.
@@ -80,8 +97,14 @@ struct State<T> {
     /// Threads that were called and have not woken yet.
     called: usize,
     serving: usize,
+    /// How many of them outlast others.
+    outlasting: usize,
+    /// Turns up to this number outlast others.
+    outlasting_up_to: u64,
     has_leader: bool,
-    /// Items and leaderships taken so far.
+    /// Who leads does not wait.
+    leader_looks: bool,
+    /// Items and leaderships taken so far, which is the number of the last turn.
     taken: u64,
     /// Who took last.
     taker: Option<KernelThread>,
@@ -93,6 +116,27 @@ struct State<T> {
     allowance: usize,
     watching: bool,
     ended: bool,
+}
+
+thread_local! {
+    /// The calling thread's, kept here so that bytes are counted without a lock.
+    static TURN: Cell<OwnTurn> = const { Cell::new(OwnTurn::NONE) };
+}
+
+/// What a thread knows of the turn in which it serves.
+#[derive(Clone, Copy)]
+struct OwnTurn {
+    /// The address of the pool; 0 if the thread does not serve. Bodies may be read on threads of another server.
+    pool: usize,
+    number: u64,
+    /// How many bytes it has moved.
+    moved: u64,
+    /// It said itself that it outlasts others.
+    outlasts: bool,
+}
+
+impl OwnTurn {
+    const NONE: Self = Self { pool: 0, number: 0, moved: 0, outlasts: false };
 }
 
 /// What a thread has done before it asks.
@@ -129,13 +173,17 @@ impl<T> Pool<T> {
     pub(crate) fn new(threads: usize, processors: usize) -> Self {
         let state = State {
             queue: VecDeque::new(),
+            again: VecDeque::new(),
             examined: VecDeque::new(),
             threads: 0,
             starting: 0,
             sleeping: 0,
             called: 0,
             serving: 0,
+            outlasting: 0,
+            outlasting_up_to: 0,
             has_leader: false,
+            leader_looks: false,
             taken: 0,
             taker: None,
             since_poll: 0,
@@ -170,6 +218,15 @@ impl<T> Pool<T> {
         }
     }
 
+    /// Appends an item that has had a turn just now and goes on: others come first.
+    pub(crate) fn push_again(&self, item: T) {
+        let mut state = self.lock();
+        if !state.ended {
+            state.again.push_back(item);
+            self.enlist(state);
+        }
+    }
+
     /// Appends an item that only a serving thread can do something about.
     pub(crate) fn push_examined(&self, item: T) {
         let mut state = self.lock();
@@ -191,8 +248,37 @@ impl<T> Pool<T> {
         let saturated = state.serving >= self.threads;
         if saturated {
             items.extend(state.queue.drain(..));
+            items.extend(state.again.drain(..));
         }
         saturated
+    }
+
+    /// The application's code on the calling thread has moved so many bytes of a body. If its turn is not quick any
+    /// more, somebody is called who looks after the others; and from time to time they get the processor.
+    pub(crate) fn moved(&self, bytes: u64) {
+        let mut turn = TURN.get();
+        let before = turn.moved;
+        turn.moved += bytes;
+        TURN.set(turn);
+        if turn.moved > BYTES_PER_TURN && !turn.outlasts && turn.pool == self.address() {
+            self.outlast(turn);
+        }
+        if before / BYTES_PER_YIELD != turn.moved / BYTES_PER_YIELD {
+            thread::yield_now();
+        }
+    }
+
+    /// The calling thread's turn is going to last.
+    fn outlast(&self, turn: OwnTurn) {
+        TURN.set(OwnTurn { outlasts: true, ..turn });
+        let mut state = self.lock();
+        if turn.number > state.outlasting_up_to {
+            state.outlasting += 1;
+            if self.needs_hands(&state) {
+                state.allowance = state.allowance.max(1);
+                self.enlist(state);
+            }
+        }
     }
 
     /// What the calling thread is to do next. Sleeps until there is something.
@@ -202,12 +288,17 @@ impl<T> Pool<T> {
             Came::Started => state.starting = state.starting.saturating_sub(1),
             Came::Led(ready) => {
                 state.has_leader = false;
+                state.leader_looks = false;
                 if !state.ended {
                     state.queue.extend(ready.drain(..));
+                    let again = std::mem::take(&mut state.again);
+                    state.queue.extend(again);
                 }
             }
             Came::Served { slowly } => {
+                let turn = TURN.replace(OwnTurn::NONE);
                 state.serving -= 1;
+                state.outlasting -= usize::from(turn.outlasts || turn.number <= state.outlasting_up_to);
                 state.slow = if slowly { SLOW_MEMORY } else { state.slow.saturating_sub(1) };
             }
         }
@@ -216,9 +307,10 @@ impl<T> Pool<T> {
                 return Turn::End;
             }
             let may_serve = state.items() > 0 && state.serving < self.capacity(&state);
-            let poll_is_due = !may_serve || state.since_poll >= ITEMS_PER_POLL;
+            let poll_is_due = !state.has_fresh() || !may_serve || state.since_poll >= ITEMS_PER_POLL;
             if !state.has_leader && poll_is_due && !self.is_enough_awake(&state) {
                 state.has_leader = true;
+                state.leader_looks = may_serve;
                 state.since_poll = 0;
                 state.take();
                 // What lies there it looks at first of all.
@@ -232,6 +324,7 @@ impl<T> Pool<T> {
                     state.serving += 1;
                     state.since_poll += 1;
                     state.take();
+                    TURN.set(OwnTurn { pool: self.address(), number: state.taken, ..OwnTurn::NONE });
                     let timed = state.slow > 0;
                     self.enlist(state);
                     return Turn::Serve { item, timed };
@@ -270,7 +363,7 @@ impl<T> Pool<T> {
                     state = self.lock();
                     computing = 0;
                 }
-            } else if !state.queue.is_empty() {
+            } else if state.has_unexamined() {
                 drop(state);
                 wake_leader();
                 state = self.lock();
@@ -282,9 +375,11 @@ impl<T> Pool<T> {
 
     /// Has somebody come for what nobody has taken for too long, since who took last computes or else blocks.
     fn send_hands<'a>(&'a self, mut state: MutexGuard<'a, State<T>>, computes: bool) {
+        // Nothing was taken for a tick at least: nobody who does something comes by soon.
+        state.outlasting = state.serving;
+        state.outlasting_up_to = state.taken;
+        state.leader_looks = false;
         if computes {
-            // For long enough that who comes leads, although the processors are busy.
-            state.slow = state.slow.max(1);
             state.allowance = state.allowance.max(1);
         } else {
             state.slow = SLOW_MEMORY;
@@ -302,7 +397,8 @@ impl<T> Pool<T> {
     pub(crate) fn end(&self) {
         let mut state = self.lock();
         state.ended = true;
-        let left = (std::mem::take(&mut state.queue), std::mem::take(&mut state.examined));
+        let State { queue, again, examined, .. } = &mut *state;
+        let left = [queue, again, examined].map(std::mem::take);
         drop(state);
         self.called.notify_all();
         self.watch.notify_all();
@@ -314,10 +410,14 @@ impl<T> Pool<T> {
         self.threads.min((state.threads - state.starting).saturating_sub(1))
     }
 
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
     /// Whether all processors are busy with calls that are going to end soon. Who led beside them would take the processor
     /// from one of them with each event.
     fn is_enough_awake(&self, state: &State<T>) -> bool {
-        state.slow == 0 && state.serving >= self.processors
+        state.slow == 0 && state.quick() >= self.processors
     }
 
     /// Whether there is something to do that nobody does.
@@ -332,16 +432,17 @@ impl<T> Pool<T> {
         }
         if !self.needs_hands(&state) {
             // All threads are taken: what nobody has looked at is the leader's, who may not know of it.
-            if !state.queue.is_empty() {
+            if state.has_unexamined() {
                 self.begin_watch(&mut state);
             }
             return;
         }
         let coming = state.called + state.starting;
-        let wanted = if state.slow > 0 {
-            state.items() + usize::from(!state.has_leader)
-        } else {
-            state.items().min(self.processors.saturating_sub(state.serving))
+        let wanted = match state.quick() {
+            _ if state.slow > 0 => state.items() + usize::from(!state.has_leader),
+            // There is nobody who would come by.
+            0 => (state.items() + usize::from(!state.has_leader)).min(self.processors),
+            quick => state.items().min(self.processors.saturating_sub(quick)),
         };
         if coming < wanted {
             self.call(state);
@@ -410,7 +511,22 @@ impl<T> Pool<T> {
 
 impl<T> State<T> {
     fn items(&self) -> usize {
-        self.queue.len() + self.examined.len()
+        self.queue.len() + self.again.len() + self.examined.len()
+    }
+
+    /// Whether there are items that have had no turn since somebody led.
+    fn has_fresh(&self) -> bool {
+        !(self.queue.is_empty() && self.examined.is_empty())
+    }
+
+    /// Whether the leader could do something for an item.
+    fn has_unexamined(&self) -> bool {
+        !(self.queue.is_empty() && self.again.is_empty())
+    }
+
+    /// How many threads are doing something that is going to end soon.
+    fn quick(&self) -> usize {
+        self.serving - self.outlasting + usize::from(self.leader_looks)
     }
 
     /// The calling thread takes something to do.
@@ -421,7 +537,8 @@ impl<T> State<T> {
 
     /// The next item; those examined have waited longer.
     fn pop(&mut self) -> Option<T> {
-        self.examined.pop_front().or_else(|| self.queue.pop_front())
+        let Self { examined, queue, again, .. } = self;
+        [examined, queue, again].into_iter().find_map(VecDeque::pop_front)
     }
 }
 

@@ -79,7 +79,9 @@ impl FrameRead for RequestBody {
         };
         match event {
             Ok(BodyEvent::Data(data)) => {
-                self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+                let len = data.len() as u64;
+                self.left = self.left.map(|left| left.saturating_sub(len));
+                self.connection.shared.pool.moved(len);
                 Ok(Some(Frame::Data(data)))
             }
             Ok(BodyEvent::End(trailers)) => {

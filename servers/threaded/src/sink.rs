@@ -166,10 +166,13 @@ impl FrameSink for Sink<'_> {
         let high_water = self.connection.shared.info.limits.write_high_water;
         if io.outbox.len() < high_water {
             self.connection.hold(io);
-            return Ok(());
+            drop(guard);
+        } else {
+            drop(guard);
+            self.write_down_to(high_water)?;
         }
-        drop(guard);
-        self.write_down_to(high_water)
+        self.connection.shared.pool.moved(frame.take);
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), BodyError> {

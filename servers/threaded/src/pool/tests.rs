@@ -269,6 +269,95 @@ fn a_long_queue_does_not_keep_the_poller_from_being_looked_at() {
 }
 
 #[test]
+fn who_had_a_turn_comes_after_all_whom_the_poller_knows_of() {
+    let pool = Pool::new(2, 1);
+    assert!(pool.start(Box::new(|| true)));
+    pool.lock().starting = 0;
+    assert_eq!(pool.next(Came::Started), Turn::Lead { wait: true });
+    assert_eq!(pool.next(Came::Led(&mut vec![1])), Turn::Serve { item: 1, timed: false });
+    for other in 2..5 {
+        pool.push_again(1);
+        // As if the second thread had come and gone to sleep.
+        pool.lock().sleeping = 1;
+        assert_eq!(pool.next(Came::Served { slowly: false }), Turn::Lead { wait: false });
+        assert_eq!(pool.lock().called, 0, "who looks into the poller comes back soon");
+        let mut ready = vec![other];
+        assert_eq!(pool.next(Came::Led(&mut ready)), Turn::Serve { item: other, timed: false });
+        assert_eq!(pool.next(Came::Served { slowly: false }), Turn::Serve { item: 1, timed: false });
+    }
+}
+
+#[test]
+fn beside_a_turn_that_moves_bytes_without_end_all_goes_on_as_if_it_were_not_there() {
+    let pool = Arc::new(Pool::new(2, 1));
+    assert!(pool.start(Box::new(|| true)));
+    // As if all had come.
+    pool.lock().starting = 0;
+    pool.lock().threads = 3;
+    let (uploading, uploads) = mpsc::channel();
+    let (end, ends) = mpsc::channel::<()>();
+    let its = Arc::clone(&pool);
+    let upload = thread::spawn(move || {
+        assert_eq!(its.next(Came::Started), Turn::Lead { wait: true });
+        assert_eq!(its.next(Came::Led(&mut vec![0])), Turn::Serve { item: 0, timed: false });
+        its.moved(BYTES_PER_TURN + 1);
+        uploading.send(()).unwrap();
+        let _ = ends.recv();
+        its.next(Came::Served { slowly: false })
+    });
+    uploads.recv_timeout(PATIENCE).unwrap();
+    // It would sleep if it counted on the end of the upload.
+    assert_eq!(pool.next(Came::Started), Turn::Lead { wait: true });
+    for item in 1..4 {
+        assert_eq!(pool.next(Came::Led(&mut vec![item])), Turn::Serve { item, timed: false });
+        assert_eq!(pool.next(Came::Served { slowly: false }), Turn::Lead { wait: true });
+    }
+    assert_eq!(pool.lock().outlasting, 1);
+    drop(end);
+    let begun = std::time::Instant::now();
+    while pool.lock().sleeping == 0 {
+        assert!(begun.elapsed() < PATIENCE, "the upload has ended");
+        thread::yield_now();
+    }
+    assert_eq!(pool.lock().outlasting, 0);
+    pool.end();
+    assert_eq!(upload.join().unwrap(), Turn::End);
+}
+
+#[test]
+fn bodies_may_be_read_on_threads_of_another_server() {
+    let (pool, other) = (Pool::new(2, 1), Pool::<u32>::new(2, 1));
+    assert!(pool.start(Box::new(|| true)));
+    pool.lock().starting = 0;
+    assert_eq!(pool.next(Came::Started), Turn::Lead { wait: true });
+    assert_eq!(pool.next(Came::Led(&mut vec![0])), Turn::Serve { item: 0, timed: false });
+    other.moved(BYTES_PER_TURN + 1);
+    assert_eq!(other.lock().outlasting, 0, "none of its turns lasts");
+    assert_eq!(pool.next(Came::Served { slowly: false }), Turn::Lead { wait: true });
+}
+
+#[test]
+fn a_turn_that_lasts_calls_somebody_who_leads() {
+    let pool = Arc::new(Pool::new(2, 1));
+    assert!(pool.start(Box::new(|| true)));
+    pool.lock().starting = 0;
+    assert_eq!(pool.next(Came::Started), Turn::Lead { wait: true });
+    assert_eq!(pool.next(Came::Led(&mut vec![0])), Turn::Serve { item: 0, timed: false });
+    let its = Arc::clone(&pool);
+    let other = thread::spawn(move || its.next(Came::Started));
+    let begun = std::time::Instant::now();
+    while pool.lock().sleeping == 0 {
+        assert!(begun.elapsed() < PATIENCE);
+        thread::yield_now();
+    }
+    pool.moved(BYTES_PER_TURN);
+    assert_eq!(pool.lock().sleeping, 1, "so much a large answer has, too");
+    pool.moved(1);
+    assert_eq!(other.join().unwrap(), Turn::Lead { wait: true });
+    assert_eq!(pool.lock().outlasting, 1);
+}
+
+#[test]
 fn who_finds_the_processors_busy_with_quick_calls_sleeps_and_the_watch_knows() {
     let pool = Arc::new(Pool::new(2, 1));
     assert!(pool.start(Box::new(|| true)));
