@@ -40,7 +40,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// Who alone may know these.
 const ONLY: &[(&str, &[&str])] = &[
     ("mio", &["varvel-threaded", "varvel-evented"]),
-    ("httparse", &["varvel-http1", "varvel-test"]),
+    ("httparse", &["varvel-test"]),
     ("clap", &["varvel-serve", "varvel-conformance-cli"]),
     ("tokio", &[]),
 ];

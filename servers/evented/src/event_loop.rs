@@ -1,6 +1,7 @@
 //! The loop itself: one place that waits, and the reasons to wake.
 
 use std::{
+    collections::VecDeque,
     future::Future,
     os::fd::AsRawFd,
     pin::pin,
@@ -153,7 +154,7 @@ pub(crate) struct EventLoop<'a, A: AsyncApp> {
     connections: Places<Slot<A>>,
     deadlines: ConnectionDeadlines,
     /// Connections that have used up their turn and can go on at once.
-    again: Vec<usize>,
+    again: VecDeque<usize>,
     /// There may be connections to accept.
     acceptable: bool,
     first_listener: usize,
@@ -201,7 +202,7 @@ where
             control,
             listeners,
             connections: Places::new(),
-            again: Vec::new(),
+            again: VecDeque::new(),
             // Who has connected before is waiting already.
             acceptable: true,
             first_listener: 0,
@@ -235,7 +236,9 @@ where
             self.accept();
             self.core.ops.fire_timers(self.shared.now);
             self.read_letters();
-            for index in std::mem::take(&mut self.again) {
+            // Not those that come back to the list meanwhile.
+            for _ in 0..self.again.len() {
+                let Some(index) = self.again.pop_front() else { break };
                 if let Some(Slot::Http(connection)) = self.connections.get_mut(index) {
                     connection.listed = false;
                 }
@@ -334,7 +337,7 @@ where
                 }
                 if let Fate::Again = fate {
                     if !std::mem::replace(&mut connection.listed, true) {
-                        self.again.push(index);
+                        self.again.push_back(index);
                     }
                 } else if self.stop.is_some() && connection.stop() {
                     drop(self.remove(index));

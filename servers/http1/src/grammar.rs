@@ -76,7 +76,10 @@ pub(crate) fn lists(value: &[u8], word: &[u8]) -> bool {
 /// Cuts spaces and tabs off both ends. `<[u8]>::trim_ascii` would take more bytes for white space than HTTP
 /// does.
 pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
     }
     bytes

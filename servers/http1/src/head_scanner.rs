@@ -1,14 +1,14 @@
 //! Byte by byte over a head: finds its end, and the first byte that makes it invalid.
 //!
-//! [`httparse`] reads the heads that are whole and correct, and it is fast. This scanner does the two things
-//! it cannot:
+//! [`request_head`](crate::request_head) reads the heads that are whole and correct, and it is fast. This scanner does the
+//! two things that it does not:
 //!
 //! - **Going on where it stopped.** A head that comes in pieces is scanned once, however small the pieces.
 //!   Otherwise each new byte would cost a parse from the start, and one slow client could keep a core busy
 //!   (CVE-2023-43669).
-//! - **Judging.** httparse takes LF for CRLF and names no status. The scanner decides what is refused and
-//!   why, always for the *first* byte at which no valid head is possible any more. So the verdict does not
-//!   depend on how the bytes were cut, and garbage gets its answer at once instead of after a time-out.
+//! - **Judging.** The scanner decides what is refused and why, always for the *first* byte at which no valid
+//!   head is possible any more. So the verdict does not depend on how the bytes were cut, and garbage gets its
+//!   answer at once instead of after a time-out.
 //!
 //! Both must accept the same heads. A test beside the parser and `tests/fuzz.rs` hold them together.
 //!
@@ -72,11 +72,6 @@ impl HeadScanner {
     /// Whether nothing was looked at yet.
     pub(crate) fn is_new(&self) -> bool {
         self.scanned == 0
-    }
-
-    /// How many field lines have begun.
-    pub(crate) fn fields(&self) -> usize {
-        self.fields as usize
     }
 
     /// Looks at what `input` has beyond the last call, which must have had the same beginning. Gives the

@@ -1,10 +1,11 @@
 //! The fields of a request: all of them into a map, and what those say that this crate acts on.
 
 use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap};
 use http::uri::Authority;
 
 use crate::error::Refusal;
+use crate::field_lines::{FieldLine, FieldLines, NoSection};
 use crate::framing::FramingFields;
 use crate::grammar::{is_token, list, lists};
 use crate::spare::Spare;
@@ -12,6 +13,12 @@ use crate::spare::Spare;
 /// What the fields say that this crate acts on.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct KnownFields {
+    /// How many field lines there are.
+    pub(crate) lines: usize,
+    /// Where the section ends, counted from its beginning.
+    pub(crate) length: usize,
+    /// Why a request with these fields is refused, whatever its line says.
+    pub(crate) fault: Option<Refusal>,
     pub(crate) host: Host,
     pub(crate) framing: FramingFields,
     pub(crate) connection_close: bool,
@@ -34,39 +41,41 @@ pub(crate) enum Host {
 }
 
 impl KnownFields {
-    /// One pass over the fields, which are parts of `input`: into the spare map with all but Transfer-Encoding, and a
-    /// look at those that matter here.
+    /// One pass over the section that begins at `start` and has no more than `lines_max` lines: all fields but
+    /// Transfer-Encoding into `map`, which is empty, and a look at those that matter here.
     pub(crate) fn read(
         input: &Bytes,
-        fields: &[httparse::Header<'_>],
+        start: usize,
+        lines_max: usize,
         spare: &mut Spare,
-    ) -> Result<KnownFields, Refusal> {
-        let map = &mut spare.headers;
-        if !map.is_empty() {
-            // A map with fields would lend them to this request.
-            map.clear();
-        }
+        map: &mut HeaderMap,
+    ) -> Result<KnownFields, NoSection> {
         let mut known = KnownFields::default();
         let mut host = None;
-        map.try_reserve(fields.len()).map_err(|_| Refusal::TooManyFields)?;
-        for field in fields {
-            let name =
-                HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Refusal::FieldNameInvalid)?;
+        let mut lines = FieldLines::new(input, start);
+        for line in lines.by_ref() {
+            let FieldLine { name, value, text } = line?;
+            if known.lines == lines_max {
+                return Err(NoSection);
+            }
+            known.lines += 1;
             match name {
-                header::HOST if host.is_some() => return Err(Refusal::HostRepeated),
-                header::HOST => host = Some(field.value),
-                header::CONTENT_LENGTH => known.framing.add_content_length(field.value),
+                header::HOST if host.is_some() => known.refuse(Refusal::HostRepeated),
+                header::HOST => host = Some(text),
+                header::CONTENT_LENGTH => known.framing.add_content_length(text),
                 header::TRANSFER_ENCODING => {
-                    known.framing.add_transfer_encoding(field.value);
+                    known.framing.add_transfer_encoding(text);
                     continue;
                 }
                 header::CONNECTION => {
-                    known.connection_close |= lists(field.value, b"close");
-                    known.connection_keep_alive |= lists(field.value, b"keep-alive");
-                    known.connection_upgrade |= lists(field.value, b"upgrade");
+                    for option in list(text) {
+                        known.connection_close |= option.eq_ignore_ascii_case(b"close");
+                        known.connection_keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                        known.connection_upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+                    }
                 }
                 header::EXPECT => {
-                    for expectation in list(field.value) {
+                    for expectation in list(text) {
                         match expectation.eq_ignore_ascii_case(b"100-continue") {
                             true => known.expects_continue = true,
                             false => known.expects_unknown = true,
@@ -74,22 +83,33 @@ impl KnownFields {
                     }
                 }
                 header::UPGRADE => {
-                    known.upgrade = Some(known.upgrade != Some(false) && names_protocols(field.value));
+                    known.upgrade = Some(known.upgrade != Some(false) && names_protocols(text));
                 }
-                header::TE => known.te_trailers |= lists(field.value, b"trailers"),
+                header::TE => known.te_trailers |= lists(text, b"trailers"),
                 _ => {}
             }
-            // This validates again what httparse has validated; doing without could not be measured.
-            let value = HeaderValue::from_maybe_shared(input.slice_ref(field.value))
-                .map_err(|_| Refusal::FieldValueInvalid)?;
-            map.try_append(name, value).map_err(|_| Refusal::TooManyFields)?;
+            if map.try_append(name, value).is_err() {
+                known.refuse(Refusal::TooManyFields);
+            }
         }
+        known.length = lines.end() - start;
         known.host = match host {
             None => Host::Missing,
             Some([]) => Host::Empty,
-            Some(host) => Host::Is(spare.authority(input, host)?),
+            Some(host) => match spare.authority(input, host) {
+                Ok(host) => Host::Is(host),
+                Err(refusal) => {
+                    known.refuse(refusal);
+                    Host::Missing
+                }
+            },
         };
         Ok(known)
+    }
+
+    /// The first fault counts.
+    fn refuse(&mut self, refusal: Refusal) {
+        self.fault.get_or_insert(refusal);
     }
 }
 

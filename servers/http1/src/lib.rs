@@ -125,6 +125,7 @@ mod state;
 // In: heads, by parser and by scanner, what is in them, and what is remembered of them.
 mod request_head;
 
+mod field_lines;
 mod head_scanner;
 mod host;
 mod known_fields;

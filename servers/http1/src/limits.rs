@@ -21,9 +21,8 @@ pub struct Limits {
 
     /// Field lines of a head.
     ///
-    /// Default 100 (Apache `LimitRequestFields`, hyper, Kestrel: 100). Beyond: 431. Up to 128 are parsed on
-    /// the stack, more cost one allocation per request. A `HeaderMap` holds 24,576 names; a head with more
-    /// gets 431 as well.
+    /// Default 100 (Apache `LimitRequestFields`, hyper, Kestrel: 100). Beyond: 431. A `HeaderMap` holds 24,576
+    /// names; a head with more gets 431 as well.
     pub header_count_max: u32,
 
     /// Empty lines skipped before a request line, which RFC 9112 section 2.2 asks servers to tolerate.

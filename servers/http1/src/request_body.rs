@@ -79,11 +79,8 @@ impl BodyReader {
                     let Some(length) = scanner.scan(input, &bounds).map_err(trailer_fault)? else {
                         return Ok(BodyEvent::NeedMore);
                     };
-                    let count = scanner.fields();
                     self.stage = Stage::Ended;
-                    let section = input.split_to(length);
-                    let trailers = if count == 0 { None } else { trailers::parse(&section, count)? };
-                    return Ok(BodyEvent::End(trailers));
+                    return Ok(BodyEvent::End(trailers::parse(&input.split_to(length))?));
                 }
                 _ if input.is_empty() => return Ok(BodyEvent::NeedMore),
                 Stage::ChunkLine(lines) => {

@@ -7,20 +7,18 @@
 //!            +- a constant for the known ones
 //! ```
 //!
-//! A head that is whole at first sight is parsed at once, by one pass of httparse, unless its fields are those of the
-//! connection's last request (see [`section_memo`](crate::section_memo)). Whatever is not whole and correct goes through
-//! the [`HeadScanner`], which finds the end or names the fault, and is parsed afterwards.
-
-use std::mem::{self, MaybeUninit};
-use std::ops::Range;
+//! A head that is whole at first sight is parsed at once, but for its fields if they are those of the connection's last
+//! request (see [`section_memo`](crate::section_memo)). Whatever is not whole and correct goes through the
+//! [`HeadScanner`], which finds the end or names the fault, and is parsed afterwards.
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::uri::Authority;
-use http::{HeaderMap, Method, Request, Uri, Version};
+use http::{HeaderMap, Method, Request, Version};
 
 use crate::close_reason::CloseReason;
 use crate::error::Refusal;
+use crate::field_lines::NoSection;
 use crate::framing::RequestFraming;
 use crate::grammar::{is_target, is_token, list};
 use crate::head_scanner::{HeadScanner, ScanLimits};
@@ -88,38 +86,10 @@ pub(crate) fn read(
     spare: &mut Spare,
     head: &mut RequestHead,
 ) -> Result<bool, Refusal> {
-    if scanner.is_new() {
-        if recall(input, *last, limits, spare, head)? {
-            return Ok(true);
-        }
-        if let Some(section) = parse(input, limits, spare, head)? {
-            spare.sections.seen(&input[section], last);
-            return Ok(true);
-        }
+    if scanner.is_new() && parse(input, last, limits, spare, head)? {
+        return Ok(true);
     }
-    read_scanned(input, scanner, limits, spare, head)
-}
-
-/// Takes a head whose fields were read before; whether it is one.
-#[inline(always)]
-fn recall(
-    input: &Bytes,
-    last: Digest,
-    limits: &Limits,
-    spare: &mut Spare,
-    head: &mut RequestHead,
-) -> Result<bool, Refusal> {
-    let Some(section) = spare.sections.find(last, limits) else { return Ok(false) };
-    let Some((line, behind)) = RequestLine::read(input) else { return Ok(false) };
-    let length = behind + section.length();
-    if !section.begins(&input[behind..]) || !is_within(limits, &line, length) {
-        return Ok(false);
-    }
-    let line = line.understand(input)?;
-    let known = section.known.clone();
-    let fields = section.fields(mem::take(&mut spare.headers));
-    build(line, known, fields, length, limits, head)?;
-    Ok(true)
+    read_scanned(input, scanner, last, limits, spare, head)
 }
 
 /// For heads that come in pieces, and for those that are refused.
@@ -127,6 +97,7 @@ fn recall(
 fn read_scanned(
     input: &Bytes,
     scanner: &mut HeadScanner,
+    last: &mut Digest,
     limits: &Limits,
     spare: &mut Spare,
     head: &mut RequestHead,
@@ -136,72 +107,53 @@ fn read_scanned(
         bytes: limits.head_bytes_max,
         fields: limits.header_count_max,
     };
-    let Some(length) = scanner.scan(input, &bounds)? else { return Ok(false) };
-    match parse(&as_minor_version_1(input.slice(..length)), limits, spare, head)? {
-        Some(_) => Ok(true),
+    if scanner.scan(input, &bounds)?.is_none() {
+        return Ok(false);
+    }
+    match parse(input, last, limits, spare, head)? {
+        true => Ok(true),
         // The scanner and the parser accept the same heads; if they ever differ, the head is in doubt.
-        None => Err(Refusal::FieldNameInvalid),
+        false => Err(Refusal::FieldNameInvalid),
     }
 }
 
-/// A head of version 1.2 to 1.9 as one of 1.1, which is all httparse knows. There is no such version, so this
-/// copy is rare.
-fn as_minor_version_1(head: Bytes) -> Bytes {
-    let minor = head.iter().position(|&byte| byte == b'\r').map_or(0, |end| end - 1);
-    if head[minor] <= b'1' {
-        return head;
-    }
-    let mut copy = Vec::from(head);
-    copy[minor] = b'1';
-    Bytes::from(copy)
-}
-
-/// Fields that are parsed without a heap allocation.
-const FIELDS_ON_STACK: usize = 128;
-
-/// Finds none if this is no head that is whole, within the limits and correct by its bytes; why is for the
-/// scanner to say. Otherwise tells where its header section is.
+/// Fills `head`, unless there is none that is whole, within the limits and correct by its bytes; why is for the scanner to
+/// say.
 #[inline(always)]
 fn parse(
     input: &Bytes,
+    last: &mut Digest,
     limits: &Limits,
     spare: &mut Spare,
     head: &mut RequestHead,
-) -> Result<Option<Range<usize>>, Refusal> {
-    let count = limits.header_count_max as usize;
-    let mut on_stack = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
-    let mut on_heap;
-    let room = if count <= FIELDS_ON_STACK {
-        &mut on_stack[..count]
-    } else {
-        on_heap = Vec::new();
-        on_heap.resize_with(count, MaybeUninit::uninit);
-        &mut on_heap[..]
-    };
-    let mut parsed = httparse::Request::new(&mut []);
-    let length = match parsed.parse_with_uninit_headers(input, room) {
-        Ok(httparse::Status::Complete(length)) => length,
-        _ => return Ok(None),
-    };
-    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
-        return Ok(None);
-    };
-    let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    let line = RequestLine { method: method.as_bytes(), target: target.as_bytes(), version };
-    if !is_within(limits, &line, length)
-        || !line.target.iter().all(|&byte| is_target(byte))
-        || !lines_end_in_crlf(input, length, parsed.headers)
-    {
-        return Ok(None);
+) -> Result<bool, Refusal> {
+    let Some((line, start)) = RequestLine::read(input) else { return Ok(false) };
+    let fields = head.request.headers_mut();
+    if !fields.is_empty() {
+        // A map with fields would lend them to this request.
+        fields.clear();
     }
-    let section = line.length() + "\r\n".len()..length;
-    let line = line.understand(input)?;
-    let built = KnownFields::read(input, parsed.headers, spare)
-        .and_then(|known| build(line, known, mem::take(&mut spare.headers), length, limits, head));
-    if built.is_err() {
-        spare.headers.clear();
+    let lines_max = limits.header_count_max as usize;
+    let remembered = spare.sections.find(*last, &input[start..], lines_max);
+    let is_remembered = remembered.is_some();
+    let known = match remembered {
+        Some(section) => section.recall(fields),
+        None => match KnownFields::read(input, start, lines_max, spare, fields) {
+            Ok(known) => known,
+            Err(NoSection) => return Ok(false),
+        },
+    };
+    let length = start + known.length;
+    if line.length() > limits.request_line_bytes_max as usize || length > limits.head_bytes_max as usize {
+        return Ok(false);
     }
-    built.map(|()| Some(section))
+    head.length = length;
+    line.understand(input, head)?;
+    understand(known, limits, head)?;
+    if !is_remembered {
+        spare.sections.seen(&input[start..length], last);
+    }
+    Ok(true)
 }
 
 /// A request line as it is written.
@@ -211,29 +163,21 @@ struct RequestLine<'a> {
     version: Version,
 }
 
-/// A request line as it is meant.
-struct Asked {
-    method: Method,
-    target: Bytes,
-    uri: Uri,
-    authority: Option<Authority>,
-    version: Version,
-}
-
 impl<'a> RequestLine<'a> {
     /// The line at the beginning of `input`, and where it has ended; none if it is not whole and correct.
     fn read(input: &'a [u8]) -> Option<(RequestLine<'a>, usize)> {
-        const END: &[u8] = b" HTTP/1.1\r\n";
         let method = input.iter().position(|&byte| !is_token(byte)).filter(|&end| end > 0)?;
         let rest = input[method..].strip_prefix(b" ")?;
         let target = rest.iter().position(|&byte| !is_target(byte)).filter(|&end| end > 0)?;
-        let version = match rest.get(target..target + END.len())? {
-            END => Version::HTTP_11,
-            b" HTTP/1.0\r\n" => Version::HTTP_10,
+        let [minor, b'\r', b'\n', ..] = rest[target..].strip_prefix(b" HTTP/1.")? else { return None };
+        let version = match minor {
+            b'0' => Version::HTTP_10,
+            b'1'..=b'9' => Version::HTTP_11,
             _ => return None,
         };
         let line = RequestLine { method: &input[..method], target: &rest[..target], version };
-        Some((line, method + 1 + target + END.len()))
+        let end = line.length() + "\r\n".len();
+        Some((line, end))
     }
 
     /// Its length without its end.
@@ -241,41 +185,32 @@ impl<'a> RequestLine<'a> {
         self.method.len() + " ".len() + self.target.len() + " HTTP/1.1".len()
     }
 
+    /// What the line means.
     #[inline(always)]
-    fn understand(&self, input: &Bytes) -> Result<Asked, Refusal> {
+    fn understand(&self, input: &Bytes, head: &mut RequestHead) -> Result<(), Refusal> {
         let method = parse_method(self.method)?;
         // The commonest target of all needs no share in the input.
         let target =
             if self.target == b"/" { Bytes::from_static(b"/") } else { input.slice_ref(self.target) };
         let Target { uri, authority } = Target::parse(&method, &target)?;
-        Ok(Asked { method, target, uri, authority, version: self.version })
+        *head.request.method_mut() = method;
+        *head.request.uri_mut() = uri;
+        *head.request.version_mut() = self.version;
+        head.target = target;
+        head.authority = authority;
+        Ok(())
     }
 }
 
-fn is_within(limits: &Limits, line: &RequestLine<'_>, length: usize) -> bool {
-    line.length() <= limits.request_line_bytes_max as usize && length <= limits.head_bytes_max as usize
-}
-
-/// httparse takes a lone LF for a line end and never a lone CR. So a line ends in CRLF if there is a CR two
-/// bytes before the next; the last line is checked together with the empty one.
-fn lines_end_in_crlf(input: &[u8], length: usize, fields: &[httparse::Header<'_>]) -> bool {
-    let start = input.as_ptr() as usize;
-    input[..length].ends_with(b"\r\n\r\n")
-        && fields.iter().all(|field| input[field.name.as_ptr() as usize - start - 2] == b'\r')
-}
-
-/// What the bytes mean. Here a head that is correct by its bytes is refused for what it says.
+/// What the fields mean, with the line. Here a head that is correct by its bytes is refused for what it says.
 #[inline(always)]
-fn build(
-    line: Asked,
-    known: KnownFields,
-    fields: HeaderMap,
-    length: usize,
-    limits: &Limits,
-    head: &mut RequestHead,
-) -> Result<(), Refusal> {
-    let Asked { method, target, uri, authority, version } = line;
+fn understand(known: KnownFields, limits: &Limits, head: &mut RequestHead) -> Result<(), Refusal> {
+    if let Some(fault) = known.fault {
+        return Err(fault);
+    }
+    let version = head.request.version();
     let is_http11 = version == Version::HTTP_11;
+    let is_connect = head.request.method() == Method::CONNECT;
     let host = match known.host {
         // RFC 9112 section 3.2: HTTP/1.1 needs Host even where the target overrides it.
         Host::Missing if is_http11 => return Err(Refusal::HostMissing),
@@ -287,40 +222,32 @@ fn build(
     if limits.body_bytes_max.is_some_and(|max| framing.exact_len() > Some(max)) {
         return Err(Refusal::BodyTooLarge);
     }
-    if has_body && method == Method::CONNECT {
+    if has_body && is_connect {
         return Err(Refusal::ConnectWithBody);
     }
     // RFC 9110 section 10.1.1: a server ignores the expectations of HTTP/1.0.
     if known.expects_unknown && is_http11 {
         return Err(Refusal::ExpectationUnknown);
     }
-    let upgrade = match () {
-        () if method == Method::CONNECT => Some(UpgradeRequest::Connect),
+    if head.authority.is_none() {
+        head.authority = host;
+    }
+    head.framing = framing;
+    head.expects_continue = known.expects_continue && is_http11 && has_body;
+    head.upgrade = match () {
+        () if is_connect => Some(UpgradeRequest::Connect),
         () if is_http11 && known.connection_upgrade && known.upgrade == Some(true) && !has_body => {
             Some(UpgradeRequest::Protocol)
         }
         () => None,
     };
+    head.te_trailers = known.te_trailers;
     // RFC 9112 section 9.3.
-    let close = match () {
+    head.close = match () {
         () if known.connection_close => Some(CloseReason::PeerAsked),
         () if is_http11 || known.connection_keep_alive => None,
         () => Some(CloseReason::Http10),
     };
-
-    let request = &mut head.request;
-    *request.method_mut() = method;
-    *request.uri_mut() = uri;
-    *request.version_mut() = version;
-    *request.headers_mut() = fields;
-    head.target = target;
-    head.authority = authority.or(host);
-    head.framing = framing;
-    head.expects_continue = known.expects_continue && is_http11 && has_body;
-    head.upgrade = upgrade;
-    head.te_trailers = known.te_trailers;
-    head.length = length;
-    head.close = close;
     Ok(())
 }
 
@@ -385,16 +312,16 @@ mod tests {
             if let Ok(Some(length)) = scanner.scan(&input, &bounds) {
                 accepted += 1;
                 let mut head = RequestHead::default();
-                let parsed =
-                    parse(&as_minor_version_1(input.clone()), &limits, &mut Spare::default(), &mut head);
-                assert!(parsed != Ok(None), "only the scanner accepts {shown}");
+                let parsed = parse(&input, &mut Digest::default(), &limits, &mut Spare::default(), &mut head);
+                assert!(parsed != Ok(false), "only the scanner accepts {shown}");
                 if parsed.is_ok() {
                     assert_eq!(head.length, length, "{shown}");
                 }
             } else {
                 refused += 1;
-                let parsed = parse(&input, &limits, &mut Spare::default(), &mut RequestHead::default());
-                assert_eq!(parsed, Ok(None), "only the parser accepts {shown}");
+                let (mut spare, mut head) = (Spare::default(), RequestHead::default());
+                let parsed = parse(&input, &mut Digest::default(), &limits, &mut spare, &mut head);
+                assert_eq!(parsed, Ok(false), "only the parser accepts {shown}");
             }
         }
         assert!(accepted > 10_000 && refused > 10_000, "{accepted} accepted, {refused} refused");

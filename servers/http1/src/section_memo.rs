@@ -22,7 +22,6 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::known_fields::KnownFields;
-use crate::limits::Limits;
 use crate::spare::Spare;
 
 /// Sections remembered at a time. Clients that send the same share one.
@@ -30,9 +29,6 @@ const SECTIONS_MAX: usize = 64;
 
 /// A longer section is read each time, in bytes.
 const SECTION_BYTES_MAX: usize = 4 * 1024;
-
-/// One with more fields is, too.
-const FIELDS_MAX: usize = 64;
 
 /// Sections by their digests.
 #[derive(Default)]
@@ -43,8 +39,7 @@ pub(crate) struct Section {
     digest: Digest,
     bytes: Bytes,
     fields: HeaderMap,
-    lines: usize,
-    pub(crate) known: KnownFields,
+    known: KnownFields,
 }
 
 /// A small number made of a section; 0 for none.
@@ -52,11 +47,12 @@ pub(crate) struct Section {
 pub(crate) struct Digest(u32);
 
 impl SectionMemo {
-    /// The section with this digest, if it is within the limits. It may be another than the one that is meant.
+    /// The section with this digest, if `input` begins with it and it has no more than `lines_max` lines.
     #[inline]
-    pub(crate) fn find(&self, digest: Digest, limits: &Limits) -> Option<&Section> {
+    pub(crate) fn find(&self, digest: Digest, input: &[u8], lines_max: usize) -> Option<&Section> {
         let section = self.0.get(digest.slot())?.as_ref()?;
-        (section.digest == digest && section.lines <= limits.header_count_max as usize).then_some(section)
+        let is_meant = section.digest == digest && input.starts_with(&section.bytes);
+        (is_meant && section.known.lines <= lines_max).then_some(section)
     }
 
     /// Takes note of a section that was read and accepted. `last` is the digest of the connection's last one.
@@ -77,37 +73,22 @@ impl Section {
     /// read, which must not be kept for it.
     fn read(section: &[u8], digest: Digest) -> Option<Section> {
         let bytes = Bytes::copy_from_slice(section);
-        let mut room = [httparse::EMPTY_HEADER; FIELDS_MAX];
-        let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(&bytes, &mut room) else {
-            return None;
-        };
-        let mut spare = Spare::default();
-        let known = KnownFields::read(&bytes, fields, &mut spare).ok()?;
-        Some(Section { digest, lines: fields.len(), fields: spare.headers, known, bytes })
+        let mut fields = HeaderMap::new();
+        let known = KnownFields::read(&bytes, 0, usize::MAX, &mut Spare::default(), &mut fields).ok()?;
+        Some(Section { digest, fields, known, bytes })
     }
 
-    /// Whether it is what `input` begins with.
-    pub(crate) fn begins(&self, input: &[u8]) -> bool {
-        input.starts_with(&self.bytes)
-    }
-
-    /// How many bytes it has.
-    pub(crate) fn length(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Its fields as a map of their own: `map`, if they fit into it.
-    pub(crate) fn fields(&self, mut map: HeaderMap) -> HeaderMap {
+    /// Puts its fields into `map`, which is empty, and tells what they say.
+    #[inline]
+    pub(crate) fn recall(&self, map: &mut HeaderMap) -> KnownFields {
         if map.capacity() < self.fields.len() {
-            return self.fields.clone();
+            *map = self.fields.clone();
+        } else {
+            for (name, value) in &self.fields {
+                map.append(name, value.clone());
+            }
         }
-        if !map.is_empty() {
-            map.clear();
-        }
-        for (name, value) in &self.fields {
-            map.append(name, value.clone());
-        }
-        map
+        self.known.clone()
     }
 }
 
@@ -148,8 +129,23 @@ mod tests {
         let (ours, theirs) = (b"Host: a\r\n\r\n", b"Host: b\r\n\r\n");
         let mut last = Digest::of(ours);
         memo.seen(ours, &mut last);
-        let section = memo.find(last, &Limits::default()).expect("it was sent twice");
-        assert!(section.begins(ours) && !section.begins(theirs) && !section.begins(&ours[..ours.len() - 1]));
+        assert!(memo.find(last, ours, 1).is_some(), "it was sent twice");
+        assert!(
+            memo.find(last, theirs, 1).is_none() && memo.find(last, &ours[..ours.len() - 1], 1).is_none()
+        );
+    }
+
+    #[test]
+    fn a_section_of_many_fields_is_remembered_as_it_was_sent() {
+        let mut memo = SectionMemo::default();
+        let lines: String = (0..100).map(|number| format!("X-{number}: {number}\r\n")).collect();
+        let section = format!("Host: a\r\n{lines}\r\n");
+        let mut last = Digest::of(section.as_bytes());
+        memo.seen(section.as_bytes(), &mut last);
+        assert!(memo.find(last, section.as_bytes(), 100).is_none(), "the limit counts for it, too");
+        let mut fields = HeaderMap::new();
+        let known = memo.find(last, section.as_bytes(), 101).expect("it was sent twice").recall(&mut fields);
+        assert_eq!((known.lines, known.length, fields.len()), (101, section.len(), 101));
     }
 
     #[test]
@@ -175,6 +171,6 @@ mod tests {
         let long = format!("Host: a\r\nX: {}\r\n\r\n", "x".repeat(SECTION_BYTES_MAX));
         let mut last = Digest::of(long.as_bytes());
         memo.seen(long.as_bytes(), &mut last);
-        assert!(memo.find(last, &Limits::default()).is_none());
+        assert!(memo.find(last, long.as_bytes(), 2).is_none());
     }
 }

@@ -1,5 +1,7 @@
 //! What the head of one request leaves for the next.
 
+use std::mem;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use http::uri::Authority;
@@ -30,9 +32,12 @@ impl Spare {
         self.head = Some(head);
     }
 
-    /// A head to be filled.
+    /// A head to be filled, with the map to be filled in it.
+    #[inline]
     pub(crate) fn head(&mut self) -> Box<RequestHead> {
-        self.head.take().unwrap_or_default()
+        let mut head = self.head.take().unwrap_or_default();
+        mem::swap(head.request.headers_mut(), &mut self.headers);
+        head
     }
 
     /// The authority in a Host field, which is a part of `input`.

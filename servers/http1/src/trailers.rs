@@ -1,30 +1,22 @@
 //! Trailer fields (RFC 9110 section 6.5).
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName};
 
 use crate::error::BodyFault;
+use crate::field_lines::{FieldLine, FieldLines, NoSection};
 
-/// Reads a trailer section of `count` field lines, whose bytes a
-/// [`HeadScanner`](crate::head_scanner::HeadScanner) has found to be correct.
+/// Reads a trailer section, whose bytes a [`HeadScanner`](crate::head_scanner::HeadScanner) has found to be correct.
 ///
 /// Fields that must not be trailers are dropped, not refused: nobody behind this can be misled by what it
 /// never sees, and the upload they follow has been taken in whole.
-pub(crate) fn parse(section: &Bytes, count: usize) -> Result<Option<HeaderMap>, BodyFault> {
-    let mut fields = vec![httparse::EMPTY_HEADER; count];
-    let fields = match httparse::parse_headers(section, &mut fields) {
-        Ok(httparse::Status::Complete((_, fields))) => fields,
-        _ => return Err(BodyFault::TrailerInvalid),
-    };
+pub(crate) fn parse(section: &Bytes) -> Result<Option<HeaderMap>, BodyFault> {
     let mut trailers = HeaderMap::new();
-    for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| BodyFault::TrailerInvalid)?;
-        if is_forbidden(&name) {
-            continue;
+    for line in FieldLines::new(section, 0) {
+        let FieldLine { name, value, .. } = line.map_err(|NoSection| BodyFault::TrailerInvalid)?;
+        if !is_forbidden(&name) {
+            trailers.try_append(name, value).map_err(|_| BodyFault::TrailersTooLarge)?;
         }
-        let value = HeaderValue::from_maybe_shared(section.slice_ref(field.value))
-            .map_err(|_| BodyFault::TrailerInvalid)?;
-        trailers.try_append(name, value).map_err(|_| BodyFault::TrailersTooLarge)?;
     }
     Ok((!trailers.is_empty()).then_some(trailers))
 }

@@ -431,8 +431,9 @@ impl<A: AsyncApp> Connection<A> {
     }
 
     pub(super) fn drop_body(&mut self, exchange: &mut Exchange<A::Future>, shared: &Shared<A>) {
-        let body = exchange.body.take();
-        self.dropping(exchange, body, shared);
+        if let Some(body) = exchange.body.take() {
+            self.dropping(exchange, body, shared);
+        }
     }
 
     /// No informational head from here on.

@@ -335,6 +335,9 @@ impl<A: AsyncApp> Connection<A> {
 
     /// Drops the application's future, which may panic in doing so.
     pub(super) fn drop_call(&mut self, exchange: &mut Exchange<A::Future>, shared: &Shared<A>) {
+        if exchange.call.is_none() {
+            return;
+        }
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| exchange.call.as_mut().set(None))) {
             self.report_panic(exchange, shared, Running::Drop, panic);
         }

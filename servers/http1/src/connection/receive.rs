@@ -63,14 +63,21 @@ impl Connection {
             };
         }
         let mut head = spare.head();
-        let received = self.read_head(input, spare, &mut head);
-        if let Ok(true) = received {
-            input.advance(head.length);
-            self.begin_exchange(&head);
-            return Ok(Some(head));
-        }
-        spare.recycle(head);
-        self.without_head(input, received.err(), now)
+        let refusal = match self.read_head(input, spare, &mut head) {
+            Ok(true) => {
+                input.advance(head.length);
+                self.begin_exchange(&head);
+                return Ok(Some(head));
+            }
+            Ok(false) => {
+                // Fields that were read in vain must not hold on to the input.
+                head.request.headers_mut().clear();
+                spare.recycle(head);
+                None
+            }
+            Err(refusal) => Some(refusal),
+        };
+        self.without_head(input, refusal, now)
     }
 
     /// The head is not there yet, or is refused.
