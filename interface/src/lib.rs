@@ -255,6 +255,7 @@ mod futures;
 #[cfg(feature = "http-body")]
 mod http_body;
 mod map_response;
+mod monitor;
 mod report;
 mod scope;
 mod server;
@@ -282,6 +283,7 @@ pub use factory::{
     sync_factory_fn,
 };
 pub use map_response::{MapResponse, map_response};
+pub use monitor::{Monitor, PROGRESS_INTERVAL, Ticket};
 pub use report::{Event, Level, Phase, Report, Reporter, RequestId, Stderr};
 pub use scope::{MountError, Scope, Watch};
 pub use server::{Control, Launch, Listener, ServeError, Served, Server};

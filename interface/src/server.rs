@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{ProcessModel, Reporter, StartError, Stderr, worker::after};
+use crate::{Monitor, ProcessModel, Reporter, StartError, Stderr, worker::after};
 
 /// A server that can run the applications of a factory. Each server states in its impls which factories those are:
 ///
@@ -45,12 +45,20 @@ pub struct Launch {
     pub reporter: Arc<dyn Reporter>,
     /// How this process came to be. Default: [`ProcessModel::Single`].
     pub process: ProcessModel,
+    /// Who follows its work. Default: nobody.
+    pub monitor: Option<Arc<dyn Monitor>>,
 }
 
 impl Launch {
     /// On these sockets, with the defaults for everything else.
     pub fn new(listeners: Vec<Listener>) -> Self {
-        Self { listeners, control: Control::new(), reporter: Arc::new(Stderr), process: ProcessModel::Single }
+        Self {
+            listeners,
+            control: Control::new(),
+            reporter: Arc::new(Stderr),
+            process: ProcessModel::Single,
+            monitor: None,
+        }
     }
 
     /// Stopped by this control.
@@ -64,6 +72,20 @@ impl Launch {
     #[must_use]
     pub fn with_reporter(mut self, reporter: Arc<dyn Reporter>) -> Self {
         self.reporter = reporter;
+        self
+    }
+
+    /// In a process that came to be in this way.
+    #[must_use]
+    pub fn with_process(mut self, process: ProcessModel) -> Self {
+        self.process = process;
+        self
+    }
+
+    /// Followed by this monitor.
+    #[must_use]
+    pub fn with_monitor(mut self, monitor: Arc<dyn Monitor>) -> Self {
+        self.monitor = Some(monitor);
         self
     }
 }

@@ -333,6 +333,8 @@ caps! {
     H2 = 13;
     /// Connections may be encrypted.
     TLS = 14;
+    /// A [`Monitor`](crate::Monitor) is told what goes on.
+    MONITOR = 15;
 }
 
 impl Caps {
