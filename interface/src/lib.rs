@@ -72,7 +72,7 @@
 //! - behind the handles: [`Exchange`], [`WorkerOps`], [`WorkerInfo`] with [`Caps`] and [`Limits`]
 //! - behind the bodies: [`PollBody`], [`FrameRead`], [`FrameSink`], opened by [`Body::into_parts`]
 //! - behind upgrades: [`PollIo`], [`BlockingTransport`], [`AsyncTunnel`], [`BlockingTunnel`]
-//! - told of failures: [`Report`], [`Reporter`]
+//! - told of failures: [`Report`], [`Reporter`]; of all that goes on: [`Monitor`]
 //! - applications of the other kind: [`bridge`]
 //!
 //! # Recipes

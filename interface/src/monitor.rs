@@ -14,6 +14,23 @@ use crate::{Finish, RequestId};
 /// block nor panic. `worker` is the [`index`](crate::WorkerInfo::index) of the worker.
 ///
 /// A [`Reporter`](crate::Reporter) is told what went wrong, in words for people; a monitor what goes on, in numbers.
+///
+/// ```
+/// use std::{sync::atomic::{AtomicU64, Ordering::Relaxed}, time::Duration};
+/// use varvel::{Finish, Monitor, Outcome, Ticket};
+///
+/// /// How many exchanges have failed.
+/// #[derive(Default)]
+/// struct Failures(AtomicU64);
+///
+/// impl Monitor for Failures {
+///     fn exchange_ended(&self, _worker: u32, _: Ticket, finish: &Finish, _duration: Duration) {
+///         if finish.outcome == Outcome::Failed {
+///             self.0.fetch_add(1, Relaxed);
+///         }
+///     }
+/// }
+/// ```
 pub trait Monitor: Send + Sync {
     /// The worker can do its work: its event loop turns, or a thread of its pool is free for the next call or has become
     /// so. Told at least once every [`PROGRESS_INTERVAL`], also where nothing happens, and never while it cannot.
@@ -38,9 +55,11 @@ pub trait Monitor: Send + Sync {
         Ticket(0)
     }
 
-    /// An event loop polls the call or the answer of this exchange: if it does not turn any more, this is where it is. Told
-    /// by servers that poll several exchanges on one thread.
-    fn exchange_polled(&self, worker: u32, exchange: Ticket) {
+    /// An event loop is about to run code of the application: for this exchange, or with `None` something that belongs to
+    /// none, such as a background task or the waker of a timer. If the loop does not turn any more, this is where it is, or
+    /// at an exchange that [began](Self::exchange_began) after that. Told by servers that run several exchanges on one
+    /// thread.
+    fn polling(&self, worker: u32, exchange: Option<Ticket>) {
         let _ = (worker, exchange);
     }
 

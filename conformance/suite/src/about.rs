@@ -96,6 +96,7 @@ const ALL: &[Caps] = &[
     Caps::FILE_ZEROCOPY,
     Caps::H2,
     Caps::TLS,
+    Caps::MONITOR,
 ];
 
 #[cfg(test)]

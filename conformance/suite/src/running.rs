@@ -19,7 +19,7 @@ use varvel::{Control, Launch, Listener, ServeError, Served};
 use crate::{
     Failure, Recorder, Subject, Tuning,
     client::LIMIT,
-    probe::{Link, Plan, Probe, Recording},
+    probe::{Following, Link, Plan, Probe, Recording},
 };
 
 /// How a check wants its server: settings, and what the probe's factory does.
@@ -35,6 +35,8 @@ pub struct Setup {
     pub wait_ready: bool,
     /// Whether it was asked to stop before it was started. Default: no.
     pub stopped: bool,
+    /// Whether it has a monitor, of whose hearing there are events. Default: no.
+    pub monitored: bool,
 }
 
 impl Default for Setup {
@@ -45,6 +47,7 @@ impl Default for Setup {
             listeners: 1,
             wait_ready: true,
             stopped: false,
+            monitored: false,
         }
     }
 }
@@ -107,9 +110,12 @@ impl Running {
         if setup.stopped {
             control.stop(Duration::ZERO);
         }
-        let launch = Launch::new(sockets.into_iter().map(Listener::from).collect())
+        let mut launch = Launch::new(sockets.into_iter().map(Listener::from).collect())
             .with_control(control.clone())
             .with_reporter(Arc::new(Recording(Arc::clone(&link))));
+        if setup.monitored {
+            launch = launch.with_monitor(Arc::new(Following::new(Arc::clone(&link))));
+        }
         let probe = Probe::new(Arc::clone(&link), setup.plan.clone());
 
         let (end, ended) = mpsc::channel();

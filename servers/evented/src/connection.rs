@@ -76,7 +76,7 @@ enum Phase<F> {
     /// Between two exchanges, or inside a head.
     Head,
     /// A request waits for its turn to be a call.
-    Queued(Box<RequestHead>),
+    Queued(Box<Queued>),
     Exchange(Box<Exchange<F>>),
     /// What the application did not read of a request is dropped.
     Discard,
@@ -87,6 +87,9 @@ enum Phase<F> {
     /// Everything is said; the client is given time to hear it.
     Lingering(Box<Lingering>),
 }
+
+/// A request, and when it had arrived.
+struct Queued(Box<RequestHead>, Instant);
 
 /// What the loop is to do with a connection that was driven.
 pub(crate) enum Fate {
@@ -295,10 +298,10 @@ impl<A: AsyncApp> Connection<A> {
         match self.http.receive_head(&mut self.input, &mut shared.spare, shared.now) {
             Ok(Some(head)) => {
                 if shared.turn.take(index) {
-                    self.begin(head, shared);
+                    self.begin(head, shared.now, shared);
                     Step::Go
                 } else {
-                    self.phase = Phase::Queued(head);
+                    self.phase = Phase::Queued(Box::new(Queued(head, shared.now)));
                     Step::Wait
                 }
             }
@@ -319,8 +322,9 @@ impl<A: AsyncApp> Connection<A> {
         if !shared.turn.take(index) {
             return Step::Wait;
         }
-        if let Phase::Queued(head) = std::mem::replace(&mut self.phase, Phase::Head) {
-            self.begin(head, shared);
+        if let Phase::Queued(queued) = std::mem::replace(&mut self.phase, Phase::Head) {
+            let Queued(head, received) = *queued;
+            self.begin(head, received, shared);
         }
         Step::Go
     }
@@ -334,6 +338,7 @@ impl<A: AsyncApp> Connection<A> {
 
     /// Answers a request that the application never sees (spec S4).
     fn refuse(&mut self, refusal: Refusal, shared: &Shared<A>) -> Step {
+        shared.journal.refused(refusal.status());
         self.http.send_refusal(refusal, shared.date.as_bytes(), self.outbox.text_mut());
         self.next_exchange(shared)
     }

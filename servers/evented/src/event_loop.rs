@@ -13,6 +13,7 @@ use std::{
 use mio::{Events, Interest, Token, unix::SourceFd};
 use varvel::{AsyncApp, Control, Event, Level, Outcome, Report, Worker};
 use varvel_server_kit::{
+    journal::Pulse,
     listener::{ACCEPT_PAUSE, AcceptError, Listener},
     timer_queue::ConnectionDeadlines,
 };
@@ -51,7 +52,7 @@ impl Core {
     pub(crate) fn new(poll: mio::Poll, mailbox: Arc<Mailbox>, ops: Arc<LoopWorker>) -> Self {
         Self {
             poll,
-            tasks: Tasks::new(Arc::clone(&mailbox)),
+            tasks: Tasks::new(Arc::clone(&mailbox), Arc::clone(&ops.journal)),
             mailbox,
             letters: Letters::default(),
             worker: Worker::new(Arc::clone(&ops) as _),
@@ -146,7 +147,7 @@ fn round_up(wait: Duration) -> Duration {
 /// A loop with its listeners and connections.
 pub(crate) struct EventLoop<'a, A: AsyncApp> {
     core: &'a mut Core,
-    shared: Shared<A>,
+    shared: &'a mut Shared<A>,
     loops: &'a Arc<Loops>,
     index: usize,
     control: &'a Control,
@@ -163,6 +164,7 @@ pub(crate) struct EventLoop<'a, A: AsyncApp> {
     /// A stop was asked for, with this deadline.
     stop: Option<Instant>,
     linger: Duration,
+    pulse: Pulse,
     cut: u64,
 }
 
@@ -177,7 +179,7 @@ where
 {
     pub(crate) fn new(
         core: &'a mut Core,
-        shared: Shared<A>,
+        shared: &'a mut Shared<A>,
         loops: &'a Arc<Loops>,
         index: usize,
         control: &'a Control,
@@ -195,6 +197,7 @@ where
         Ok(Self {
             deadlines: ConnectionDeadlines::new(shared.now),
             linger: shared.http.timeouts.linger_timeout,
+            pulse: Pulse::new(&shared.journal, shared.now),
             core,
             shared,
             loops,
@@ -212,20 +215,21 @@ where
         })
     }
 
-    /// Serves until it is stopped; then gives the application back, and how many exchanges were cut off.
-    pub(crate) fn serve(mut self) -> (A, u64) {
+    /// Serves until it is stopped; then tells how many exchanges were cut off.
+    pub(crate) fn serve(&mut self) -> u64 {
         let mut events = Events::with_capacity(1024);
         if self.stop.is_some() {
             self.begin_stop();
         }
         loop {
-            if let Some(log) = &self.shared.access_log {
-                log.flush();
-            }
+            self.shared.journal.flush();
             let idle = !self.is_busy() && self.core.mailbox.begin_wait();
             self.core.wait(&mut events, self.next_wake(), idle);
             self.shared.now = Instant::now();
             self.shared.date.refresh();
+            if self.pulse.beats(self.shared.now) {
+                self.shared.journal.progress();
+            }
             for event in &events {
                 match event.token() {
                     MAILBOX => {}
@@ -253,10 +257,11 @@ where
             if let Some(deadline) = self.stop {
                 let now = Instant::now();
                 if deadline <= now {
-                    self.cut_off();
+                    self.cut += self.abandon(Outcome::Stopped);
+                    self.core.tasks.drop_all(&self.core.worker);
                 }
                 if self.connections.is_empty() && self.core.tasks.is_empty() && self.core.mailbox.end() {
-                    return (self.shared.app, self.cut);
+                    return self.cut;
                 }
             }
         }
@@ -267,7 +272,10 @@ where
     }
 
     fn next_wake(&self) -> Option<Instant> {
-        [self.deadlines.next_wake(), self.accept_pause, self.stop].into_iter().flatten().min()
+        [self.deadlines.next_wake(), self.accept_pause, self.stop, self.pulse.due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     // ---- connections ----
@@ -290,7 +298,7 @@ where
 
     fn drive(&mut self, index: usize) {
         let fate = match self.connections.get_mut(index) {
-            Some(Slot::Http(connection)) => connection.drive(index, &mut self.shared),
+            Some(Slot::Http(connection)) => connection.drive(index, self.shared),
             Some(Slot::Tunnel(_)) => return self.drive_tunnel(index),
             None => return self.shared.turn.forget(index),
         };
@@ -319,7 +327,7 @@ where
 
     fn expire(&mut self, index: usize) {
         let fate = match self.connections.get_mut(index) {
-            Some(Slot::Http(connection)) => connection.expire(index, &mut self.shared),
+            Some(Slot::Http(connection)) => connection.expire(index, self.shared),
             Some(Slot::Tunnel(_)) => return self.drive_tunnel(index),
             None => return,
         };
@@ -373,7 +381,11 @@ where
             // There is room again for those that had to wait.
             self.acceptable = true;
         }
-        self.connections.remove(index)
+        let removed = self.connections.remove(index);
+        if removed.is_some() {
+            self.shared.journal.connection_closed();
+        }
+        removed
     }
 
     fn read_letters(&mut self) {
@@ -478,7 +490,8 @@ where
         }
         let summons = Summons::new(Woken::Connection(index as u32), Arc::clone(&self.core.mailbox));
         let handle = Handle::new(self.core.worker.clone(), accepted.info, summons);
-        self.connections.insert(Slot::Http(Connection::new(accepted.transport, handle, &self.shared)));
+        self.connections.insert(Slot::Http(Connection::new(accepted.transport, handle, self.shared)));
+        self.shared.journal.connection_opened();
         self.drive(index);
     }
 
@@ -507,26 +520,24 @@ where
         }
     }
 
-    /// The deadline has passed: what is left is dropped (spec L8).
-    fn cut_off(&mut self) {
+    /// Breaks off what is left, as when the deadline has passed (spec L8); how many exchanges that were.
+    pub(crate) fn abandon(&mut self, outcome: Outcome) -> u64 {
+        let mut abandoned = 0;
         for index in self.connections.indices() {
+            let was_busy = match self.connections.get_mut(index) {
+                Some(Slot::Http(connection)) => connection.abandon(outcome, self.shared),
+                Some(Slot::Tunnel(tunnel)) => tunnel.abandon(outcome),
+                None => false,
+            };
+            abandoned += u64::from(was_busy);
             match self.remove(index) {
                 // Where nothing was under way the last answer may still be on its way.
-                Some(Slot::Http(mut connection)) => {
-                    let was_busy = connection.abandon(Outcome::Stopped, &mut self.shared);
-                    if was_busy {
-                        self.cut += 1;
-                        connection.reset();
-                    }
-                }
-                None => {}
-                Some(Slot::Tunnel(mut tunnel)) => {
-                    self.cut += u64::from(tunnel.cut());
-                    tunnel.sever();
-                }
+                Some(Slot::Http(connection)) if was_busy => connection.reset(),
+                Some(Slot::Tunnel(tunnel)) => tunnel.sever(),
+                _ => {}
             }
         }
-        self.core.tasks.drop_all(&self.core.worker);
+        abandoned
     }
 
     fn log(&self, level: Level, message: &str) {

@@ -1,17 +1,12 @@
 //! One exchange under way: the call, then the body of its answer.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::Waker,
-    time::{Instant, SystemTime},
-};
+use std::{pin::Pin, sync::Arc, task::Waker};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
-use varvel::{Address, Finish, PollBody, RequestId};
+use http::{HeaderMap, Method, StatusCode};
+use varvel::{PollBody, RequestId};
 use varvel_http1::BodyLength;
-use varvel_server_kit::access_log::Entry;
+use varvel_server_kit::journal::Account;
 
 use crate::request_body::Incoming;
 
@@ -46,19 +41,8 @@ pub(crate) struct Exchange<F> {
     pub(crate) bytes: u64,
     pub(crate) method: Method,
     pub(crate) target: Bytes,
-    /// For the access log, if there is one.
-    pub(crate) log: Option<Box<LogFacts>>,
-}
-
-/// What the access log wants to know of a request.
-pub(crate) struct LogFacts {
-    method: Method,
-    target: Bytes,
-    version: Version,
-    time: SystemTime,
-    began: Instant,
-    referer: Option<HeaderValue>,
-    user_agent: Option<HeaderValue>,
+    /// For whoever follows the loop.
+    pub(crate) account: Option<Account>,
 }
 
 /// An answer without its body.
@@ -98,11 +82,11 @@ impl<F> Exchange<F> {
             bytes: 0,
             method: Method::GET,
             target: Bytes::new(),
-            log: None,
+            account: None,
         })
     }
 
-    /// Makes it ready for another request. Call and body are gone already.
+    /// Makes it ready for another request. Call, body and account are gone already.
     pub(crate) fn reset(&mut self) {
         self.stage = Stage::Calling;
         self.waker = Waker::noop().clone();
@@ -117,7 +101,6 @@ impl<F> Exchange<F> {
         self.status = None;
         self.bytes = 0;
         self.target = Bytes::new();
-        self.log = None;
     }
 
     /// Whether the application waits for more of the request's body.
@@ -125,39 +108,14 @@ impl<F> Exchange<F> {
         self.incoming.as_ref().is_some_and(|incoming| incoming.is_wanted())
     }
 
+    /// Says that the application is about to be polled.
+    pub(crate) fn announce_poll(&self) {
+        if let Some(account) = &self.account {
+            account.polling();
+        }
+    }
+
     pub(crate) fn id(&self, connection: u64, number: u64) -> RequestId<'_> {
         RequestId::new(connection, number, Some(&self.method), &self.target)
-    }
-}
-
-impl LogFacts {
-    pub(crate) fn of(request: &Request<()>, target: Bytes, began: Instant) -> Self {
-        let field = |name| request.headers().get(name).cloned();
-        Self {
-            method: request.method().clone(),
-            target,
-            version: request.version(),
-            time: SystemTime::now(),
-            began,
-            referer: field(header::REFERER),
-            user_agent: field(header::USER_AGENT),
-        }
-    }
-
-    /// The line of an exchange that has come to this end.
-    pub(crate) fn entry<'a>(&'a self, finish: &Finish, peer: &'a Address, now: Instant) -> Entry<'a> {
-        Entry {
-            peer,
-            time: self.time,
-            method: self.method.as_str(),
-            target: &self.target,
-            version: self.version,
-            // As nginx has it: nothing was sent before the client was gone.
-            status: finish.status.map_or(499, |status| status.as_u16()),
-            bytes: finish.bytes,
-            referer: self.referer.as_ref().map(HeaderValue::as_bytes),
-            user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
-            duration: now.saturating_duration_since(self.began),
-        }
     }
 }

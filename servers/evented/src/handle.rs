@@ -9,9 +9,7 @@ use std::{
 };
 
 use http::{HeaderMap, StatusCode};
-use varvel::{
-    Address, ConnInfo, Event, Exchange, Finish, FinishHook, InterimError, Report, RequestId, Worker,
-};
+use varvel::{ConnInfo, Event, Exchange, Finish, FinishHook, InterimError, Report, RequestId, Worker};
 use varvel_server_kit::gateway::Exchanges;
 
 use crate::{interims::Interims, mailbox::Summons};
@@ -62,10 +60,6 @@ impl Handle {
 
     pub(crate) fn id(&self) -> u64 {
         self.info.id
-    }
-
-    pub(crate) fn peer(&self) -> &Address {
-        &self.info.peer
     }
 }
 

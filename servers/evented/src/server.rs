@@ -1,6 +1,7 @@
 //! The server: starts a loop for each core, and sees them through build, service, drain and teardown together.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc,
         mpsc::{self, Receiver, Sender},
@@ -11,12 +12,12 @@ use std::{
 };
 
 use varvel::{
-    AsyncApp, AsyncAppFactory, Caps, Control, Driver, Event, Launch, Level, Phase, Report, ServeError,
-    Served, Server, StartError, WorkerInfo,
+    AsyncApp, AsyncAppFactory, Caps, Control, Driver, Event, Launch, Level, Outcome, Phase, Report,
+    ServeError, Served, Server, StartError, WorkerInfo,
 };
 use varvel_server_kit::{
-    access_log::AccessLog, containment::contain, gateway::panic_message, listener::Listener,
-    settings::Settings, worker_pool::WorkerPool,
+    access_log::AccessLog, containment::contain, gateway::panic_message, journal::Journal,
+    listener::Listener, settings::Settings, worker_pool::WorkerPool,
 };
 
 use crate::{
@@ -45,7 +46,8 @@ const CAPS: Caps = Caps::INTERIM
     .with(Caps::OFFLOAD)
     .with(Caps::SPAWN)
     .with(Caps::DEFER)
-    .with(Caps::FILE_ZEROCOPY);
+    .with(Caps::FILE_ZEROCOPY)
+    .with(Caps::MONITOR);
 
 /// How long a teardown may take beyond the drain's deadline.
 const TEARDOWN_TIME: Duration = Duration::from_secs(5);
@@ -132,7 +134,10 @@ impl Evented {
             loops.join(index, Arc::clone(&mailbox));
             let mut info = info.clone();
             info.index = index as u32;
-            let ops = LoopWorker::new(info, Arc::clone(&reporter), Arc::clone(&pool), Arc::clone(&mailbox));
+            // One for each loop, which alone counts who holds it.
+            let journal = Arc::new(Journal::new(access_log.clone(), launch.monitor.clone(), info.index));
+            let reporter = Arc::clone(&reporter);
+            let ops = LoopWorker::new(info, reporter, journal, Arc::clone(&pool), Arc::clone(&mailbox));
             setups.push((listeners, Core::new(poll, mailbox, Arc::new(ops))));
         }
         // The loops have descriptors of their own; the sockets close when the last of them is dropped.
@@ -154,7 +159,6 @@ impl Evented {
                     control: control.clone(),
                     http: Arc::clone(&http),
                     reporter: Arc::clone(&reporter),
-                    access_log: access_log.clone(),
                     progress: progress.clone(),
                     ordered,
                 };
@@ -211,7 +215,6 @@ struct Seat<'a, F> {
     control: Control,
     http: Arc<varvel_http1::Config>,
     reporter: Arc<dyn varvel::Reporter>,
-    access_log: Option<Arc<AccessLog>>,
     progress: Sender<Progress>,
     ordered: Receiver<Order>,
 }
@@ -280,18 +283,24 @@ impl<F: AsyncAppFactory> Seat<'_, F> {
 
     fn serve(&mut self, app: F::App) -> Result<(F::App, u64), ServeError> {
         let limits = self.core.worker.info().limits.clone();
-        let shared = Shared::new(
+        let mut shared = Shared::new(
             app,
             self.factory.policy(),
             Arc::clone(&self.reporter),
             Arc::clone(&self.http),
             &limits,
-            self.access_log.clone(),
+            Arc::clone(&self.core.ops.journal),
         );
-        let listeners = &mut self.listeners;
-        let event_loop =
-            EventLoop::new(&mut self.core, shared, &self.loops, self.index, &self.control, listeners);
-        event_loop.map(EventLoop::serve).map_err(ServeError::io("watch a listener"))
+        let (core, listeners) = (&mut self.core, &mut self.listeners);
+        let event_loop = EventLoop::new(core, &mut shared, &self.loops, self.index, &self.control, listeners);
+        let mut event_loop = event_loop.map_err(ServeError::io("watch a listener"))?;
+        let served = catch_unwind(AssertUnwindSafe(|| event_loop.serve()));
+        let cut = served.unwrap_or_else(|panic| {
+            // Nobody comes back to its exchanges, so this is their end.
+            event_loop.abandon(Outcome::Failed);
+            resume_unwind(panic)
+        });
+        Ok((shared.app, cut))
     }
 
     fn tear_down(&mut self, app: F::App) {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use varvel::{AsyncApp, OnDisconnect, Reporter};
 use varvel_http1::Spare;
-use varvel_server_kit::{access_log::AccessLog, http_date::DateLine};
+use varvel_server_kit::{http_date::DateLine, journal::Journal};
 
 use crate::{exchange::Exchange, turn::Turn};
 
@@ -15,7 +15,7 @@ pub(crate) struct Shared<A: AsyncApp> {
     pub(crate) reporter: Arc<dyn Reporter>,
     pub(crate) http: Arc<varvel_http1::Config>,
     pub(crate) date: DateLine,
-    pub(crate) access_log: Option<Arc<AccessLog>>,
+    pub(crate) journal: Arc<Journal>,
     /// When the loop woke up.
     pub(crate) now: Instant,
     /// Empty between two reads.
@@ -47,7 +47,7 @@ impl<A: AsyncApp> Shared<A> {
         reporter: Arc<dyn Reporter>,
         http: Arc<varvel_http1::Config>,
         limits: &varvel::Limits,
-        access_log: Option<Arc<AccessLog>>,
+        journal: Arc<Journal>,
     ) -> Self {
         Self {
             app,
@@ -55,7 +55,7 @@ impl<A: AsyncApp> Shared<A> {
             reporter,
             http,
             date: DateLine::new(),
-            access_log,
+            journal,
             now: Instant::now(),
             read_buffer: Vec::new(),
             scratch: vec![0; 16 * 1024].into_boxed_slice(),

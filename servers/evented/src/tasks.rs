@@ -8,13 +8,14 @@ use std::{
 
 use slab::Slab;
 use varvel::{BoxFuture, Event, Phase, Report, Worker};
-use varvel_server_kit::gateway::panic_message;
+use varvel_server_kit::{gateway::panic_message, journal::Journal};
 
 use crate::mailbox::{Mailbox, Summons, Woken};
 
 pub(crate) struct Tasks {
     tasks: Slab<Task>,
     mailbox: Arc<Mailbox>,
+    journal: Arc<Journal>,
 }
 
 struct Task {
@@ -24,8 +25,8 @@ struct Task {
 }
 
 impl Tasks {
-    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Self {
-        Self { tasks: Slab::new(), mailbox }
+    pub(crate) fn new(mailbox: Arc<Mailbox>, journal: Arc<Journal>) -> Self {
+        Self { tasks: Slab::new(), mailbox, journal }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -46,6 +47,7 @@ impl Tasks {
     pub(crate) fn poll(&mut self, index: usize, worker: &Worker) {
         let Some(task) = self.tasks.get_mut(index) else { return };
         task.summons.heed();
+        self.journal.polling();
         let mut cx = Context::from_waker(&task.waker);
         let polled = catch_unwind(AssertUnwindSafe(|| task.future.as_mut().poll(&mut cx)));
         if let Ok(std::task::Poll::Pending) = polled {

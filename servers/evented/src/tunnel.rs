@@ -13,13 +13,13 @@ use varvel::{
     AsyncTunnel, BoxFuture, Event, Exchange as _, Finish, Outcome, Phase, PollIo, Report, RequestId,
 };
 use varvel_server_kit::{
-    access_log::AccessLog,
     containment::contain,
+    journal::Account,
     outbox::{Outbox, Progress, WriteError},
     transport::Transport,
 };
 
-use crate::{exchange::LogFacts, handle::Handle, lingering::Lingering};
+use crate::{handle::Handle, lingering::Lingering};
 
 pub(crate) struct Tunnel {
     wire: Arc<Wire>,
@@ -46,8 +46,8 @@ pub(crate) struct Origin {
     pub(crate) target: Bytes,
     /// That of the head which accepted it.
     pub(crate) status: StatusCode,
-    /// Where it is written down at the end.
-    pub(crate) log: Option<(Arc<AccessLog>, Box<LogFacts>)>,
+    /// For whoever follows the loop.
+    pub(crate) account: Option<Box<Account>>,
 }
 
 /// The connection, shared between the loop and the continuation's [`TunnelIo`].
@@ -116,6 +116,9 @@ impl Tunnel {
     /// Goes as far as possible without waiting.
     pub(crate) fn drive(&mut self, now: Instant, linger: Duration, scratch: &mut [u8]) -> TunnelFate {
         self.handle.driven();
+        if let Some(account) = &self.origin.account {
+            account.polling();
+        }
         loop {
             match std::mem::replace(&mut self.stage, Stage::Over) {
                 // Begun here and not before, because it is the application's code that runs.
@@ -169,14 +172,14 @@ impl Tunnel {
         }
     }
 
-    /// Drops the continuation at the drain's deadline (spec U8); whether it was still running.
-    pub(crate) fn cut(&mut self) -> bool {
+    /// Drops the continuation, as at the drain's deadline (spec U8); whether it was still running.
+    pub(crate) fn abandon(&mut self, outcome: Outcome) -> bool {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Accepted(tunnel, io) => {
                 self.drop_contained((tunnel, io));
-                self.end(Outcome::Stopped);
+                self.end(outcome);
             }
-            Stage::Running(run) => self.finish(run, Outcome::Stopped),
+            Stage::Running(run) => self.finish(run, outcome),
             Stage::Flushing | Stage::Lingering(_) | Stage::Over => return false,
         }
         true
@@ -200,12 +203,12 @@ impl Tunnel {
         }
     }
 
-    fn failed(&self) -> TunnelFate {
+    fn failed(&mut self) -> TunnelFate {
         self.end(Outcome::Failed);
         TunnelFate::Reset
     }
 
-    fn finish(&self, run: BoxFuture, outcome: Outcome) {
+    fn finish(&mut self, run: BoxFuture, outcome: Outcome) {
         self.drop_contained(run);
         self.end(outcome);
     }
@@ -214,12 +217,12 @@ impl Tunnel {
         contain(Phase::Drop, |event| self.report(event), || drop(value));
     }
 
-    fn end(&self, outcome: Outcome) {
+    fn end(&mut self, outcome: Outcome) {
         let written = self.wire.lock().written;
         let finish = Finish::new(outcome, Some(self.origin.status), written);
         self.handle.end_exchange(finish, |event| self.report(event));
-        if let Some((log, facts)) = &self.origin.log {
-            log.record(&facts.entry(&finish, self.handle.peer(), Instant::now()));
+        if let Some(account) = self.origin.account.take() {
+            account.end(&finish);
         }
     }
 

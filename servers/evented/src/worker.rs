@@ -7,13 +7,16 @@ use std::{
 };
 
 use varvel::{BoxFuture, Job, Report, Reporter, TimerId, WorkerInfo, WorkerOps};
-use varvel_server_kit::{stopping::Stopping, timer_queue::TimerQueue, worker_pool::WorkerPool};
+use varvel_server_kit::{
+    journal::Journal, stopping::Stopping, timer_queue::TimerQueue, worker_pool::WorkerPool,
+};
 
 use crate::mailbox::Mailbox;
 
 pub(crate) struct LoopWorker {
     info: WorkerInfo,
     reporter: Arc<dyn Reporter>,
+    pub(crate) journal: Arc<Journal>,
     pool: Arc<WorkerPool>,
     mailbox: Arc<Mailbox>,
     timers: Mutex<TimerQueue<Waker>>,
@@ -24,12 +27,14 @@ impl LoopWorker {
     pub(crate) fn new(
         info: WorkerInfo,
         reporter: Arc<dyn Reporter>,
+        journal: Arc<Journal>,
         pool: Arc<WorkerPool>,
         mailbox: Arc<Mailbox>,
     ) -> Self {
         Self {
             info,
             reporter,
+            journal,
             pool,
             mailbox,
             timers: Mutex::new(TimerQueue::new()),
@@ -44,6 +49,7 @@ impl LoopWorker {
             let Some(due) = timers.pop_expired(now) else { return timers.next_deadline() };
             // Not under the lock: a waker may do anything, such as set a timer.
             drop(timers);
+            self.journal.polling();
             due.wake();
         }
     }

@@ -10,18 +10,18 @@ use std::{
     pin::Pin,
     rc::Rc,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicUsize, Ordering::SeqCst},
         mpsc,
     },
     task::{Context, Wake, Waker},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http::Response;
 use support::{Running, get, read_line, start};
-use varvel::{AsyncBody, Scope, StartError, app_fn, factory_fn};
+use varvel::{AsyncBody, Policy, Scope, StartError, app_fn, factory_fn};
 
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -45,6 +45,44 @@ fn an_application_may_stay_on_its_thread() {
     assert_eq!(get(&mut client, "/").unwrap(), "1");
     assert_eq!(get(&mut client, "/").unwrap(), "2");
     assert_eq!(server.stop(GRACE).unwrap().cut, 0);
+}
+
+#[test]
+fn a_request_that_waits_for_its_turn_has_arrived_before_it() {
+    let (release, released) = mpsc::channel();
+    let released = Arc::new(Mutex::new(Some(released)));
+    // Before the first call, which waits, was let go.
+    let before = Arc::new(OnceLock::new());
+    let factory = factory_fn(move |_| {
+        let (released, before) = (Arc::clone(&released), Arc::clone(&before));
+        async move {
+            Ok(app_fn(move |_, scope: Scope| {
+                let (released, before) = (released.lock().unwrap().take(), Arc::clone(&before));
+                async move {
+                    if let Some(released) = released {
+                        while let Err(mpsc::TryRecvError::Empty) =
+                            released.try_recv().map(|instant: Instant| before.set(instant))
+                        {
+                            scope.worker().sleep(Duration::from_millis(1)).await;
+                        }
+                    }
+                    let early = before.get().is_some_and(|before| scope.received_at() < *before);
+                    Ok(Response::new(AsyncBody::full(format!("{early}\n"))))
+                }
+            }))
+        }
+    });
+    let server = start(|_| {}, factory.with_policy(Policy::default().exclusive()));
+    let mut clients = [server.connect(), server.connect()];
+    for client in &mut clients {
+        write!(client, "GET / HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    }
+    // Once a later one is refused, both have arrived.
+    let mut late = server.connect();
+    write!(late, "GET / HTTP/1.1\r\n\r\n").unwrap();
+    read_line(&mut late).unwrap();
+    release.send(Instant::now()).unwrap();
+    assert_eq!(clients.each_mut().map(|client| read_line(client).unwrap()), ["true", "true"]);
 }
 
 /// A server whose answers name the loop that gives them. A call of `/busy` takes its loop until the sender is dropped.

@@ -10,7 +10,7 @@
 //!                                        +---- outbox <------+  head with http_date, body
 //!
 //!   timer_queue: what to wait for next     worker_pool: what must not run on the loop
-//!   shutdown: when to end                  access_log: what happened
+//!   shutdown: when to end                  journal: what happens, to the access_log and the monitor
 //! ```
 //!
 //! The modules stand in reading order.
@@ -32,6 +32,7 @@ pub mod containment;
 pub mod gateway;
 
 pub mod access_log;
+pub mod journal;
 pub mod settings;
 pub mod shutdown;
 

@@ -49,7 +49,9 @@ pub(crate) fn serve<A: App + ?Sized>(connection: &Arc<Connection>, app: &A, tool
             }
             Task::Call(head, now) => {
                 requests += 1;
-                call(connection, io, head, now, app, tools)
+                let kept = call(connection, io, head, now, app, tools);
+                connection.shared.pool.note_progress();
+                kept
             }
         };
     }

@@ -277,6 +277,7 @@ impl Connection {
                 Ok(None) if io.http.close_reason().is_some() && io.outbox.is_empty() => return Step::Close,
                 Ok(None) => {}
                 Err(refusal) => {
+                    self.shared.journal.refused(refusal.status());
                     io.http.send_refusal(refusal, tools.date_line(), io.outbox.text_mut());
                     io.phase = Phase::Tail;
                     return Step::Go;

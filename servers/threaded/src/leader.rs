@@ -20,6 +20,7 @@ use mio::{Events, Interest, Token, event::Event, unix::SourceFd};
 use varvel::{Address, ConnInfo, Control, Event as Reported, Level, Phase, Worker};
 use varvel_server_kit::{
     containment::contain,
+    journal::Pulse,
     listener::{ACCEPT_PAUSE, AcceptError, Listener},
     transport::Transport,
 };
@@ -59,6 +60,8 @@ pub(crate) struct Leader {
     /// After descriptors have run out: when to try again.
     accept_again_at: Option<Instant>,
     stage: Stage,
+    /// When to look whether there is progress to tell of.
+    pulse: Pulse,
     tools: Tools,
 }
 
@@ -95,6 +98,7 @@ impl Leader {
         listeners: Vec<Listener>,
         worker: Worker,
         control: Control,
+        pulse: Pulse,
     ) -> std::io::Result<Self> {
         let mut entrances = Vec::new();
         for (index, listener) in listeners.into_iter().enumerate() {
@@ -110,6 +114,7 @@ impl Leader {
             control,
             accept_again_at: None,
             stage: Stage::Serving,
+            pulse,
             tools: Tools::new(),
         })
     }
@@ -127,8 +132,11 @@ impl Leader {
                 return Led::Over;
             }
             let may_wait = wait && ready.is_empty() && !self.may_accept(shared);
-            self.poll(shared, may_wait, ready);
+            self.poll(shared, may_wait, self.next_time(), ready);
             let now = Instant::now();
+            if self.pulse.beats(now) && shared.pool.has_progress() {
+                shared.journal.progress();
+            }
             for connection in shared.table.take_expired(now) {
                 connection.expire(&mut self.tools);
                 ready.push(connection);
@@ -145,7 +153,7 @@ impl Leader {
         let over = AtomicBool::new(false);
         let mind = || {
             while !over.load(SeqCst) {
-                self.poll(shared, true, &mut Vec::new());
+                self.poll(shared, true, None, &mut Vec::new());
                 let report = |event: Reported<'_>| shared.report(None, event);
                 contain(Phase::Background, report, || fire_timers(shared, Instant::now()));
             }
@@ -161,14 +169,19 @@ impl Leader {
         })
     }
 
-    fn poll(&mut self, shared: &Shared, wait: bool, ready: &mut Vec<Arc<Connection>>) {
+    /// Sees what has happened; with `wait`, waits for it until `latest`.
+    fn poll(
+        &mut self,
+        shared: &Shared,
+        wait: bool,
+        latest: Option<Instant>,
+        ready: &mut Vec<Arc<Connection>>,
+    ) {
         let mut timeout = Some(Duration::ZERO);
         if wait {
-            let until = shared.table.begin_wait(self.next_time());
+            let until = shared.table.begin_wait(latest);
             // Lines that come from now on are written by who adds them.
-            if let Some(log) = &shared.access_log {
-                log.flush();
-            }
+            shared.journal.flush();
             timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
         }
         // Interrupted, or whatever else: the events are still there the next time.
@@ -260,6 +273,7 @@ impl Leader {
     /// Makes a connection of a socket. It is ready at once: its first request has often come along.
     fn take_in(&self, shared: &Arc<Shared>, transport: Transport, info: ConnInfo) -> Option<Arc<Connection>> {
         let descriptor = transport.as_raw_fd();
+        shared.journal.connection_opened();
         let connection = shared.table.insert(|slot| {
             Arc::new(Connection::new(slot, Arc::clone(shared), self.worker.clone(), info, transport))
         });
@@ -327,7 +341,7 @@ impl Leader {
             Stage::Cut(latest) => Some(latest),
             Stage::Over => None,
         };
-        [self.accept_again_at, stop].into_iter().flatten().min()
+        [self.accept_again_at, stop, self.pulse.due()].into_iter().flatten().min()
     }
 }
 

@@ -36,7 +36,10 @@
 use std::{
     cell::Cell,
     collections::VecDeque,
-    sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread,
     time::Duration,
 };
@@ -79,6 +82,8 @@ pub(crate) struct Pool<T> {
     called: Condvar,
     /// The watch waits here for something to watch.
     watch: Condvar,
+    /// A thread that serves has gone on to something else since somebody asked.
+    progressed: AtomicBool,
 }
 
 struct State<T> {
@@ -200,6 +205,7 @@ impl<T> Pool<T> {
             state: Mutex::new(state),
             called: Condvar::new(),
             watch: Condvar::new(),
+            progressed: AtomicBool::new(false),
         }
     }
 
@@ -239,6 +245,19 @@ impl<T> Pool<T> {
     /// Whether no further thread may serve.
     pub(crate) fn is_saturated(&self) -> bool {
         self.lock().serving >= self.threads
+    }
+
+    /// Notes that a thread that serves goes on to something else.
+    pub(crate) fn note_progress(&self) {
+        // Most find it noted already, and leave it to the caches of all processors.
+        if !self.progressed.load(Relaxed) {
+            self.progressed.store(true, Relaxed);
+        }
+    }
+
+    /// Whether a further thread may serve, or one has gone on since this was asked the last time.
+    pub(crate) fn has_progress(&self) -> bool {
+        self.progressed.swap(false, Relaxed) || !self.is_saturated()
     }
 
     /// If no further thread may serve: takes the items that nobody has looked at yet, for the leader to look at them.
@@ -296,6 +315,7 @@ impl<T> Pool<T> {
                 }
             }
             Came::Served { slowly } => {
+                self.note_progress();
                 let turn = TURN.replace(OwnTurn::NONE);
                 state.serving -= 1;
                 state.outlasting -= usize::from(turn.outlasts || turn.number <= state.outlasting_up_to);

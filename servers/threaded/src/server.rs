@@ -10,12 +10,18 @@ use std::{
 };
 
 use varvel::{
-    App, AppFactory, Caps, Control, Driver, Event, FailKind, Launch, Level, Phase as Running, Policy,
-    ProcessModel, Reporter, ServeError, Served, Server, StartError, Worker, WorkerInfo,
+    App, AppFactory, Caps, Control, Driver, Event, FailKind, Launch, Level, Monitor, Phase as Running,
+    Policy, ProcessModel, Reporter, ServeError, Served, Server, StartError, Worker, WorkerInfo,
 };
 use varvel_server_kit::{
-    access_log::AccessLog, containment::contain, gateway::panic_message, listener::Listener,
-    settings::Settings, stopping::Stopping, worker_pool::WorkerPool,
+    access_log::AccessLog,
+    containment::contain,
+    gateway::panic_message,
+    journal::{Journal, Pulse},
+    listener::Listener,
+    settings::Settings,
+    stopping::Stopping,
+    worker_pool::WorkerPool,
 };
 
 use crate::{
@@ -55,14 +61,15 @@ where
     F::App: App + Send + Sync + 'static,
 {
     fn serve(self, factory: F, launch: Launch) -> Result<Served, ServeError> {
-        let Launch { listeners, control, reporter, process, .. } = launch;
+        let Launch { listeners, control, reporter, process, monitor, .. } = launch;
         let _ended = AnnounceEnd(control.clone());
         let poll = mio::Poll::new().map_err(ServeError::io("make a poller"))?;
-        let shared = self.share(&poll, factory.policy(), process, reporter)?;
+        let shared = self.share(&poll, factory.policy(), process, reporter, monitor)?;
         let worker = Worker::new(Arc::clone(&shared) as _);
         let listeners = listeners.into_iter().map(Listener::new).collect::<io::Result<_>>();
         let listeners = listeners.map_err(ServeError::io("take over the listeners"))?;
-        let mut leader = Leader::new(poll, listeners, worker.clone(), control.clone())
+        let pulse = Pulse::new(&shared.journal, Instant::now());
+        let mut leader = Leader::new(poll, listeners, worker.clone(), control.clone(), pulse)
             .map_err(ServeError::io("wait for connections"))?;
 
         control.on_stop(Waker::from(Arc::new(OnStop(Arc::downgrade(&shared)))));
@@ -95,6 +102,7 @@ impl Threaded {
         policy: Policy,
         process: ProcessModel,
         reporter: Arc<dyn Reporter>,
+        monitor: Option<Arc<dyn Monitor>>,
     ) -> Result<Arc<Shared>, ServeError> {
         let settings = &self.settings;
         let waker = mio::Waker::new(poll.registry(), WAKER).map_err(ServeError::io("make a poller"))?;
@@ -112,6 +120,8 @@ impl Threaded {
             settings.offload_queue as usize,
             Box::new(on_panic),
         );
+        let access_log = settings.access_log.map(|format| Arc::new(AccessLog::new(format, io::stdout())));
+        let journal = Arc::new(Journal::new(access_log, monitor, 0));
         Ok(Arc::new_cyclic(|shared: &Weak<Shared>| {
             let shared = Weak::clone(shared);
             let on_idle = move || {
@@ -133,7 +143,7 @@ impl Threaded {
                 stopping: Stopping::default(),
                 held: Mutex::default(),
                 reporter,
-                access_log: settings.access_log.map(|format| AccessLog::new(format, io::stdout())),
+                journal,
                 cut: 0.into(),
             }
         }))
@@ -151,7 +161,8 @@ fn info(settings: &Settings, threads: u32, process: ProcessModel) -> WorkerInfo 
         .with(Caps::OFFLOAD)
         .with(Caps::SPAWN)
         .with(Caps::DEFER)
-        .with(Caps::FILE_ZEROCOPY);
+        .with(Caps::FILE_ZEROCOPY)
+        .with(Caps::MONITOR);
     let mut info = WorkerInfo::new("varvel-threaded", Driver::Blocking);
     info.process = process;
     info.concurrency = Some(threads);

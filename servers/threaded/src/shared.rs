@@ -4,9 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicU64};
 
 use varvel::{Event, Report, Reporter, RequestId, WorkerInfo};
 use varvel_http1::Spare;
-use varvel_server_kit::{
-    access_log::AccessLog, http_date::DateLine, stopping::Stopping, worker_pool::WorkerPool,
-};
+use varvel_server_kit::{http_date::DateLine, journal::Journal, stopping::Stopping, worker_pool::WorkerPool};
 
 use crate::{connection::Connection, pool::Pool, table::Table, tasks::Tasks, threads::Threads};
 
@@ -24,7 +22,7 @@ pub(crate) struct Shared {
     /// Connections in whose outbox answers wait for company, while application code runs that may take its time.
     pub(crate) held: Mutex<Vec<Arc<Connection>>>,
     pub(crate) reporter: Arc<dyn Reporter>,
-    pub(crate) access_log: Option<AccessLog>,
+    pub(crate) journal: Arc<Journal>,
     /// How many exchanges were cut at the deadline.
     pub(crate) cut: AtomicU64,
 }

@@ -171,6 +171,9 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
 
     /// Answers without a call. `true` if a fault goes on with what follows.
     fn refuse(&self, mut status: StatusCode) -> bool {
+        if !self.has(Fault::MonitorMissesRefusals) {
+            self.core.tell_monitor(|monitor, worker| monitor.refused(worker, status));
+        }
         if self.has(Fault::RefusesAllWith400) {
             status = StatusCode::BAD_REQUEST;
         }
@@ -261,7 +264,15 @@ impl<A: App + Send + Sync + 'static> Connection<A> {
         *request.uri_mut() = head.uri;
         *request.version_mut() = head.version;
         *request.headers_mut() = head.headers;
-        let answer = match catch_unwind(AssertUnwindSafe(|| self.call_app(request, scope))) {
+        let late = self.has(Fault::MonitorHearsLate);
+        if !late {
+            current.exchange.announce();
+        }
+        let called = catch_unwind(AssertUnwindSafe(|| self.call_app(request, scope)));
+        if late {
+            current.exchange.announce();
+        }
+        let answer = match called {
             Ok(result) => Answer::from(result),
             Err(panic) => {
                 let message = panic_message(&*panic);

@@ -6,12 +6,14 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Version};
 use varvel::{
-    Caps, ConnInfo, Event, Finish, FinishHook, InterimError, Outcome, Phase, Report, RequestId, Worker,
+    Caps, ConnInfo, Event, Finish, FinishHook, InterimError, Outcome, Phase, Report, RequestId, Ticket,
+    Worker,
 };
 
 use super::{
@@ -31,6 +33,7 @@ pub(super) struct Exchange {
     method: Method,
     target: Bytes,
     version: Version,
+    began: Instant,
     state: Mutex<State>,
 }
 
@@ -41,6 +44,8 @@ struct State {
     /// The client waits for 100 (Continue) before it sends the body.
     owes_continue: bool,
     finish: Option<Finish>,
+    /// What the monitor calls it, once it was told and until it is told of the end.
+    ticket: Option<Ticket>,
     hooks: Vec<FinishHook>,
     watchers: Vec<Waker>,
     /// The deadline of the stop has ended it.
@@ -71,6 +76,7 @@ impl Exchange {
             method: about.method,
             target: about.target,
             version: about.version,
+            began: Instant::now(),
             state: Mutex::new(State { owes_continue: about.expects_continue, ..State::default() }),
         }
     }
@@ -125,6 +131,33 @@ impl Exchange {
             self.wire.kill(false);
         }
         false
+    }
+
+    // The monitor.
+
+    /// Tells the monitor that the application is about to be called.
+    pub(super) fn announce(&self) {
+        self.core.tell_monitor(|monitor, worker| {
+            let request = RequestId::new(self.conn.id, self.number, Some(&self.method), &self.target);
+            self.lock().ticket = Some(monitor.exchange_began(worker, request));
+        });
+    }
+
+    /// Tells it of the end.
+    fn announce_end(&self, ticket: Ticket, mut finish: Finish) {
+        let missed = match finish.outcome {
+            Outcome::Failed if self.has(Fault::MonitorMissesFailures) => true,
+            Outcome::Stopped if self.has(Fault::MonitorMissesTheCut) => true,
+            _ => self.core.death().is_some() && self.has(Fault::MonitorForgetsTheDead),
+        };
+        if self.has(Fault::MonitorHearsCompleted) {
+            finish.outcome = Outcome::Completed;
+        }
+        if !missed {
+            self.core.tell_monitor(|monitor, worker| {
+                monitor.exchange_ended(worker, ticket, &finish, self.began.elapsed());
+            });
+        }
     }
 
     // Heads.
@@ -238,9 +271,13 @@ impl Exchange {
         state.finish = Some(finish);
         let hooks = std::mem::take(&mut state.hooks);
         let watchers = std::mem::take(&mut state.watchers);
+        let ticket = state.ticket.take();
         drop(state);
         hooks.into_iter().for_each(|hook| self.run_hook(hook, &finish));
         watchers.into_iter().for_each(Waker::wake);
+        if let Some(ticket) = ticket {
+            self.announce_end(ticket, finish);
+        }
     }
 
     /// Ends an exchange whose call does not return.

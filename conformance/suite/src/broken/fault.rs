@@ -318,6 +318,28 @@ pub enum Fault {
     IgnoresEarlyStop,
     /// Keeps the first deadline when it is stopped again (L12).
     IgnoresSecondStop,
+    /// Does not tell the monitor how exchanges end that fail (L13).
+    MonitorMissesFailures,
+    /// Tells the monitor that every exchange was completed (L13).
+    MonitorHearsCompleted,
+    /// Tells the monitor of an exchange when its call has returned (L13).
+    MonitorHearsLate,
+    /// Does not tell the monitor of refusals (L13).
+    MonitorMissesRefusals,
+    /// Does not tell the monitor that connections are closed (L13).
+    MonitorMissesCloses,
+    /// Tells the monitor that a connection is closed when it becomes a tunnel (L13).
+    MonitorMistakesTunnels,
+    /// Does not tell the monitor of exchanges that the deadline cut off (L13).
+    MonitorMissesTheCut,
+    /// Does not tell the monitor what became of the connections of a worker that has died (L13).
+    MonitorForgetsTheDead,
+    /// Tells of progress by the clock, whatever the calls do (L13).
+    ProgressIsAClock,
+    /// Tells of progress only when a call has ended (L13).
+    ProgressNeedsCalls,
+    /// Tells of no progress while any call runs (L13).
+    AnyCallStopsProgress,
 
     // B: bodies.
     /// Delivers the lines of chunk sizes along with the data (B1).
@@ -526,6 +548,8 @@ pub enum Fault {
     MissingHttp2IsAccepted,
     /// Takes a connection for one with TLS if a proxy says so (X2).
     MissingTlsIsClaimed,
+    /// Tells a monitor of exchanges although it does not advertise it (X2).
+    MissingMonitorIsTold,
     /// States no version of the specification (X6).
     StatesNoVersion,
 

@@ -71,7 +71,8 @@ impl Reference {
         .with(Caps::DISCONNECT_WATCH)
         .with(Caps::OFFLOAD)
         .with(Caps::SPAWN)
-        .with(Caps::DEFER);
+        .with(Caps::DEFER)
+        .with(Caps::MONITOR);
 
     /// A server without a fault, set as [`Tuning::default`] says.
     pub fn new() -> Self {

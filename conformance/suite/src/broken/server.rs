@@ -13,8 +13,8 @@ use std::{
 };
 
 use varvel::{
-    Address, App, AppFactory, ConnInfo, Control, Event, Launch, Level, Listener, Phase, Report, Reporter,
-    ServeError, Served, Server, StartError,
+    Address, App, AppFactory, Caps, ConnInfo, Control, Event, Launch, Level, Listener, Monitor, Phase,
+    Report, Reporter, ServeError, Served, Server, StartError,
 };
 
 use super::{
@@ -49,7 +49,9 @@ where
     F: AppFactory + Send + Sync + 'static,
     F::App: App + Send + Sync + 'static,
 {
-    let Launch { listeners, control, reporter, .. } = launch;
+    let Launch { listeners, control, reporter, monitor, .. } = launch;
+    let is_heard = settings.caps.contains(Caps::MONITOR) || settings.has(Fault::MissingMonitorIsTold);
+    let monitor = monitor.filter(|_| is_heard);
     if settings.has(Fault::ReadyBeforeBuild) {
         control.announce_ready();
     }
@@ -59,6 +61,7 @@ where
         factory: Arc::clone(factory),
         control: control.clone(),
         reporter: Arc::clone(&reporter),
+        monitor: monitor.clone(),
         listeners: Vec::new(),
     };
     let mut seats: Vec<Seat<F>> = (0..settings.tuning.workers.max(1)).map(seat).collect();
@@ -123,6 +126,7 @@ struct Seat<F> {
     factory: Arc<F>,
     control: Control,
     reporter: Arc<dyn Reporter>,
+    monitor: Option<Arc<dyn Monitor>>,
     listeners: Vec<Arc<Listener>>,
 }
 
@@ -151,6 +155,7 @@ where
             self.index,
             self.control.clone(),
             Arc::clone(&self.reporter),
+            self.monitor.clone(),
             places,
         );
         self.control.on_stop(Waker::from(Arc::clone(&core)));
@@ -174,6 +179,7 @@ where
     fn live(mut self, mut worker: Living<F::App>) -> Result<u64, ServeError> {
         loop {
             let accepting = self.accept(&worker);
+            worker.threads.extend(worker.core.start_pulse());
             worker.core.wait_for_end();
             let Some(cause) = worker.core.death() else {
                 self.listeners.clear();

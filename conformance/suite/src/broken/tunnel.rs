@@ -72,6 +72,9 @@ pub(super) fn run(
         exchange.contain(Phase::Drop, || drop(tunnel));
         return (Outcome::Disconnected, Then::Close);
     }
+    if has(Fault::MonitorMistakesTunnels) {
+        exchange.core.tell_monitor(|monitor, worker| monitor.connection_closed(worker));
+    }
     if has(Fault::TunnelHookFiresEarly) {
         exchange.finish(Outcome::Completed);
     }

@@ -12,8 +12,8 @@ use std::{
 
 use bytes::Bytes;
 use varvel::{
-    BoxFuture, Caps, Control, Event, Job, Level, Phase, Report, Reporter, TimerId, Worker, WorkerInfo,
-    WorkerOps,
+    BoxFuture, Caps, Control, Event, Job, Level, Monitor, PROGRESS_INTERVAL, Phase, Report, Reporter,
+    TimerId, Worker, WorkerInfo, WorkerOps,
 };
 
 use super::{Fault, exchange::Exchange, settings::Settings, timers::Timers, wire::Wire};
@@ -31,6 +31,7 @@ pub(super) struct Core {
     itself: Weak<Core>,
     info: WorkerInfo,
     reporter: Arc<dyn Reporter>,
+    monitor: Option<Arc<dyn Monitor>>,
     state: Mutex<State>,
     changed: Condvar,
     timers: Timers,
@@ -40,6 +41,8 @@ pub(super) struct Core {
 struct State {
     /// Calls that run.
     calls: u32,
+    /// Some have ended since the monitor was told of progress.
+    progress: bool,
     connections: HashMap<u64, Connection>,
     /// The deadline of the stop has come.
     cut: bool,
@@ -74,6 +77,7 @@ impl Core {
         index: u32,
         control: Control,
         reporter: Arc<dyn Reporter>,
+        monitor: Option<Arc<dyn Monitor>>,
         places: u32,
     ) -> Arc<Self> {
         Arc::new_cyclic(|itself| Self {
@@ -82,6 +86,7 @@ impl Core {
             settings,
             control,
             reporter,
+            monitor,
             state: Mutex::default(),
             changed: Condvar::new(),
             timers: Timers::default(),
@@ -150,6 +155,44 @@ impl Core {
         self.tell(&Report::new(Event::Log { level, message }));
     }
 
+    // The monitor.
+
+    /// Tells the monitor something, if there is one.
+    pub(super) fn tell_monitor(&self, tell: impl FnOnce(&dyn Monitor, u32)) {
+        if let Some(monitor) = &self.monitor {
+            tell(&**monitor, self.info.index);
+        }
+    }
+
+    /// Starts a thread that tells the monitor of progress, until the worker ends.
+    pub(super) fn start_pulse(self: &Arc<Self>) -> Option<thread::JoinHandle<()>> {
+        self.monitor.as_ref()?;
+        let core = Arc::clone(self);
+        let pulse = move || {
+            let mut state = core.lock();
+            while !state.ended {
+                let ended = std::mem::take(&mut state.progress);
+                let has_place = Some(state.calls) < core.info.concurrency;
+                let may_go_on = match core.settings.fault {
+                    Some(Fault::ProgressIsAClock) => true,
+                    Some(Fault::ProgressNeedsCalls) => ended,
+                    Some(Fault::AnyCallStopsProgress) => state.calls == 0 || ended,
+                    _ => has_place || ended,
+                };
+                drop(state);
+                if may_go_on {
+                    core.tell_monitor(|monitor, worker| monitor.progress(worker));
+                }
+                let waited = core.changed.wait_timeout(core.lock(), PROGRESS_INTERVAL / 4);
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+        };
+        let started = thread::Builder::new().name("pulse".into()).spawn(pulse);
+        started
+            .inspect_err(|error| self.log(Level::Error, &format!("no thread for the monitor: {error}")))
+            .ok()
+    }
+
     // Places for calls.
 
     /// Waits until one more call may run. `None` if the server cannot wait any longer.
@@ -188,6 +231,7 @@ impl Core {
         if stopping && !self.has(Fault::StopKeepsAccepting) {
             wire.stop();
         }
+        self.tell_monitor(|monitor, worker| monitor.connection_opened(worker));
         Registration { core: Arc::clone(self), id }
     }
 
@@ -464,7 +508,10 @@ pub(super) struct Place(Arc<Core>);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.change(|state| state.calls -= 1);
+        self.0.change(|state| {
+            state.calls -= 1;
+            state.progress = true;
+        });
     }
 }
 
@@ -487,6 +534,10 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
+        let forgotten = self.core.death().is_some() && self.core.has(Fault::MonitorForgetsTheDead);
+        if !forgotten && !self.core.has(Fault::MonitorMissesCloses) {
+            self.core.tell_monitor(|monitor, worker| monitor.connection_closed(worker));
+        }
         self.core.change(|state| state.connections.remove(&self.id));
     }
 }

@@ -1,6 +1,7 @@
 //! Chapter L: from the start of a server to its end.
 
 mod deaths;
+mod monitoring;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -49,6 +50,33 @@ pub(crate) const CHECKS: &[Check] = &[
     Check::new(ids::L11, "nothing-left-open", nothing_left_open, &[KeepsListener, StopIsAnError]),
     Check::new(ids::L12, "before-it-is-ready", stop_before_ready, &[IgnoresEarlyStop]),
     Check::new(ids::L12, "again-and-nearer", stop_again, &[IgnoresSecondStop]),
+    Check::new(
+        ids::L13,
+        "each-once-and-as-hooks-see-it",
+        monitoring::each_once,
+        &[
+            MonitorMissesFailures,
+            MonitorHearsCompleted,
+            MonitorHearsLate,
+            MonitorMissesRefusals,
+            MonitorMissesCloses,
+            MonitorMistakesTunnels,
+        ],
+    )
+    .needs(Caps::MONITOR),
+    Check::new(ids::L13, "what-the-stop-cuts", monitoring::what_the_stop_cuts, &[MonitorMissesTheCut])
+        .needs(Caps::MONITOR),
+    Check::new(ids::L13, "what-dies-with-a-worker", deaths::a_monitor_hears, &[MonitorForgetsTheDead])
+        .needs(Caps::MONITOR),
+    Check::new(
+        ids::L13,
+        "progress-while-it-can",
+        monitoring::progress_while_it_can,
+        &[ProgressNeedsCalls, AnyCallStopsProgress],
+    )
+    .needs(Caps::MONITOR),
+    Check::new(ids::L13, "no-progress-while-kept", monitoring::no_progress_while_kept, &[ProgressIsAClock])
+        .needs(Caps::MONITOR),
 ];
 
 /// Sees that the server returned without an error.

@@ -4,7 +4,7 @@
 use varvel::{Caps, SPEC_VERSION};
 use varvel_spec::ids;
 
-use crate::{Case, Check, Form, Verdict, broken::Fault::*, ensure, expect_eq, probe::pattern};
+use crate::{Case, Check, Form, Setup, Verdict, broken::Fault::*, ensure, expect_eq, probe::pattern};
 
 pub(crate) const CHECKS: &[Check] = &[
     Check::new(ids::X2, "without-interim", without_interim, &[MissingInterimSaysSent]).lacks(Caps::INTERIM),
@@ -32,6 +32,7 @@ pub(crate) const CHECKS: &[Check] = &[
         .lacks(Caps::FILE_ZEROCOPY),
     Check::new(ids::X2, "without-http2", without_http2, &[MissingHttp2IsAccepted]).lacks(Caps::H2),
     Check::new(ids::X2, "without-tls", without_tls, &[MissingTlsIsClaimed]).lacks(Caps::TLS),
+    Check::new(ids::X2, "without-a-monitor", without_a_monitor, &[MissingMonitorIsTold]).lacks(Caps::MONITOR),
     Check::new(ids::X6, "version-of-the-specification", version_of_the_specification, &[StatesNoVersion]),
 ];
 
@@ -113,6 +114,12 @@ fn without_tls(case: &mut Case<'_>) -> Verdict {
     let mut client = case.connect()?;
     client.try_send([&[0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3][..], &[0; 194]].concat());
     client.rest().map(drop).map_err(|failure| failure.within("a client that begins a TLS handshake"))
+}
+
+fn without_a_monitor(case: &mut Case<'_>) -> Verdict {
+    case.start(Setup { monitored: true, ..Setup::default() })?;
+    expect_eq("the answer:", case.ask(case.get("body=fine"))?.text().as_str(), "fine")?;
+    expect_eq("what the monitor is told of exchanges", case.settled("exchange-began")?, [])
 }
 
 fn without_trailers_in(case: &mut Case<'_>) -> Verdict {

@@ -31,6 +31,7 @@
 //! | `tunnel-began`, `tunnel-read`, `tunnel-ended` | in a tunnel | `bytes`, `hex`, `digest`; `result` |
 //! | `teardown`, `torn-down` | a teardown begins, has come to its end | as `build` |
 //! | `report` | the server reports | see `recording.rs` |
+//! | `progress`, `connection-opened` and others | the server tells its monitor | see `following.rs` |
 //!
 //! All have `pid`, those of a request its `key`.
 
@@ -38,6 +39,7 @@ mod answer;
 mod asynchronous;
 mod context;
 mod describe;
+mod following;
 mod link;
 mod program;
 mod recording;
@@ -64,6 +66,7 @@ pub use context::digest;
 pub use describe::hex;
 pub use program::{escape, pattern};
 
+pub(crate) use following::Following;
 pub(crate) use link::Link;
 pub(crate) use recording::Recording;
 

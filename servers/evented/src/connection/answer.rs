@@ -236,6 +236,7 @@ impl<A: AsyncApp> Connection<A> {
                 Err(error) => return self.write_failed_in(exchange, error, shared),
             }
         }
+        exchange.announce_poll();
         let Some(body) = &mut exchange.body else { return Next::Done };
         let mut cx = Context::from_waker(&exchange.waker);
         if let Some(incoming) = &exchange.incoming {

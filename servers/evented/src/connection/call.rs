@@ -11,8 +11,8 @@ use std::{
 
 use http::StatusCode;
 use varvel::{
-    AsyncApp, AsyncAppResult, AsyncBody, AsyncTunnel, BodyErrorKind, Event, Finish, OnDisconnect, Outcome,
-    Phase as Running, Report,
+    AsyncApp, AsyncAppResult, AsyncBody, AsyncTunnel, BodyErrorKind, Event, Exchange as _, Finish,
+    OnDisconnect, Outcome, Phase as Running, Report,
 };
 use varvel_http1::{BodyEvent, BodyFault, BodyFaultKind, RequestHead};
 use varvel_server_kit::{
@@ -23,7 +23,7 @@ use varvel_server_kit::{
 
 use super::{Connection, Fate, Phase, Read, Step};
 use crate::{
-    exchange::{Exchange, LogFacts, Stage},
+    exchange::{Exchange, Stage},
     request_body::Incoming,
     shared::Shared,
     tunnel::Origin,
@@ -49,25 +49,26 @@ pub(super) enum Next {
 }
 
 impl<A: AsyncApp> Connection<A> {
-    /// Calls the application.
-    pub(super) fn begin(&mut self, mut head: Box<RequestHead>, shared: &mut Shared<A>) {
+    /// Calls the application with a request that had arrived by `received`.
+    pub(super) fn begin(&mut self, mut head: Box<RequestHead>, received: Instant, shared: &mut Shared<A>) {
         self.number += 1;
         self.shares_batch = !self.input.is_empty();
         let mut exchange = shared.exchange();
         exchange.waker = Waker::from(Arc::clone(&self.handle));
         exchange.method = head.request.method().clone();
         exchange.target = head.target.clone();
-        exchange.log = shared
-            .access_log
-            .is_some()
-            .then(|| Box::new(LogFacts::of(&head.request, exchange.target.clone(), shared.now)));
+        if shared.journal.is_followed() {
+            let conn = self.handle.conn();
+            let account = shared.journal.begin(&head.request, &head.target, conn, self.number, received);
+            exchange.account = Some(account);
+        }
         self.handle.exchanges.begin(self.number);
         self.handle.interims.open(self.number, head.request.version() == http::Version::HTTP_10);
         let body = self.request_body(&head, &mut exchange, shared.now);
         let handle = Arc::clone(&self.handle);
         // Made right where the application takes them, as they are large.
         let called = catch_unwind(AssertUnwindSafe(|| {
-            let (request, scope) = request::admit(&mut head, body, handle, self.number, shared.now);
+            let (request, scope) = request::admit(&mut head, body, handle, self.number, received);
             shared.app.call(request, scope)
         }));
         shared.spare.recycle(head);
@@ -149,7 +150,7 @@ impl<A: AsyncApp> Connection<A> {
                         method: exchange.method.clone(),
                         target: exchange.target.clone(),
                         status: exchange.status.unwrap_or(StatusCode::SWITCHING_PROTOCOLS),
-                        log: shared.access_log.clone().zip(exchange.log.take()),
+                        account: exchange.account.take().map(Box::new),
                     };
                     shared.recycle(exchange);
                     return Step::End(Fate::Tunnel(tunnel, origin));
@@ -195,6 +196,7 @@ impl<A: AsyncApp> Connection<A> {
         &self,
         exchange: &mut Exchange<A::Future>,
     ) -> Option<std::thread::Result<Poll<AsyncAppResult>>> {
+        exchange.announce_poll();
         let call = exchange.call.as_mut().as_pin_mut()?;
         let mut cx = Context::from_waker(&exchange.waker);
         if let Some(incoming) = &exchange.incoming {
@@ -326,8 +328,8 @@ impl<A: AsyncApp> Connection<A> {
         }
         let finish = Finish::new(outcome, exchange.status, exchange.bytes);
         self.handle.end_exchange(finish, |event| self.report(&exchange, shared, event));
-        if let (Some(log), Some(facts)) = (&shared.access_log, &exchange.log) {
-            log.record(&facts.entry(&finish, self.handle.peer(), Instant::now()));
+        if let Some(account) = exchange.account.take() {
+            account.end(&finish);
         }
         shared.turn.give_back();
         shared.recycle(exchange);

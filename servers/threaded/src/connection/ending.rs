@@ -23,6 +23,7 @@ impl Connection {
                 io.phase = Phase::Broken;
             }
             Some(Expired::Refuse(refusal)) => {
+                self.shared.journal.refused(refusal.status());
                 io.http.send_refusal(refusal, tools.date_line(), io.outbox.text_mut());
                 io.phase = Phase::Tail;
             }
@@ -55,6 +56,7 @@ impl Connection {
             let _ = line.shutdown();
         }
         self.shared.table.remove(self.slot);
+        self.shared.journal.connection_closed();
         // A tunnel that does not wait for the socket learns of its end in this way.
         if let Phase::Tunnel(bell) = &before {
             bell.ring();

@@ -3,14 +3,14 @@
 use std::{
     sync::{Arc, MutexGuard, PoisonError},
     task::{Context, Poll},
-    time::{Instant, SystemTime},
+    time::Instant,
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, Method, StatusCode};
 use varvel::{ConnInfo, Event, Exchange, Finish, FinishHook, InterimError, Outcome, RequestId, Worker};
 use varvel_http1::{InterimRefused, RequestHead};
-use varvel_server_kit::{access_log::Entry, transport::PeerState};
+use varvel_server_kit::{journal::Account, transport::PeerState};
 
 use super::{Connection, Io, Phase};
 
@@ -24,16 +24,8 @@ pub(crate) struct Current {
     pub(crate) bytes: u64,
     /// The answer is a file, whose reading may fail until it is written.
     pub(crate) has_file: bool,
-    log: Option<Box<Logged>>,
-}
-
-/// What the access log wants to know besides.
-struct Logged {
-    version: Version,
-    referer: Option<HeaderValue>,
-    user_agent: Option<HeaderValue>,
-    begun: Instant,
-    time: SystemTime,
+    /// For whoever follows the server; boxed, since most have none and all have its room.
+    account: Option<Box<Account>>,
 }
 
 impl Connection {
@@ -42,22 +34,17 @@ impl Connection {
         io.number += 1;
         io.until_close = false;
         let request = &head.request;
-        let log = self.shared.access_log.is_some().then(|| {
-            Box::new(Logged {
-                version: request.version(),
-                referer: request.headers().get(header::REFERER).cloned(),
-                user_agent: request.headers().get(header::USER_AGENT).cloned(),
-                begun: now,
-                time: SystemTime::now(),
-            })
-        });
+        let journal = &self.shared.journal;
+        let account = journal
+            .is_followed()
+            .then(|| Box::new(journal.begin(request, &head.target, &self.info, io.number, now)));
         io.current = Some(Current {
             method: request.method().clone(),
             target: head.target.clone(),
             status: None,
             bytes: 0,
             has_file: false,
-            log,
+            account,
         });
         self.exchanges.begin(io.number);
         self.hold(io);
@@ -68,11 +55,11 @@ impl Connection {
         if matches!(guard.phase, Phase::Tail) {
             guard.phase = Phase::Over;
         }
-        let Some(current) = guard.current.take() else { return guard };
+        let Some(mut current) = guard.current.take() else { return guard };
         let outcome = guard.failed.unwrap_or(Outcome::Completed);
         let finish = Finish::new(outcome, current.status, current.bytes);
         let is_awaited = self.exchanges.note_end(&finish);
-        if !is_awaited && current.log.is_none() {
+        if !is_awaited && current.account.is_none() {
             return guard;
         }
         let number = guard.number;
@@ -81,23 +68,11 @@ impl Connection {
             let id = current.id(self.info.id, number);
             self.exchanges.tell(&finish, |event| self.shared.report(Some(id), event));
         }
-        if let (Some(log), Some(logged)) = (&self.shared.access_log, &current.log) {
-            log.record(&Entry {
-                peer: &self.info.peer,
-                time: logged.time,
-                method: current.method.as_str(),
-                target: &current.target,
-                version: logged.version,
-                // As nginx writes it down when the client left before there was an answer.
-                status: current.status.map_or(499, |status| status.as_u16()),
-                bytes: current.bytes,
-                referer: logged.referer.as_ref().map(HeaderValue::as_bytes),
-                user_agent: logged.user_agent.as_ref().map(HeaderValue::as_bytes),
-                duration: logged.begun.elapsed(),
-            });
+        if let Some(account) = current.account.take() {
+            account.end(&finish);
             // The leader writes the log before it waits, and would not see this line before the next event.
             if self.shared.table.leader_waits() {
-                log.flush();
+                self.shared.journal.flush();
             }
         }
         self.lock()

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::in_order;
+use super::{in_order, monitoring::all_is_over};
 use crate::{
     Case, Client, Event, Failure, LIMIT, Plan, SILENCE, Setup, Tuning, Verdict, ensure, expect_eq,
     probe::Failing,
@@ -109,6 +109,30 @@ pub(super) fn failed_restart_leaves_the_others(case: &mut Case<'_>) -> Verdict {
     expect_eq("builds, of which the third failed for good:", case.settled("build")?.len(), 3)?;
     let ended = case.own()?.stop(LIMIT)?;
     in_order(&ended)
+}
+
+/// L13: what dies with a worker is over for its monitor, too.
+pub(super) fn a_monitor_hears(case: &mut Case<'_>) -> Verdict {
+    let gate = case.gate("go");
+    let tuning = Tuning { workers: 2, ..Tuning::default() };
+    case.start(Setup { tuning, monitored: true, ..Setup::default() })?;
+    let mut workers = TwoWorkers::reach(case)?;
+    // One more on the worker that is to die.
+    let mut held = case.connect()?;
+    while asked(case, &mut held, "describe")? != workers.dying {
+        held = case.connect()?;
+    }
+    held.send(case.get(&format!("hook&gate={gate}&body=never")))?;
+    case.wait_for("held", |event| event.text("name") == gate)?;
+    workers.kill(case)?;
+    // A sync call goes on to its end.
+    case.open(&gate);
+    held.closed()?;
+    case.wait_for("finish", |_| true)
+        .map_err(|failure| failure.within("the hook of an exchange that died"))?;
+    let ended = case.own()?.stop(LIMIT)?;
+    in_order(&ended)?;
+    all_is_over(case).map(drop)
 }
 
 pub(super) fn built_in_a_forked_child(case: &mut Case<'_>) -> Verdict {
