@@ -31,6 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "varvel-evented",
         ],
     ),
+    ("varvel-toolkit", &["varvel"]),
     (
         "varvel-examples",
         &["varvel", "varvel-serve", "varvel-spec", "varvel-conformance", "varvel-test", "varvel-lint"],

@@ -1,0 +1,213 @@
+//! Where requests end up: an application of either form, which answers in both.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::Request;
+use varvel::{
+    App, AppFn, AppFuture, AppResult, AsyncApp, AsyncAppResult, AsyncBody, Boxed, DynApp, DynAsyncApp,
+    ReadBody, Scope, SyncFn,
+    bridge::{BlockOn, Inline, Offloaded, OffloadedCall},
+};
+
+/// An application of either form behind a pointer, which is an [`App`] and an [`AsyncApp`]: so one program has sync and
+/// async handlers side by side, on every server.
+///
+/// | made by | called by a sync server | called by an event loop |
+/// |---|---|---|
+/// | [`blocking`](Self::blocking) | on the thread | on the worker's blocking pool |
+/// | [`inline`](Self::inline) | on the thread | on the loop, as it promises not to block |
+/// | [`polled`](Self::polled) | polled on the thread, which sleeps while it waits | polled on the loop |
+///
+/// The functions of [`sync_fn`](varvel::sync_fn) and [`app_fn`](varvel::app_fn) become one by `into()`.
+///
+/// ```
+/// use http::{Request, Response};
+/// use varvel::{App, AsyncBody, ReadBody, Scope, WriteBody, app_fn, sync_fn};
+/// use varvel_toolkit::Endpoint;
+///
+/// let endpoints: [Endpoint; 2] = [
+///     sync_fn(|_, _| Ok(Response::new(WriteBody::from("from a thread")))).into(),
+///     app_fn(|_, _| async { Ok(Response::new(AsyncBody::from("from a loop"))) }).into(),
+/// ];
+/// for endpoint in &endpoints {
+///     let response = App::call(endpoint, Request::new(ReadBody::empty()), Scope::for_test()).unwrap();
+///     assert!(response.body().exact_len() > Some(10));
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Endpoint(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Blocking(Arc<DynApp>, Offloaded<Arc<DynApp>>),
+    Inline(Arc<DynApp>, Inline<Arc<DynApp>>),
+    Polled(BlockOn<Arc<DynAsyncApp>>, Arc<DynAsyncApp>),
+}
+
+impl Endpoint {
+    /// A sync application, which may block.
+    pub fn blocking(app: impl App + Send + Sync + 'static) -> Self {
+        let app: Arc<DynApp> = Arc::new(app);
+        Self(Kind::Blocking(Arc::clone(&app), Offloaded::new(app)))
+    }
+
+    /// A sync application whose author promises that it does not block, which spares event loops the way to the pool and
+    /// back; see [`Inline`].
+    pub fn inline(app: impl App + Send + Sync + 'static) -> Self {
+        let app: Arc<DynApp> = Arc::new(app);
+        Self(Kind::Inline(Arc::clone(&app), Inline::new(app)))
+    }
+
+    /// An async application. Its future is boxed for each call, so it must be `Send`.
+    pub fn polled<A>(app: A) -> Self
+    where
+        A: AsyncApp + Send + Sync + 'static,
+        A::Future: Send + 'static,
+    {
+        let app: Arc<DynAsyncApp> = Arc::new(Boxed(app));
+        Self(Kind::Polled(BlockOn::new(Arc::clone(&app)), app))
+    }
+}
+
+impl<F> From<SyncFn<F>> for Endpoint
+where
+    SyncFn<F>: App + Send + Sync + 'static,
+{
+    fn from(function: SyncFn<F>) -> Self {
+        Self::blocking(function)
+    }
+}
+
+impl<F> From<AppFn<F>> for Endpoint
+where
+    AppFn<F>: AsyncApp<Future: Send + 'static> + Send + Sync + 'static,
+{
+    fn from(function: AppFn<F>) -> Self {
+        Self::polled(function)
+    }
+}
+
+impl App for Endpoint {
+    fn call(&self, request: Request<ReadBody>, scope: Scope) -> AppResult {
+        match &self.0 {
+            Kind::Blocking(app, _) | Kind::Inline(app, _) => app.call(request, scope),
+            Kind::Polled(app, _) => app.call(request, scope),
+        }
+    }
+}
+
+impl AsyncApp for Endpoint {
+    type Future = EndpointCall;
+
+    fn call(&self, request: Request<AsyncBody>, scope: Scope) -> EndpointCall {
+        EndpointCall(match &self.0 {
+            Kind::Blocking(_, app) => Call::OfThread(app.call(request, scope)),
+            Kind::Inline(_, app) => Call::OfThread(app.call(request, scope)),
+            Kind::Polled(_, app) => Call::OfLoop(app.call(request, scope)),
+        })
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.0 {
+            Kind::Blocking(..) => "Endpoint::blocking",
+            Kind::Inline(..) => "Endpoint::inline",
+            Kind::Polled(..) => "Endpoint::polled",
+        })
+    }
+}
+
+/// The answer of an [`Endpoint`] on an event loop.
+#[must_use = "futures do nothing unless polled"]
+pub struct EndpointCall(Call);
+
+enum Call {
+    OfLoop(AppFuture),
+    OfThread(OffloadedCall),
+}
+
+impl Future for EndpointCall {
+    type Output = AsyncAppResult;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<AsyncAppResult> {
+        match &mut self.0 {
+            Call::OfLoop(call) => call.as_mut().poll(cx),
+            Call::OfThread(call) => Pin::new(call).poll(cx),
+        }
+    }
+}
+
+impl fmt::Debug for EndpointCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EndpointCall")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use bytes::Bytes;
+    use http::Response;
+    use varvel::{Caps, WriteBody, app_fn, sync_fn};
+    use varvel_test::{Client, Setup};
+
+    use super::*;
+
+    /// They answer with what they were sent, and whether this happens on the thread that made them.
+    fn endpoints() -> [Endpoint; 3] {
+        let home = thread::current().id();
+        let answer = move |body: Bytes| {
+            let place = if thread::current().id() == home { "home" } else { "away" };
+            format!("{}{place}", body.escape_ascii())
+        };
+        let sync = move |request: Request<ReadBody>, _: Scope| {
+            Ok(Response::new(WriteBody::from(answer(request.into_body().collect(100)?))))
+        };
+        [
+            Endpoint::blocking(sync_fn(sync)),
+            Endpoint::inline(sync_fn(sync)),
+            Endpoint::polled(app_fn(move |request: Request<AsyncBody>, _| async move {
+                Ok(Response::new(AsyncBody::from(answer(request.into_body().collect(100).await?))))
+            })),
+        ]
+    }
+
+    #[test]
+    fn each_answers_in_both_forms() {
+        for endpoint in endpoints() {
+            for client in [Client::sync(endpoint.clone()), Client::new(endpoint.clone())] {
+                let text = client.post("/").body("ping ").send().text().to_owned();
+                assert!(text.starts_with("ping "), "{endpoint:?}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_may_block_leaves_the_event_loop() {
+        let places = endpoints().map(|endpoint| Client::new(endpoint).get("/").send().text().to_owned());
+        assert_eq!(places, ["away", "home", "home"]);
+    }
+
+    #[test]
+    fn without_a_pool_what_blocks_is_refused_and_the_rest_goes_on() {
+        let statuses = endpoints().map(|endpoint| {
+            let client = Setup::new().without(Caps::OFFLOAD).app(endpoint);
+            client.get("/").send().status().as_u16()
+        });
+        assert_eq!(statuses, [503, 200, 200]);
+    }
+
+    #[test]
+    fn functions_know_their_form() {
+        let sync: Endpoint = sync_fn(|_, _| Ok(Response::new(WriteBody::empty()))).into();
+        let polled: Endpoint = app_fn(|_, _| async { Ok(Response::new(AsyncBody::empty())) }).into();
+        assert_eq!(format!("{sync:?} {polled:?}"), "Endpoint::blocking Endpoint::polled");
+    }
+}
