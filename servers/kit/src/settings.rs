@@ -95,6 +95,14 @@ impl Settings {
         }
     }
 
+    /// Worker processes to start: as set, or one per processor that this process may use.
+    pub fn worker_count(&self) -> usize {
+        match self.workers {
+            Some(workers) => workers as usize,
+            None => thread::available_parallelism().map_or(1, NonZero::get),
+        }
+    }
+
     /// How to listen.
     pub fn bind_options(&self) -> BindOptions {
         BindOptions { backlog: self.backlog, reuse_port: self.reuse_port, unix_mode: self.unix_mode }

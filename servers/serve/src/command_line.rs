@@ -36,6 +36,7 @@ pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 /// Options that are no settings: they choose or change the server itself.
 const SERVER: &str = "server";
+const WORKER: &str = "worker";
 const INLINE: &str = "inline";
 const PRINT_CONFIG: &str = "print-config";
 
@@ -64,7 +65,7 @@ pub(crate) fn parse(
 /// A warning for each of these environment variables that looks like an option and is none, so that a slip of the pen
 /// does not go unnoticed. No error: whoever runs a program does not choose all of its environment.
 pub(crate) fn unknown_variables(names: impl IntoIterator<Item = OsString>) -> Vec<String> {
-    let options = || settings::describe().iter().map(|setting| setting.name).chain([SERVER, INLINE]);
+    let options = || settings::describe().iter().map(|setting| setting.name).chain([SERVER, WORKER, INLINE]);
     let mut warnings = Vec::new();
     for name in names.into_iter().filter_map(|name| name.into_string().ok()) {
         let Some(rest) = name.strip_prefix("VARVEL_") else { continue };
@@ -131,20 +132,23 @@ impl Origins<'_> {
         if let Some(given) = self.find(SERVER)? {
             config.server = given.read(server)?;
         }
+        if let Some(given) = self.find(WORKER)? {
+            config.worker = given.read(worker)?;
+        }
         if let Some(given) = self.find(INLINE)? {
             config.inline = given.read(switch)?;
         }
         for setting in settings::describe() {
-            if let Some(given) = self.find_setting(setting.name, config.server)? {
+            if let Some(given) = self.find_setting(setting.name, config.innermost())? {
                 given.read(|text| set(&mut config.settings, setting, text))?;
             }
         }
-        if config.inline && config.server != ServerKind::Evented {
+        if config.inline && config.innermost() != ServerKind::Evented {
             let place = self.find(INLINE)?.map_or("inline".to_owned(), |given| given.place);
             return Err(format!(
                 "{place}: the {} server has no event loops to call an application on; leave it out, or choose \
                  `--server evented`",
-                config.server
+                config.innermost()
             ));
         }
         Ok(config)
@@ -158,10 +162,11 @@ impl Origins<'_> {
             text += &format!("{option} = {value}  # {place}\n");
         };
         line(SERVER, config.server.name(), self.find(SERVER)?);
+        line(WORKER, config.worker.name(), self.find(WORKER)?);
         line(INLINE, if config.inline { "on" } else { "off" }, self.find(INLINE)?);
         for setting in settings::describe() {
             let value = config.settings.show(setting.name).unwrap_or_default();
-            line(setting.name, &value, self.find_setting(setting.name, config.server)?);
+            line(setting.name, &value, self.find_setting(setting.name, config.innermost())?);
         }
         Ok(text)
     }
@@ -175,13 +180,18 @@ impl Given {
 }
 
 fn server(text: &str) -> Result<ServerKind, String> {
-    if text == "prefork" {
-        return Err("the prefork server is not available in this version; choose threaded or evented".into());
-    }
-    ServerKind::ALL
-        .into_iter()
-        .find(|server| server.name() == text)
-        .ok_or_else(|| format!("there is no server `{}`; choose threaded or evented", text.escape_debug()))
+    let server = ServerKind::ALL.into_iter().find(|server| server.name() == text);
+    server.ok_or_else(|| {
+        format!("there is no server `{}`; choose threaded, evented or prefork", text.escape_debug())
+    })
+}
+
+/// What worker processes can run.
+fn worker(text: &str) -> Result<ServerKind, String> {
+    let worker = server(text).ok().filter(|worker| *worker != ServerKind::Prefork);
+    worker.ok_or_else(|| {
+        format!("a worker process cannot run `{}`; choose threaded or evented", text.escape_debug())
+    })
 }
 
 fn switch(text: &str) -> Result<bool, String> {
@@ -213,6 +223,7 @@ fn command(presentation: &Presentation, defaults: &Config) -> Command {
         // A wrapper script appends; whoever comes last is right.
         .args_override_self(true)
         .arg(server_option(defaults))
+        .arg(worker_option(defaults))
         .arg(
             Arg::new(INLINE)
                 .long(INLINE)
@@ -243,18 +254,30 @@ fn command(presentation: &Presentation, defaults: &Config) -> Command {
 
 fn server_option(defaults: &Config) -> Arg {
     let values = ServerKind::ALL.map(|server| PossibleValue::new(server.name()));
-    // Known, so that the answer is better than a guess at what was meant.
-    let unavailable = PossibleValue::new("prefork").hide(true);
     Arg::new(SERVER)
         .long(SERVER)
         .value_name("SERVER")
-        .value_parser(PossibleValuesParser::new(values.into_iter().chain([unavailable])))
+        .value_parser(PossibleValuesParser::new(values))
         .hide_possible_values(true)
-        .help(format!("Which server: threaded or evented [default: {}]", defaults.server))
+        .help(format!("Which server: threaded, evented or prefork [default: {}]", defaults.server))
         .long_help(format!(
             "Which server.\n\nthreaded: a bounded pool of threads that may block. evented: an event loop per \
-             core.\n\n[default: {}]",
+             core. prefork: worker processes under a supervisor, each of which runs one of the others.\n\n[default: {}]",
             defaults.server,
+        ))
+        .help_heading(SERVER_HEADING)
+}
+
+fn worker_option(defaults: &Config) -> Arg {
+    Arg::new(WORKER)
+        .long(WORKER)
+        .value_name("SERVER")
+        .value_parser(|text: &str| worker(text).map(|_| text.to_owned()))
+        .help(format!("What a worker process of the pre-fork server runs [default: {}]", defaults.worker))
+        .long_help(format!(
+            "What a worker process of the pre-fork server runs: threaded, or evented, with one event loop unless --loops \
+             says otherwise.\n\n[default: {}]",
+            defaults.worker,
         ))
         .help_heading(SERVER_HEADING)
 }
@@ -325,6 +348,13 @@ fn heading(setting: &str) -> &'static str {
     match setting {
         "bind" | "backlog" | "reuse-port" | "unix-mode" => "Listening",
         "max-connections" | "threads" | "loops" | "offload-threads" | "offload-queue" => "Capacity",
+        "workers"
+        | "worker-timeout"
+        | "worker-start-timeout"
+        | "max-requests"
+        | "max-requests-jitter"
+        | "max-lifetime"
+        | "max-memory" => "Worker processes",
         "drain-timeout" | "lame-duck-delay" => "Stopping",
         "read-ahead" | "write-high-water" => "Buffers of a connection",
         "access-log" => "Log",

@@ -21,7 +21,7 @@ use crate::{Config, Error, ServerKind};
             that is not `Send` with `varvel::factory_fn` inside `varvel_serve::EventedOnly`"
 )]
 pub trait Deploy<Kind> {
-    /// Runs on the server that `config` names, until `launch.control` stops it.
+    /// Runs on the server that `config` names, which is not the pre-fork server, until `launch.control` stops it.
     ///
     /// # Errors
     /// If the server fails, or cannot run this.
@@ -76,6 +76,7 @@ where
         match config.server {
             ServerKind::Threaded => on_threads(BlockOn::new(self), config, launch),
             ServerKind::Evented => on_loops(self, config, launch),
+            ServerKind::Prefork => Err(NESTED),
         }
     }
 }
@@ -89,9 +90,16 @@ where
             ServerKind::Threaded => on_threads(self, config, launch),
             ServerKind::Evented if config.inline => on_loops(Inline::new(self), config, launch),
             ServerKind::Evented => on_loops(Offloaded::new(self), config, launch),
+            ServerKind::Prefork => Err(NESTED),
         }
     }
 }
+
+/// What a worker process cannot run.
+const NESTED: Error = Error::Unsuitable {
+    server: ServerKind::Prefork,
+    why: "a worker process runs the threaded or the evented server",
+};
 
 fn on_threads<F>(factory: F, config: &Config, launch: Launch) -> Result<Served, Error>
 where
@@ -128,6 +136,7 @@ where
         match config.server {
             ServerKind::Threaded => self.threaded.deploy(config, launch),
             ServerKind::Evented => self.evented.deploy(config, launch),
+            ServerKind::Prefork => Err(NESTED),
         }
     }
 }

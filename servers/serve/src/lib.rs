@@ -27,6 +27,9 @@
 //! | sync application | as it is | [`Offloaded`](varvel::bridge::Offloaded); with `--inline` [`Inline`](varvel::bridge::Inline) |
 //! | async application | [`BlockOn`](varvel::bridge::BlockOn) | as it is |
 //!
+//! `--server prefork` runs either of them in several processes (`--worker threaded` or `evented`), which a supervisor
+//! starts, watches and replaces; see [`varvel_prefork`].
+//!
 //! # Three ways in
 //!
 //! - [`run`]: the whole of `main`.
@@ -51,12 +54,14 @@ mod deploy;
 mod descriptors;
 mod error;
 mod listening;
+mod prefork;
 mod program;
 
 pub use config::{Config, ServerKind};
 pub use deploy::{Deploy, EventedOnly, PerServer, kind};
 pub use error::Error;
 pub use program::Program;
+pub use varvel_prefork::{Hooks, WorkerProcess};
 pub use varvel_server_kit::settings;
 
 use listening::Listening;
@@ -89,6 +94,10 @@ pub fn run<K>(app: impl Deploy<K>) -> ExitCode {
 /// # Errors
 /// If an address cannot be bound, the application cannot be built, or this server cannot run this application.
 pub fn serve<K>(app: impl Deploy<K>, config: &Config, control: Control) -> Result<Served, Error> {
+    if config.server == ServerKind::Prefork {
+        let supervisor = prefork::supervisor(config)?.with_control(control);
+        return prefork::supervise(supervisor, app, config);
+    }
     let (launch, _files) = Listening::bind(config)?.launch(control);
     app.deploy(config, launch)
 }

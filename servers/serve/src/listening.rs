@@ -42,13 +42,9 @@ impl Listening {
         Ok(Self { listeners, addresses, memberships, files: Files { _files: files } })
     }
 
-    /// The addresses as somebody would type them into a browser or a client.
-    pub(crate) fn urls(&self) -> Vec<String> {
-        let url = |address: &BindAddress| match address {
-            BindAddress::Unix(_) | BindAddress::Fd(_) => address.to_string(),
-            _ => format!("http://{address}"),
-        };
-        self.addresses.iter().map(url).collect()
+    /// Where they listen, with the ports that the system chose.
+    pub(crate) fn addresses(&self) -> &[BindAddress] {
+        &self.addresses
     }
 
     /// The ports that are shared with other processes, to be left before the stop.

@@ -22,10 +22,11 @@ use varvel_server_kit::{
 };
 
 use crate::{
-    Config, Deploy, Error, ServerKind,
+    Config, Deploy, Error, Hooks, ServerKind,
     command_line::{self, Presentation, Request},
     descriptors::{self, Shortage},
     listening::Listening,
+    prefork,
 };
 
 /// [`run`](crate::run) with words and defaults of the program's own.
@@ -48,17 +49,19 @@ use crate::{
 ///         .run()
 /// }
 /// ```
-#[derive(Clone)]
 pub struct Program<A> {
     app: A,
     presentation: Presentation,
     defaults: Config,
+    hooks: Vec<BoxedHooks>,
 }
+
+type BoxedHooks = Box<dyn Hooks + Send>;
 
 impl<A> Program<A> {
     /// A program that runs this: anything that is [`Deploy`].
     pub fn new(app: A) -> Self {
-        Self { app, presentation: Presentation::default(), defaults: Config::default() }
+        Self { app, presentation: Presentation::default(), defaults: Config::default(), hooks: Vec::new() }
     }
 
     /// What `--help` begins with. Default: nothing.
@@ -105,6 +108,13 @@ impl<A> Program<A> {
         self
     }
 
+    /// Called at the turning points of worker processes, with `--server prefork`.
+    #[must_use]
+    pub fn hooks(mut self, hooks: impl Hooks + Send + 'static) -> Self {
+        self.hooks.push(Box::new(hooks));
+        self
+    }
+
     /// Does as the command line and the environment say; blocks until a signal stops it.
     ///
     /// The exit status is 0 after a stop, 1 if it could not serve, 2 for a command line or environment that makes no
@@ -121,7 +131,7 @@ impl<A> Program<A> {
                 for warning in command_line::unknown_variables(env::vars_os().map(|(name, _)| name)) {
                     tell(format_args!("warning: {warning}"));
                 }
-                match serve_until_signalled(self.app, &mut config) {
+                match serve_until_signalled(self.app, &mut config, self.hooks) {
                     Ok(()) => ExitCode::SUCCESS,
                     Err(error) => {
                         tell(format_args!("error: {error}"));
@@ -154,22 +164,22 @@ fn name(argument: Option<&OsString>) -> String {
     file.map_or_else(|| "varvel".to_owned(), |file| file.to_string_lossy().into_owned())
 }
 
-fn serve_until_signalled<K>(app: impl Deploy<K>, config: &mut Config) -> Result<(), Error> {
+fn serve_until_signalled<K>(
+    app: impl Deploy<K>,
+    config: &mut Config,
+    hooks: Vec<BoxedHooks>,
+) -> Result<(), Error> {
+    if config.server == ServerKind::Prefork {
+        return supervise(app, config, hooks);
+    }
     // Ahead of everything that takes time: a supervisor that changes its mind early gets an orderly end as well.
     let signals = Signals::install().map_err(Error::Signals)?;
     let mut listening = Listening::bind(config)?;
-    let asked = config.settings.max_connections;
-    let shortage = descriptors::provide(asked);
-    if let Some(shortage) = &shortage {
-        config.settings.max_connections = Some(shortage.connections);
-        // The default means: as many as there can be.
-        if asked != Settings::default().max_connections {
-            tell(format_args!("warning: {shortage}"));
-        }
-    }
+    let shortage = provide_descriptors(config);
     let control = Control::new();
     obey(signals, &control, config, listening.take_memberships());
-    let announcer = announce(&listening, &control, config, shortage.as_ref());
+    let lines = announcement(listening.addresses(), config, shortage.as_ref());
+    let announcer = announce(lines, &control);
     let (launch, _files) = listening.launch(control.clone());
     let served = app.deploy(config, launch);
     // A server that failed before it was ready must not leave the announcer waiting.
@@ -177,6 +187,41 @@ fn serve_until_signalled<K>(app: impl Deploy<K>, config: &mut Config) -> Result<
     let _ = announcer.join();
     tell(format_args!("varvel-{} stopped; {}", config.server, outcome(&served?)));
     Ok(())
+}
+
+/// The same, with worker processes. This one has no thread beside its first, or it could fork none.
+fn supervise<K>(app: impl Deploy<K>, config: &mut Config, hooks: Vec<BoxedHooks>) -> Result<(), Error> {
+    let mut supervisor = prefork::supervisor(config)?;
+    let shortage = provide_descriptors(config);
+    let lines = announcement(supervisor.addresses(), config, shortage.as_ref());
+    supervisor = supervisor.with_hooks(Announcement(lines));
+    for hooks in hooks {
+        supervisor = supervisor.with_hooks(hooks);
+    }
+    let served = prefork::supervise(supervisor, app, config)?;
+    tell(format_args!("varvel-{} stopped; {}", config.server, outcome(&served)));
+    Ok(())
+}
+
+/// What to say when all workers serve.
+struct Announcement(Vec<String>);
+
+impl Hooks for Announcement {
+    fn when_ready(&mut self) {
+        self.0.iter().for_each(|line| tell(format_args!("{line}")));
+    }
+}
+
+/// Sees to it that there are descriptors for as many connections as there may be, or fewer connections.
+fn provide_descriptors(config: &mut Config) -> Option<Shortage> {
+    let asked = config.settings.max_connections;
+    let shortage = descriptors::provide(asked)?;
+    config.settings.max_connections = Some(shortage.connections);
+    // The default means: as many as there can be.
+    if asked != Settings::default().max_connections {
+        tell(format_args!("warning: {shortage}"));
+    }
+    Some(shortage)
 }
 
 fn outcome(served: &Served) -> String {
@@ -232,25 +277,33 @@ fn stop_after(delay: Duration, memberships: Vec<Membership>, grace: Duration, co
     });
 }
 
-/// Says where the program listens once it really serves.
-fn announce(
-    listening: &Listening,
-    control: &Control,
-    config: &Config,
-    shortage: Option<&Shortage>,
-) -> thread::JoinHandle<()> {
-    let (server, settings) = (config.server, &config.settings);
-    let mut crew = match server {
+/// Where the program listens, and with how many of what: a line for each address.
+fn announcement(addresses: &[BindAddress], config: &Config, shortage: Option<&Shortage>) -> Vec<String> {
+    let settings = &config.settings;
+    let mut crew = match config.server {
         ServerKind::Threaded => count(settings.threads as usize, "thread"),
         ServerKind::Evented => count(settings.loop_count(), "loop"),
+        ServerKind::Prefork => format!("{} ({})", count(settings.worker_count(), "worker"), config.worker),
     };
     if let Some(Shortage { connections, .. }) = shortage {
         crew += &format!(", {connections} connections at most");
+        crew += if config.server == ServerKind::Prefork { " each" } else { "" };
     }
     let (major, minor) = varvel::SPEC_VERSION;
-    let who = format!("varvel-{server} {} (spec {major}.{minor})", env!("CARGO_PKG_VERSION"));
-    let lines = listening.urls().into_iter().map(|url| format!("{who} listening on {url}, {crew}"));
-    let lines = lines.collect::<Vec<_>>();
+    let who = format!("varvel-{} {} (spec {major}.{minor})", config.server, env!("CARGO_PKG_VERSION"));
+    addresses.iter().map(|address| format!("{who} listening on {}, {crew}", url(address))).collect()
+}
+
+/// The address as somebody would type it into a browser or a client.
+fn url(address: &BindAddress) -> String {
+    match address {
+        BindAddress::Unix(_) | BindAddress::Fd(_) => address.to_string(),
+        _ => format!("http://{address}"),
+    }
+}
+
+/// Says so once the program really serves.
+fn announce(lines: Vec<String>, control: &Control) -> thread::JoinHandle<()> {
     let control = control.clone();
     thread::spawn(move || {
         if control.wait_ready() {

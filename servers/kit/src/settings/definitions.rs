@@ -96,6 +96,45 @@ define! {
     loops: Option<u32> as AutoCount = None,
         "loops", "nginx worker_processes auto, actix-web one per core";
 
+    /// Worker processes of the pre-fork server.
+    ///
+    /// By default one per processor that the process may use. TTIN and TTOU change it while it runs.
+    workers: Option<u32> as AutoCount = None,
+        "workers", "gunicorn --workers, puma WEB_CONCURRENCY";
+
+    /// Time without a sign of progress after which a worker process is killed and replaced.
+    ///
+    /// A worker gets on while its event loops turn, or while threads of its pool become free. The log says which requests it
+    /// was at. `off` lets it hang.
+    worker_timeout: Duration as Timeout = Duration::from_secs(30),
+        "worker-timeout", "gunicorn --timeout 30s, puma worker_timeout 60s";
+
+    /// Time for a worker process to build its application.
+    ///
+    /// Beyond, it counts as one that failed.
+    worker_start_timeout: Duration as Timeout = Duration::from_secs(60),
+        "worker-start-timeout", "puma worker_boot_timeout 60s";
+
+    /// Requests after which a worker process is replaced.
+    ///
+    /// For applications that leak. Its replacement serves before it goes, and it finishes what it has begun.
+    max_requests: Option<u32> as CountLimit = None,
+        "max-requests", "gunicorn --max-requests, off";
+
+    /// Up to so many requests more, by chance, so that workers do not go at the same time.
+    max_requests_jitter: u32 as Count = 0,
+        "max-requests-jitter", "gunicorn --max-requests-jitter";
+
+    /// Time after which a worker process is replaced, and up to a tenth more, by chance.
+    max_lifetime: Duration as Timeout = Duration::MAX,
+        "max-lifetime", "uWSGI max-worker-lifetime, granian --workers-lifetime";
+
+    /// Memory of a worker process beyond which it is replaced.
+    ///
+    /// What it occupies of the machine's (RSS), looked at once a second.
+    max_memory: Option<u64> as BytesLimit = None,
+        "max-memory", "uWSGI reload-on-rss, granian --workers-max-rss";
+
     /// Threads for blocking work of evented applications.
     ///
     /// They start when needed and end when idle.

@@ -1,0 +1,74 @@
+//! Worker processes under a supervisor: what gunicorn is to Python's servers and puma's cluster mode to Ruby's.
+//!
+//! Each worker is a process of its own that runs any server of the contract with an application built behind the fork. What
+//! that gives: an application that crashes, leaks or hangs takes a worker with it and nothing else; a reload replaces
+//! workers without losing a request; and what all of them do is counted in one place.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use http::Response;
+//! use varvel::{AsyncBody, Server, Shared, app_fn};
+//! use varvel_evented::Evented;
+//! use varvel_prefork::{Sockets, Supervisor};
+//! use varvel_server_kit::settings::Settings;
+//!
+//! let settings = Settings::default();
+//! let sockets = Sockets::bind(&settings.bind, &settings.bind_options())?;
+//! let app = app_fn(|_request, _scope| async { Ok(Response::new(AsyncBody::from_static(b"Hello, World!"))) });
+//! let mut each = settings.clone();
+//! each.loops = Some(1);
+//! Supervisor::new(settings, sockets)?.run(|launch| Evented::new(each).serve(Shared(Arc::new(app)), launch))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Processes
+//!
+//! ```text
+//!                        signals        status: ready, worn, failed
+//!                           |            +-------------------------+
+//!                           v            v                         |
+//!   listeners ---- supervisor: one thread, no application          |
+//!      |             |      |      reads                           |
+//!      |       fork  |      +---------------> scoreboard           |
+//!      |             v                           ^ heartbeats,     |
+//!      |          worker processes --------------+ counters,       |
+//!      +--------> accept, serve                    requests -------+
+//! ```
+//!
+//! The supervisor never serves and never runs the application, so nothing that comes from a client reaches it. It decides
+//! in `crew.rs`, without a system call, and acts in `supervisor.rs`.
+//!
+//! # Signals
+//!
+//! | signal to the supervisor | does | gunicorn |
+//! |---|---|---|
+//! | TERM | stops: workers finish what they have begun, within `drain-timeout` | the same |
+//! | INT, QUIT | stops at once | the same |
+//! | HUP | reloads: new workers are started, and take over when all of them are ready | kills the old ones whatever becomes of the new |
+//! | TTIN, TTOU | one worker more, one fewer | the same |
+//!
+//! # What it leaves out
+//!
+//! Anything that is not Unix. The number of workers does not follow the load.
+
+mod backoff;
+mod crew;
+mod fork;
+mod hooks;
+mod post_mortem;
+mod scoreboard;
+mod service;
+mod shared_memory;
+mod signals;
+mod sockets;
+mod statistics;
+mod status;
+mod supervisor;
+mod worker;
+
+pub use hooks::{Hooks, WorkerProcess};
+pub use scoreboard::Scoreboard;
+pub use service::Service;
+pub use sockets::Sockets;
+pub use statistics::{Histogram, Statistics};
+pub use supervisor::{Supervisor, WORKERS_MAX};

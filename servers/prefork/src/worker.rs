@@ -1,0 +1,212 @@
+//! The life of a worker process, from the fork to its exit.
+//!
+//! | signal | in a worker |
+//! |---|---|
+//! | TERM | finish what was begun, and end |
+//! | USR2 | the same, but first leave the sockets that no other worker takes over |
+//! | QUIT | cut what was begun, and end |
+//! | ABRT | say so, and abort; a hang does not keep it from that, for a thread of its own waits for signals |
+//! | INT, HUP, TTIN, TTOU, USR1 | nothing: a terminal sends some of them to every process, and the supervisor decides |
+//!
+//! A worker whose supervisor dies gets TERM from the system.
+
+use std::{
+    any::Any,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    process,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+use http::StatusCode;
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    process::{Pid, Signal, getppid, set_parent_process_death_signal},
+};
+use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2};
+use varvel::{
+    BoxError, Control, Event, Finish, Launch, Level, Monitor, ProcessModel, Report, Reporter, RequestId,
+    Served, Ticket,
+};
+use varvel_server_kit::reuse_port::Membership;
+
+use crate::{
+    Service, WorkerProcess, fork::SignalsHeld, hooks::AllHooks, scoreboard::Board, signals::Signals,
+    sockets::Share, status::StatusWriter,
+};
+
+/// What a worker starts with.
+pub(crate) struct Seat {
+    pub(crate) process: WorkerProcess,
+    pub(crate) supervisor: Pid,
+    pub(crate) share: Share,
+    pub(crate) board: Board,
+    pub(crate) status: StatusWriter,
+    pub(crate) reporter: Arc<dyn Reporter>,
+    pub(crate) hooks: AllHooks,
+    pub(crate) drain_timeout: Duration,
+    /// After how many requests it tells that it is worn; 0 for never.
+    pub(crate) requests_max: u64,
+}
+
+/// Exit statuses of workers, for who looks at them by hand; the supervisor goes by what was told.
+const STOPPED: i32 = 0;
+const FAILED: i32 = 3;
+
+/// Runs the service; the process ends with it. `held` are the signals that came since before the fork.
+pub(crate) fn run(service: impl Service, mut seat: Seat, held: SignalsHeld) -> ! {
+    let status = Arc::new(seat.status);
+    let control = Control::new();
+    let reporter = Arc::clone(&seat.reporter);
+    let prepared =
+        Signals::catch(&[SIGTERM, SIGQUIT, SIGUSR2, SIGABRT, SIGINT, SIGHUP, SIGTTIN, SIGTTOU, SIGUSR1])
+            .and_then(|signals| {
+                drop(held);
+                set_parent_process_death_signal(Some(Signal::TERM))?;
+                // It may have died before it could be said that this matters.
+                if getppid() != Some(seat.supervisor) {
+                    return Err(io::Error::other("the supervisor is gone"));
+                }
+                Ok(signals)
+            });
+    let outcome = prepared.map_err(BoxError::from).and_then(|signals| {
+        seat.hooks.call(|hooks| hooks.after_fork(&seat.process));
+        let obedience = Obedience {
+            signals,
+            control: control.clone(),
+            memberships: seat.share.memberships,
+            drain_timeout: seat.drain_timeout,
+            reporter: Arc::clone(&seat.reporter),
+            hooks: seat.hooks,
+        };
+        thread::Builder::new().name("varvel-signals".to_owned()).spawn(|| obedience.obey())?;
+        announce(control.clone(), Arc::clone(&status))?;
+        let left = AtomicU64::new(seat.requests_max);
+        let monitor = Followed { board: seat.board, left, status: Arc::clone(&status) };
+        let launch = Launch::new(seat.share.listeners)
+            .with_control(control)
+            .with_reporter(seat.reporter)
+            .with_process(ProcessModel::Forked)
+            .with_monitor(Arc::new(monitor));
+        catch_unwind(AssertUnwindSafe(|| service.run(launch))).unwrap_or_else(|panic| Err(panicked(&*panic)))
+    });
+    let code = match outcome {
+        Ok(Served { cut, .. }) => {
+            status.ended(cut);
+            STOPPED
+        }
+        Err(error) => {
+            status.failed(&error);
+            FAILED
+        }
+    };
+    drop(reporter);
+    process::exit(code);
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> BoxError {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("the server panicked: {}", text.unwrap_or("no message")).into()
+}
+
+/// Tells the supervisor when the worker serves.
+fn announce(control: Control, status: Arc<StatusWriter>) -> io::Result<()> {
+    let waiting = move || {
+        if control.wait_ready() {
+            status.ready();
+        }
+    };
+    thread::Builder::new().name("varvel-ready".to_owned()).spawn(waiting).map(drop)
+}
+
+/// Who waits for signals and passes them on.
+struct Obedience {
+    signals: Signals,
+    control: Control,
+    memberships: Vec<Membership>,
+    drain_timeout: Duration,
+    reporter: Arc<dyn Reporter>,
+    hooks: AllHooks,
+}
+
+impl Obedience {
+    fn obey(mut self) {
+        loop {
+            for signal in self.signals.take() {
+                match signal {
+                    SIGTERM => self.control.stop(self.drain_timeout),
+                    SIGUSR2 => {
+                        Membership::leave(std::mem::take(&mut self.memberships));
+                        self.control.stop(self.drain_timeout);
+                    }
+                    SIGQUIT => self.control.stop(Duration::ZERO),
+                    SIGABRT => self.abort(),
+                    _ => {}
+                }
+            }
+            if let Err(error) = poll(&mut [PollFd::new(&self.signals, PollFlags::IN)], None) {
+                if error != rustix::io::Errno::INTR {
+                    // Better an orderly end now than a process that only SIGKILL can stop.
+                    return self.control.stop(self.drain_timeout);
+                }
+            }
+        }
+    }
+
+    fn abort(&mut self) -> ! {
+        let message = format!("process {} aborts, as it was told to", process::id());
+        let event = Event::Log { level: Level::Error, message: &message };
+        self.reporter.report(&Report::new(event));
+        self.hooks.call(|hooks| hooks.worker_abort());
+        // With the stack of every thread in the core file, where the system writes one.
+        process::abort();
+    }
+}
+
+/// Passes on to the board what the server tells, and notices when the worker has served for long enough.
+struct Followed {
+    board: Board,
+    /// Requests until then; 0 if that is never, or was told.
+    left: AtomicU64,
+    status: Arc<StatusWriter>,
+}
+
+impl Monitor for Followed {
+    fn progress(&self, worker: u32) {
+        self.board.progress(worker);
+    }
+
+    fn connection_opened(&self, worker: u32) {
+        self.board.connection_opened(worker);
+    }
+
+    fn connection_closed(&self, worker: u32) {
+        self.board.connection_closed(worker);
+    }
+
+    fn exchange_began(&self, worker: u32, request: RequestId<'_>) -> Ticket {
+        self.board.exchange_began(worker, request)
+    }
+
+    fn exchange_polled(&self, worker: u32, exchange: Ticket) {
+        self.board.exchange_polled(worker, exchange);
+    }
+
+    fn exchange_ended(&self, worker: u32, exchange: Ticket, finish: &Finish, duration: Duration) {
+        self.board.exchange_ended(worker, exchange, finish, duration);
+        let left = self.left.load(Relaxed);
+        if left != 0 && self.left.fetch_sub(1, Relaxed) == 1 {
+            self.status.worn();
+        }
+    }
+
+    fn refused(&self, worker: u32, status: StatusCode) {
+        self.board.refused(worker, status);
+    }
+}
