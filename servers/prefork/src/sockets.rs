@@ -87,7 +87,7 @@ impl Sockets {
         let places = &mut self.own.places;
         let first = places_left.min(places.len());
         let gone = places.drain(first..).enumerate();
-        gone.map(|(step, sockets)| Retired { place: first + step, _sockets: sockets }).collect()
+        gone.map(|(step, sockets)| Retired { place: first + step, sockets }).collect()
     }
 
     /// In a worker: what it accepts from. All others close.
@@ -102,11 +102,11 @@ impl Sockets {
     }
 }
 
-/// Sockets whose place is given up. They stay open until who accepts from them has emptied their queue.
+/// The sockets of a place that is given up. They stay open until who accepts from them has emptied their queue.
 #[derive(Debug)]
 pub(crate) struct Retired {
     pub(crate) place: usize,
-    _sockets: Vec<Socket>,
+    pub(crate) sockets: Vec<Socket>,
 }
 
 fn bind(addresses: &[BindAddress], options: &BindOptions) -> Result<Vec<Socket>, BindError> {

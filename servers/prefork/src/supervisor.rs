@@ -15,8 +15,13 @@ use rustix::{
     process::{Pid, Signal, WaitOptions, getpid, kill_process, wait},
 };
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2};
-use varvel::{Control, Event, Level, Report, Reporter, ServeError, Served, StartError, Stderr};
-use varvel_server_kit::{listener::BindAddress, settings::Settings};
+use varvel::{
+    Control, Event, Level, PROGRESS_INTERVAL, Report, Reporter, ServeError, Served, StartError, Stderr,
+};
+use varvel_server_kit::{
+    listener::{BindAddress, Listener as Socket},
+    settings::Settings,
+};
 
 use crate::{
     Hooks, Scoreboard, Service, Sockets, WorkerProcess,
@@ -121,7 +126,6 @@ impl Supervisor {
             signals,
             crew,
             processes: Vec::new(),
-            retired: Vec::new(),
             checked: Instant::now(),
             wear_checked: Instant::now(),
             cut: 0,
@@ -165,8 +169,6 @@ struct Running {
     signals: Signals,
     crew: Crew,
     processes: Vec<Process>,
-    /// Sockets of places that are given up, until their workers have left.
-    retired: Vec<Retired>,
     /// When the progress of workers was looked at last.
     checked: Instant,
     wear_checked: Instant,
@@ -186,6 +188,8 @@ struct Process {
     failure: Option<(bool, String)>,
     /// When it is too old.
     lifetime: Duration,
+    /// Sockets that nobody accepts from behind it, and which close when it has ended.
+    sockets_to_close: Vec<Socket>,
 }
 
 /// What a new process needs of its birth.
@@ -234,6 +238,7 @@ impl Running {
                     status,
                     failure: None,
                     lifetime,
+                    sockets_to_close: Vec::new(),
                 });
                 Ok(None)
             }
@@ -398,7 +403,11 @@ impl Running {
                 let wanted = self.crew.resize(change, WORKERS_MAX);
                 let workers = if wanted == 1 { "1 worker".to_owned() } else { format!("{wanted} workers") };
                 self.info(&format!("there shall be {workers}"));
-                self.retired.extend(self.supervisor.sockets.shrink(wanted));
+                for Retired { place, sockets } in self.supervisor.sockets.shrink(wanted) {
+                    if let Some(last) = self.processes.iter_mut().rfind(|process| process.place == place) {
+                        last.sockets_to_close = sockets;
+                    }
+                }
             }
             _ => {}
         }
@@ -469,11 +478,7 @@ impl Running {
             self.give_up(ServeError::Start(StartError::new(reason)), now);
         }
         self.supervisor.hooks.call(|hooks| hooks.worker_exit(&process.describe(), status));
-        let Process { board, place, .. } = process;
-        board.clear();
-        if !self.processes.iter().any(|process| process.place == place) {
-            self.retired.retain(|retired| retired.place != place);
-        }
+        process.board.clear();
     }
 
     /// Looks for workers that hang.
@@ -483,7 +488,8 @@ impl Running {
             return;
         }
         self.checked = now;
-        let timeout = self.supervisor.settings.worker_timeout;
+        // Whoever tells once a second may be a little late.
+        let timeout = self.supervisor.settings.worker_timeout.max(2 * PROGRESS_INTERVAL);
         // Who was stopped together with its workers, or starved beside them, cannot blame them for it.
         if late > CHECK_INTERVAL + timeout / 2 {
             return;
