@@ -15,7 +15,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("varvel-server-kit", &["varvel", "varvel-http1"]),
     ("varvel-threaded", &["varvel", "varvel-http1", "varvel-server-kit"]),
     ("varvel-evented", &["varvel", "varvel-http1", "varvel-server-kit"]),
-    ("varvel-serve", &["varvel", "varvel-server-kit", "varvel-threaded", "varvel-evented"]),
+    ("varvel-prefork", &["varvel", "varvel-server-kit"]),
+    ("varvel-serve", &["varvel", "varvel-server-kit", "varvel-threaded", "varvel-evented", "varvel-prefork"]),
     ("varvel-conformance", &["varvel", "varvel-spec"]),
     ("varvel-test", &["varvel"]),
     ("varvel-lint", &["varvel", "varvel-spec", "varvel-test"]),
@@ -44,6 +45,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("httparse", &["varvel-test"]),
     ("clap", &["varvel-serve", "varvel-conformance-cli"]),
     ("tokio", &[]),
+    ("libc", &["varvel-prefork"]),
 ];
 
 /// Dependencies outside of tests, by crate of the workspace.
