@@ -58,7 +58,7 @@ pub trait Monitor: Send + Sync {
     /// An event loop is about to run code of the application: for this exchange, or with `None` something that belongs to
     /// none, such as a background task or the waker of a timer. If the loop does not turn any more, this is where it is, or
     /// at an exchange that [began](Self::exchange_began) after that. Told by servers that run several exchanges on one
-    /// thread.
+    /// thread, and by them also before the first.
     fn polling(&self, worker: u32, exchange: Option<Ticket>) {
         let _ = (worker, exchange);
     }

@@ -194,6 +194,8 @@ where
                 result => result?,
             }
         }
+        // A monitor learns so that exchanges which begin are run by a loop.
+        shared.journal.polling();
         Ok(Self {
             deadlines: ConnectionDeadlines::new(shared.now),
             linger: shared.http.timeouts.linger_timeout,

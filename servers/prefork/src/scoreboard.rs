@@ -52,6 +52,9 @@ const SHARDS: usize = 8;
 /// How many exchanges of a process are known by their request. Others are only counted.
 const SLOTS: usize = 256;
 
+/// The ticket of no exchange, or of one without a slot.
+const NO_EXCHANGE: u32 = u32::MAX;
+
 /// How much of method and target is kept, in bytes.
 const REQUEST_BYTES: usize = 120;
 
@@ -82,7 +85,7 @@ struct Process {
     pid: AtomicU32,
     /// When each worker told of progress last, in milliseconds of the system's monotonic clock; 0 if it never did.
     progress: [AtomicU64; WORKERS],
-    /// Which exchange each event loop polled last: its ticket.
+    /// At which exchange each event loop is, or was last: its ticket. 0 for workers that are no event loops.
     polled: [AtomicU32; WORKERS],
     counters: [Counters; SHARDS],
     /// A bit for each slot that is taken.
@@ -228,6 +231,10 @@ impl Board {
         &self.table.0.boards[self.index]
     }
 
+    fn polled(&self, worker: u32) -> &AtomicU32 {
+        &self.process().polled[worker as usize % WORKERS]
+    }
+
     fn counters(&self, worker: u32) -> &Counters {
         &self.process().counters[worker as usize % SHARDS]
     }
@@ -266,17 +273,23 @@ impl Monitor for Board {
 
     fn exchange_began(&self, worker: u32, request: RequestId<'_>) -> Ticket {
         self.counters(worker).began.fetch_add(1, Relaxed);
-        let Some(slot) = self.take_slot(worker) else { return Ticket(0) };
+        let Some(slot) = self.take_slot(worker) else { return Ticket(NO_EXCHANGE) };
         self.process().slots[slot].write(&request);
-        Ticket(slot as u32 + 1)
+        let ticket = slot as u32 + 1;
+        // An event loop calls the application now; threads do so beside each other.
+        let polled = self.polled(worker);
+        if polled.load(Relaxed) != 0 {
+            polled.store(ticket, Relaxed);
+        }
+        Ticket(ticket)
     }
 
-    fn exchange_polled(&self, worker: u32, exchange: Ticket) {
-        self.process().polled[worker as usize % WORKERS].store(exchange.0, Relaxed);
+    fn polling(&self, worker: u32, exchange: Option<Ticket>) {
+        self.polled(worker).store(exchange.map_or(NO_EXCHANGE, |exchange| exchange.0), Relaxed);
     }
 
     fn exchange_ended(&self, worker: u32, exchange: Ticket, finish: &Finish, duration: Duration) {
-        if let Some(slot) = exchange.0.checked_sub(1) {
+        if let Some(slot) = exchange.0.checked_sub(1).filter(|_| exchange.0 != NO_EXCHANGE) {
             self.process().taken[slot as usize / 64].fetch_and(!(1 << (slot % 64)), Release);
         }
         let counters = self.counters(worker);

@@ -194,8 +194,8 @@ impl Monitor for Followed {
         self.board.exchange_began(worker, request)
     }
 
-    fn exchange_polled(&self, worker: u32, exchange: Ticket) {
-        self.board.exchange_polled(worker, exchange);
+    fn polling(&self, worker: u32, exchange: Option<Ticket>) {
+        self.board.polling(worker, exchange);
     }
 
     fn exchange_ended(&self, worker: u32, exchange: Ticket, finish: &Finish, duration: Duration) {

@@ -261,8 +261,11 @@ fn server_option(defaults: &Config) -> Arg {
         .hide_possible_values(true)
         .help(format!("Which server: threaded, evented or prefork [default: {}]", defaults.server))
         .long_help(format!(
-            "Which server.\n\nthreaded: a bounded pool of threads that may block. evented: an event loop per \
-             core. prefork: worker processes under a supervisor, each of which runs one of the others.\n\n[default: {}]",
+            "Which server.\n\n{}\n\n[default: {}]",
+            wrap(
+                "threaded: a bounded pool of threads that may block. evented: an event loop per core. prefork: worker \
+                 processes under a supervisor, each of which runs one of the others.",
+            ),
             defaults.server,
         ))
         .help_heading(SERVER_HEADING)
@@ -275,8 +278,11 @@ fn worker_option(defaults: &Config) -> Arg {
         .value_parser(|text: &str| worker(text).map(|_| text.to_owned()))
         .help(format!("What a worker process of the pre-fork server runs [default: {}]", defaults.worker))
         .long_help(format!(
-            "What a worker process of the pre-fork server runs: threaded, or evented, with one event loop unless --loops \
-             says otherwise.\n\n[default: {}]",
+            "{}\n\n[default: {}]",
+            wrap(
+                "What a worker process of the pre-fork server runs: threaded, or evented, with one event loop unless \
+                 --loops says otherwise.",
+            ),
             defaults.worker,
         ))
         .help_heading(SERVER_HEADING)
@@ -491,7 +497,12 @@ mod tests {
             ),
             (&["--head-timeot", "5s"], &[], "a similar argument exists: '--head-timeout'"),
             (&["--server", "eventd"], &[], "a similar value exists: 'evented'"),
-            (&["--server", "prefork"], &[], "the prefork server is not available in this version"),
+            (
+                &["--server", "prefork", "--worker", "prefork"],
+                &[],
+                "a worker process cannot run `prefork`; choose threaded or evented",
+            ),
+            (&["--server=prefork", "--worker=threaded", "--inline"], &[], "--inline: the threaded server"),
             (&["--bind", "8000"], &[], "write :PORT for every interface"),
             (&["--bind", "http://localhost:80"], &[], "leave out the scheme"),
             (&["--threads", "0"], &[], "too small: at least 1"),
@@ -499,7 +510,7 @@ mod tests {
             (&["here"], &[], "unexpected argument 'here'"),
             (&[], &[("VARVEL_HEAD_TIMEOUT", "soon")], "VARVEL_HEAD_TIMEOUT: `soon` is no time"),
             (&[], &[("VARVEL_SERVER", "apache")], "VARVEL_SERVER: there is no server `apache`"),
-            (&[], &[("VARVEL_SERVER", "prefork")], "VARVEL_SERVER: the prefork server is not available"),
+            (&[], &[("VARVEL_WORKER", "apache")], "VARVEL_WORKER: a worker process cannot run `apache`"),
             (&["--server", "threaded", "--inline"], &[], "--inline: the threaded server has no event loops"),
             (&["--server=threaded"], &[("VARVEL_INLINE", "on")], "VARVEL_INLINE: the threaded server"),
             (&[], &[("VARVEL_INLINE", "maybe")], "VARVEL_INLINE: `maybe` is neither `on` nor `off`"),
@@ -538,7 +549,6 @@ mod tests {
         {
             let (status, text) = error_of(&[argument], &[]);
             assert!(text.contains(expected), "{text}");
-            assert!(!text.contains("prefork"), "{text}");
             assert_eq!(status, 0);
         }
     }
@@ -577,6 +587,6 @@ mod tests {
         ] {
             assert!(text.lines().any(|printed| printed == line), "{line} in\n{text}");
         }
-        assert_eq!(text.lines().count(), 2 + settings::describe().len());
+        assert_eq!(text.lines().count(), 3 + settings::describe().len());
     }
 }
