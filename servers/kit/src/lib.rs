@@ -11,6 +11,7 @@
 //!
 //!   timer_queue: what to wait for next     worker_pool: what must not run on the loop
 //!   shutdown: when to end                  journal: what happens, to the access_log and the monitor
+//!   log_files: where lines go              service_manager, pid_file: what others know of the process
 //! ```
 //!
 //! The modules stand in reading order.
@@ -33,6 +34,9 @@ pub mod gateway;
 
 pub mod access_log;
 pub mod journal;
+pub mod log_files;
+pub mod pid_file;
+pub mod service_manager;
 pub mod settings;
 pub mod shutdown;
 

@@ -19,7 +19,7 @@ use std::fmt;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -125,7 +125,7 @@ impl Listener {
             BindAddress::TcpEverywhere(port) => bind_everywhere(*port, options),
             BindAddress::TcpNamed { host, port } => bind_named(host, *port, options),
             BindAddress::Unix(path) => bind_unix(path, options),
-            BindAddress::Fd(fd) => adopt(*fd),
+            BindAddress::Fd(fd) => inherited_fd::duplicate(*fd).and_then(adopt),
         };
         result.map_err(|source| BindError {
             advice: advice(address, &source),
@@ -141,6 +141,41 @@ impl Listener {
             varvel::Listener::Tcp(listener) => Self::from_tcp(listener),
             varvel::Listener::Unix(listener) => Self::from_unix(listener),
             _ => Err(ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Takes over a socket that listens already from a process that gives it up: unlike one that was only lent (`fd:3`), it
+    /// is as if we had bound it, and if its port is shared, we are to leave it in the end.
+    ///
+    /// # Errors
+    /// If it is no such socket.
+    pub fn inherit(fd: OwnedFd) -> io::Result<Self> {
+        let listener = adopt(fd)?;
+        let is_tcp = listener.socket_addr().is_some();
+        let reuse_port = is_tcp && sockopt::socket_reuseport(&listener)?;
+        Ok(Self { reuse_port, ..listener })
+    }
+
+    /// Whether the file of a Unix socket is removed when this is dropped.
+    pub fn owns_file(&self) -> bool {
+        self.file.as_ref().is_some_and(SocketFile::is_ours)
+    }
+
+    /// From now on the file of a Unix socket is ours, and removed when this is dropped.
+    ///
+    /// # Errors
+    /// If there is no such file any more.
+    pub fn take_file(&mut self) -> io::Result<()> {
+        if let BindAddress::Unix(path) = &self.address {
+            self.file = Some(SocketFile::made_at(path)?);
+        }
+        Ok(())
+    }
+
+    /// From now on the file of a Unix socket is somebody else's.
+    pub fn give_up_file(&mut self) {
+        if let Some(file) = &mut self.file {
+            file.owner = 0;
         }
     }
 
@@ -325,7 +360,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    /// A forked child drops its copy of the listener, too; the parent goes on using the file.
+    /// A forked child drops its copy of the listener, too; the parent goes on using the file. 0 when it was given up.
     owner: u32,
     /// Device and inode: a successor may have put its own socket at the path.
     identity: (u64, u64),
@@ -335,11 +370,15 @@ impl SocketFile {
     fn made_at(path: &Path) -> io::Result<Self> {
         Ok(Self { path: fs::canonicalize(path)?, owner: std::process::id(), identity: identity(path)? })
     }
+
+    fn is_ours(&self) -> bool {
+        self.owner == std::process::id() && identity(&self.path).is_ok_and(|now| now == self.identity)
+    }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.owner == std::process::id() && identity(&self.path).is_ok_and(|now| now == self.identity) {
+        if self.is_ours() {
             // Nothing can be done about a failure, and the next start copes with a stale file.
             let _ = fs::remove_file(&self.path);
         }
@@ -353,8 +392,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 
 /// A listening socket of whoever started us. Non-blocking mode belongs to the socket, not to the descriptor, so
 /// the one who passed it sees it change.
-fn adopt(fd: RawFd) -> io::Result<Listener> {
-    let fd = inherited_fd::duplicate(fd)?;
+fn adopt(fd: OwnedFd) -> io::Result<Listener> {
     let refused = |why| io::Error::new(ErrorKind::InvalidInput, why);
     if sockopt::socket_type(&fd).map_err(|_| refused("the descriptor is no socket"))? != SocketType::STREAM {
         return Err(refused("the descriptor is no stream socket"));

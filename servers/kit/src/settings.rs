@@ -250,6 +250,8 @@ mod tests {
                 Unit::Addresses => "[::1]:1234,unix:/run/app.sock",
                 Unit::FileMode => "0640",
                 Unit::LogFormat => "json",
+                Unit::Path => "/var/log/app.log",
+                Unit::Name => "www-data",
             };
             assert_ne!(settings.show(setting.name).unwrap(), text, "{}", setting.name);
             settings.set(setting.name, text).unwrap();
@@ -290,7 +292,7 @@ mod tests {
     fn an_error_leaves_the_setting_as_it_was() {
         let mut settings = Settings::default();
         for setting in describe() {
-            settings.set(setting.name, "no such value").unwrap_err();
+            settings.set(setting.name, "no such\0value ").unwrap_err();
         }
         assert_eq!(settings, Settings::default());
     }

@@ -1,4 +1,4 @@
-//! Stop requests by signal. The handler only writes the signal down; a loop reads it and acts.
+//! What operators ask of a server by signal. The handler only writes the signal down; a loop reads it and acts.
 //!
 //! | signal | first | once a graceful stop was asked for |
 //! |---|---|---|
@@ -12,17 +12,20 @@
 //! gunicorn stops quickly on the first SIGINT. We do not: in a container or under a supervisor SIGINT can be the
 //! ordinary stop signal, and on a terminal the graceful stop of an idle server is immediate anyway.
 //!
-//! SIGHUP is left alone: reloading is the business of the pre-fork supervisor. SIGPIPE needs no care here, because
+//! SIGUSR1 asks for the [log files](crate::log_files) to be opened anew.
+//!
+//! SIGHUP and SIGUSR2 are left alone: reloading is the business of the pre-fork supervisor. SIGPIPE needs no care here, because
 //! the Rust runtime ignores it before `main`, and [`Transport`](crate::transport::Transport) asks the kernel not
 //! to send it.
 //!
 //! ```no_run
-//! # use varvel_server_kit::shutdown::{Signals, StopRequest};
+//! # use varvel_server_kit::shutdown::{Request, Signals, StopRequest};
 //! let mut signals = Signals::install()?;
 //! std::thread::spawn(move || loop {
 //!     match signals.wait() {
-//!         Ok(StopRequest::Graceful) => { /* stop within the drain timeout */ }
-//!         Ok(StopRequest::Quick) => { /* stop now */ }
+//!         Ok(Request::Stop(StopRequest::Graceful)) => { /* stop within the drain timeout */ }
+//!         Ok(Request::Stop(StopRequest::Quick)) => { /* stop now */ }
+//!         Ok(Request::ReopenLogs) => { /* they were moved away */ }
 //!         Err(_) => break,
 //!     }
 //! });
@@ -30,6 +33,7 @@
 //! ```
 
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -37,7 +41,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::flag;
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
@@ -51,7 +55,16 @@ pub enum StopRequest {
     Quick,
 }
 
-/// The stop signals of this process, as requests.
+/// What the server was asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// To stop.
+    Stop(StopRequest),
+    /// To open its log files anew.
+    ReopenLogs,
+}
+
+/// The signals of this process, as requests.
 ///
 /// One per process. After it is dropped the signals do nothing at all: the system's default actions do not come
 /// back.
@@ -59,25 +72,28 @@ pub enum StopRequest {
 pub struct Signals {
     delivery: SignalDelivery<UnixStream, SignalOnly>,
     asked: Option<StopRequest>,
+    /// The log files are still to be opened anew.
+    reopen: bool,
     /// Read by the handlers: the next signal ends the process.
     hurry: Arc<AtomicBool>,
 }
 
 impl Signals {
-    /// Catches SIGTERM, SIGINT and SIGQUIT from now on.
+    /// Catches SIGTERM, SIGINT, SIGQUIT and SIGUSR1 from now on.
     pub fn install() -> io::Result<Self> {
         let hurry = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGQUIT, SIGTERM] {
             flag::register_conditional_default(signal, Arc::clone(&hurry))?;
         }
         let (read, write) = UnixStream::pair()?;
-        let delivery = SignalDelivery::with_pipe(read, write, SignalOnly, [SIGINT, SIGQUIT, SIGTERM])?;
-        Ok(Self { delivery, asked: None, hurry })
+        let delivery =
+            SignalDelivery::with_pipe(read, write, SignalOnly, [SIGINT, SIGQUIT, SIGTERM, SIGUSR1])?;
+        Ok(Self { delivery, asked: None, reopen: false, hurry })
     }
 
-    /// Waits for the next request. The first may be graceful or quick; after a graceful one only a quick one
+    /// Waits for the next request. The first stop may be graceful or quick; after a graceful one only a quick one
     /// follows.
-    pub fn wait(&mut self) -> io::Result<StopRequest> {
+    pub fn wait(&mut self) -> io::Result<Request> {
         loop {
             if let Some(request) = self.next() {
                 return Ok(request);
@@ -89,14 +105,17 @@ impl Signals {
         }
     }
 
-    /// A request that has come already. For event loops, when [the descriptor](AsFd) is readable.
+    /// A request that has come already. For event loops, when [the descriptor](AsFd) is readable, until there is none.
     #[allow(clippy::should_implement_trait, reason = "None means `not yet`, not the end")]
-    pub fn next(&mut self) -> Option<StopRequest> {
-        let signals = self.delivery.pending().collect::<Vec<_>>();
-        let request = interpret(self.asked, &signals)?;
-        self.asked = Some(request);
-        self.hurry.store(request == StopRequest::Quick, Ordering::Relaxed);
-        Some(request)
+    pub fn next(&mut self) -> Option<Request> {
+        let (reopen, signals) = self.delivery.pending().partition::<Vec<_>, _>(|signal| *signal == SIGUSR1);
+        self.reopen |= !reopen.is_empty();
+        if let Some(request) = interpret(self.asked, &signals) {
+            self.asked = Some(request);
+            self.hurry.store(request == StopRequest::Quick, Ordering::Relaxed);
+            return Some(Request::Stop(request));
+        }
+        mem::take(&mut self.reopen).then_some(Request::ReopenLogs)
     }
 }
 
@@ -107,7 +126,7 @@ impl AsFd for Signals {
     }
 }
 
-/// The table at the top: what a batch of signals asks for that was not `asked` before.
+/// The table at the top: what a batch of stop signals asks for that was not `asked` before.
 fn interpret(asked: Option<StopRequest>, signals: &[i32]) -> Option<StopRequest> {
     let again = asked.is_some() && signals.contains(&SIGINT);
     match asked {

@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
-use varvel_server_kit::shutdown::{Signals, StopRequest};
+use varvel_server_kit::shutdown::{Request, Signals, StopRequest};
 
 const CHILD: &str = "VARVEL_TEST_SIGNALS_CHILD";
 
@@ -19,8 +19,9 @@ fn child() {
         writeln!(out, "\nREADY").unwrap();
         loop {
             let request = match signals.wait().unwrap() {
-                StopRequest::Graceful => "GRACEFUL",
-                StopRequest::Quick => "QUICK",
+                Request::Stop(StopRequest::Graceful) => "GRACEFUL",
+                Request::Stop(StopRequest::Quick) => "QUICK",
+                Request::ReopenLogs => "REOPEN",
             };
             writeln!(out, "{request}").unwrap();
         }
@@ -90,4 +91,17 @@ fn quit_is_quick_from_the_start() {
     run.expect("QUICK");
     run.send(Signal::KILL);
     run.end();
+}
+
+#[test]
+fn logs_are_reopened_before_and_while_the_server_stops() {
+    let mut run = Run::start();
+    for request in ["GRACEFUL", "QUICK"] {
+        run.send(Signal::USR1);
+        run.expect("REOPEN");
+        run.send(Signal::INT);
+        run.expect(request);
+    }
+    run.send(Signal::INT);
+    assert_eq!(run.end(), Some(Signal::INT.as_raw()));
 }

@@ -335,6 +335,11 @@ impl Crew {
         self.stop.is_some()
     }
 
+    /// Whether a new generation is on its way.
+    pub(crate) fn is_reloading(&self) -> bool {
+        self.candidate.is_some()
+    }
+
     /// Whether all workers have been ready at the same time once.
     pub(crate) fn was_complete(&self) -> bool {
         self.complete

@@ -1,6 +1,6 @@
 //! `fork`, and the signal mask around it.
 //!
-//! One of the two places with unsafe code in this crate: no safe crate offers either call.
+//! One of the three places with unsafe code in this crate: no safe crate offers either call.
 #![allow(unsafe_code)]
 
 use std::{fs, io, mem::MaybeUninit};

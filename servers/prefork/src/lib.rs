@@ -46,6 +46,22 @@
 //! | INT, QUIT | stops at once | the same |
 //! | HUP | reloads: new workers are started, and take over when all of them are ready | kills the old ones whatever becomes of the new |
 //! | TTIN, TTOU | one worker more, one fewer | the same |
+//! | USR1 | opens the log files anew, in all workers, too | the same |
+//! | USR2 | starts the program anew, which takes over when all its workers serve; see [`Relaunch`] | starts a second one, and the operator stops one of them |
+//!
+//! As process 1 of a container it takes in the processes that others have left. When its program was replaced (USR2) it
+//! stays, passes all these signals on to whoever serves, and ends with the status of that.
+//!
+//! # Who a worker is
+//!
+//! With the settings `user` and `group` workers give up the supervisor's privileges before anything of the application runs.
+//! Names are looked up in /etc/passwd and /etc/group alone; whom only a directory service knows is given by number.
+//!
+//! # Under a service manager
+//!
+//! With systemd a unit should say `Type=notify`: then it knows when all workers serve, and which process is the main one after
+//! the program was replaced. With any other type it takes the end of the process that it has started for the end of the
+//! service, and stops the new one.
 //!
 //! # What it leaves out
 //!
@@ -55,6 +71,9 @@ mod backoff;
 mod crew;
 mod fork;
 mod hooks;
+mod identity;
+mod init;
+mod passed_fds;
 mod post_mortem;
 mod scoreboard;
 mod service;
@@ -64,6 +83,7 @@ mod sockets;
 mod statistics;
 mod status;
 mod supervisor;
+mod upgrade;
 mod worker;
 
 pub use hooks::{Hooks, WorkerProcess};
@@ -72,3 +92,4 @@ pub use service::Service;
 pub use sockets::Sockets;
 pub use statistics::{Histogram, Statistics};
 pub use supervisor::{Supervisor, WORKERS_MAX};
+pub use upgrade::{Heritage, Relaunch};

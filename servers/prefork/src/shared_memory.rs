@@ -1,6 +1,6 @@
 //! Memory that a process shares with those it forks.
 //!
-//! One of the two places with unsafe code in this crate: the mapping becomes a reference.
+//! One of the three places with unsafe code in this crate: the mapping becomes a reference.
 #![allow(unsafe_code)]
 
 use std::{ffi::c_void, io, ops::Deref, ptr::NonNull};

@@ -6,24 +6,40 @@
 
 use varvel::{Listener, ServeError};
 use varvel_server_kit::{
-    listener::{BindAddress, BindError, BindOptions, Listener as Socket, SocketFile},
+    listener::{BindAddress, BindError, BindOptions, Listener as Socket},
     reuse_port::Membership,
 };
+
+use crate::upgrade::{Heirloom, Heritage};
 
 /// The sockets that workers accept from.
 #[derive(Debug, Default)]
 pub struct Sockets {
     /// Where they listen, with the ports that the system chose.
     addresses: Vec<BindAddress>,
-    shared: Vec<Listener>,
+    /// All workers accept from these, which somebody else has bound.
+    lent: Vec<Listener>,
+    /// And from these.
+    shared: Vec<Shared>,
     own: Own,
-    /// Removed by the process that made them, when the sockets are closed.
-    _files: Vec<SocketFile>,
+    pub(crate) heritage: Heritage,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Where it was to listen.
+    asked: BindAddress,
+    socket: Socket,
+    /// Whether its file is to be taken over.
+    takes_file: bool,
 }
 
 /// Those of each worker alone.
 #[derive(Debug, Default)]
 struct Own {
+    /// Where they were to listen.
+    asked: Vec<BindAddress>,
+    /// The same with the ports that the system chose.
     addresses: Vec<BindAddress>,
     options: BindOptions,
     places: Vec<Vec<Socket>>,
@@ -38,8 +54,10 @@ pub(crate) struct Share {
 
 impl Sockets {
     /// All workers accept from these: whoever has time takes a client, so nobody waits while a worker is free.
+    ///
+    /// A [successor](crate::Relaunch) gets none of them: who has bound them has to pass them on.
     pub fn shared(listeners: Vec<Listener>) -> Self {
-        Self { shared: listeners, ..Self::default() }
+        Self { lent: listeners, ..Self::default() }
     }
 
     /// Listens at these addresses. With [`reuse_port`](BindOptions::reuse_port) each worker gets TCP sockets of its own, and
@@ -49,22 +67,38 @@ impl Sockets {
     /// # Errors
     /// If an address cannot be bound.
     pub fn bind(addresses: &[BindAddress], options: &BindOptions) -> Result<Self, BindError> {
+        Self::inherit(addresses, options, Heritage::default())
+    }
+
+    /// The same, with those sockets that the predecessor has at these addresses already.
+    ///
+    /// # Errors
+    /// If an address cannot be bound.
+    pub fn inherit(
+        addresses: &[BindAddress],
+        options: &BindOptions,
+        mut heritage: Heritage,
+    ) -> Result<Self, BindError> {
         let mut sockets = Self { own: Own { options: options.clone(), ..Own::default() }, ..Self::default() };
         let mut first = Vec::new();
-        for address in addresses {
-            let socket = Socket::bind(address, options)?;
+        for asked in addresses {
+            let (socket, takes_file) = match heritage.take(asked) {
+                Some(Heirloom { socket, with_file, .. }) => (socket, with_file),
+                None => (Socket::bind(asked, options)?, false),
+            };
             sockets.addresses.push(socket.address().clone());
-            let is_tcp = socket.socket_addr().is_some() && !matches!(address, BindAddress::Fd(_));
+            let is_tcp = socket.socket_addr().is_some() && !matches!(asked, BindAddress::Fd(_));
+            let asked = asked.clone();
             if options.reuse_port && is_tcp {
-                sockets.own.addresses.push(at_its_port(address, &socket));
+                sockets.own.addresses.push(at_its_port(&asked, &socket));
+                sockets.own.asked.push(asked);
                 first.push(socket);
             } else {
-                let (listener, file) = socket.into_parts();
-                sockets.shared.push(listener);
-                sockets._files.extend(file);
+                sockets.shared.push(Shared { asked, socket, takes_file });
             }
         }
         sockets.own.places.push(first);
+        sockets.heritage = heritage;
         Ok(sockets)
     }
 
@@ -73,13 +107,41 @@ impl Sockets {
         &self.addresses
     }
 
-    /// Binds what a place lacks.
+    /// Binds what a place lacks, unless the predecessor has left it.
     pub(crate) fn provide(&mut self, place: usize) -> Result<(), BindError> {
-        let Own { addresses, options, places } = &mut self.own;
+        let Own { asked, addresses, options, places } = &mut self.own;
         while places.len() <= place {
-            places.push(bind(addresses, options)?);
+            let sockets = asked.iter().zip(&*addresses).map(|(asked, address)| {
+                let left = self.heritage.take(asked).map(|heirloom| heirloom.socket);
+                left.map_or_else(|| Socket::bind(address, options), Ok)
+            });
+            places.push(sockets.collect::<Result<_, _>>()?);
         }
         Ok(())
+    }
+
+    /// What a successor needs: each socket with where it was to listen.
+    pub(crate) fn to_pass_on(&self) -> Vec<(&Socket, &BindAddress)> {
+        let own = self.own.places.iter().flat_map(|sockets| sockets.iter().zip(&self.own.asked));
+        self.shared.iter().map(|shared| (&shared.socket, &shared.asked)).chain(own).collect()
+    }
+
+    /// Leaves the files of Unix sockets to a successor.
+    pub(crate) fn give_up_files(&mut self) {
+        self.shared.iter_mut().for_each(|shared| shared.socket.give_up_file());
+    }
+
+    /// Takes the place of the predecessor: its files become ours, and what it had and we do not want is given up, so that no
+    /// client comes there any more. Then it is told.
+    pub(crate) fn succeed(&mut self) {
+        for shared in self.shared.iter_mut().filter(|shared| shared.takes_file) {
+            // Somebody has removed the file: then there is nothing to remove.
+            let _ = shared.socket.take_file();
+        }
+        let rest = self.heritage.take_rest();
+        Membership::leave(rest.iter().filter_map(|socket| socket.membership().ok().flatten()).collect());
+        drop(rest);
+        self.heritage.announce();
     }
 
     /// Takes the sockets of places that there shall not be any more. Those who accept from them have them still.
@@ -92,7 +154,9 @@ impl Sockets {
 
     /// In a worker: what it accepts from. All others close.
     pub(crate) fn into_share(mut self, place: usize) -> Result<Share, ServeError> {
-        let mut share = Share { listeners: self.shared, memberships: Vec::new() };
+        let shared = self.shared.into_iter().map(|shared| shared.socket.into_parts().0);
+        let listeners = self.lent.into_iter().chain(shared).collect();
+        let mut share = Share { listeners, memberships: Vec::new() };
         let own = if place < self.own.places.len() { self.own.places.swap_remove(place) } else { Vec::new() };
         for socket in own {
             share.memberships.extend(socket.membership().map_err(ServeError::io("share a listener"))?);
@@ -107,10 +171,6 @@ impl Sockets {
 pub(crate) struct Retired {
     pub(crate) place: usize,
     pub(crate) sockets: Vec<Socket>,
-}
-
-fn bind(addresses: &[BindAddress], options: &BindOptions) -> Result<Vec<Socket>, BindError> {
-    addresses.iter().map(|address| Socket::bind(address, options)).collect()
 }
 
 /// The address once more, for another socket at the same port.

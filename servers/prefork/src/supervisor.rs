@@ -12,7 +12,7 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
-    process::{Pid, Signal, WaitOptions, getpid, kill_process, wait},
+    process::{Pid, Signal, WaitOptions, geteuid, getpid, kill_process, wait},
 };
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2};
 use varvel::{
@@ -20,21 +20,28 @@ use varvel::{
 };
 use varvel_server_kit::{
     listener::{BindAddress, Listener as Socket},
+    log_files::LogFiles,
+    pid_file::PidFile,
+    service_manager::ServiceManager,
     settings::Settings,
 };
 
 use crate::{
-    Hooks, Scoreboard, Service, Sockets, WorkerProcess,
+    Hooks, Relaunch, Scoreboard, Service, Sockets, WorkerProcess,
     crew::{Action, Consequence, Crew, Ending, MemberId, Rules, Wear, Why},
     fork::{Side, SignalsHeld, fork},
     hooks::AllHooks,
+    identity::Identity,
     post_mortem,
     scoreboard::{BOARDS, Board},
     signals::Signals,
     sockets::Retired,
     status::{self, Status, StatusReader},
+    upgrade::Successor,
     worker::{self, Seat},
 };
+
+mod succession;
 
 /// The most workers: while they are replaced, each has a second process, and those that leave a third.
 pub const WORKERS_MAX: usize = BOARDS / 4;
@@ -55,6 +62,8 @@ pub struct Supervisor {
     control: Control,
     hooks: AllHooks,
     scoreboard: Scoreboard,
+    service_manager: ServiceManager,
+    relaunch: Option<Relaunch>,
 }
 
 impl Supervisor {
@@ -71,6 +80,8 @@ impl Supervisor {
             control: Control::new(),
             hooks: AllHooks::default(),
             scoreboard,
+            service_manager: ServiceManager::default(),
+            relaunch: None,
         })
     }
 
@@ -95,6 +106,20 @@ impl Supervisor {
         self
     }
 
+    /// Telling this service manager what happens. Default: nobody.
+    #[must_use]
+    pub fn with_service_manager(mut self, service_manager: ServiceManager) -> Self {
+        self.service_manager = service_manager;
+        self
+    }
+
+    /// With a way to start this program again, which SIGUSR2 asks for. Default: it is refused.
+    #[must_use]
+    pub fn with_relaunch(mut self, relaunch: impl Into<Option<Relaunch>>) -> Self {
+        self.relaunch = relaunch.into();
+        self
+    }
+
     /// Where the workers listen, with the ports that the system chose.
     pub fn addresses(&self) -> &[BindAddress] {
         self.sockets.addresses()
@@ -107,12 +132,23 @@ impl Supervisor {
 
     /// Forks the workers, each of which runs the service, and looks after them until a signal ends them all.
     ///
-    /// Returns in the process that called it, and only there.
+    /// Returns in the process that called it, and only there. As process 1 that has a successor it never does: it stays until
+    /// that has ended, and the process ends with the same status.
     ///
     /// # Errors
     /// If the first workers do not all become ready, or none can later on.
     pub fn run(self, service: impl Service) -> Result<Served, ServeError> {
         let workers = self.settings.worker_count().min(WORKERS_MAX);
+        let identity =
+            Identity::of(&self.settings).map_err(ServeError::io("find the user or group of the workers"))?;
+        let mut logs = LogFiles::of(&self.settings);
+        if let Some(Identity { user, group, .. }) = &identity {
+            logs = logs.owned_by(user.unwrap_or_else(geteuid), *group);
+        }
+        logs.open().map_err(ServeError::io("open the log files"))?;
+        let predecessor = self.sockets.heritage.predecessor();
+        let pid_file = self.settings.pid_file.as_deref().map(|path| PidFile::claim(path, predecessor));
+        let pid_file = pid_file.transpose().map_err(ServeError::io("write the PID file"))?;
         let signals =
             Signals::catch(&[SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGCHLD])
                 .map_err(ServeError::io("catch signals"))?;
@@ -130,6 +166,13 @@ impl Supervisor {
             wear_checked: Instant::now(),
             cut: 0,
             fatal: None,
+            identity,
+            logs,
+            pid_file,
+            successor: None,
+            newest_ended: None,
+            reload_told: false,
+            alive: Instant::now(),
         };
         running.supervisor.hooks.call(|hooks| hooks.on_starting());
         let served = loop {
@@ -159,6 +202,10 @@ impl Supervisor {
         };
         running.supervisor.hooks.call(|hooks| hooks.on_exit());
         running.supervisor.control.announce_end();
+        if let Some(init) = running.into_init() {
+            drop(service);
+            init.remain()
+        }
         served
     }
 }
@@ -174,6 +221,18 @@ struct Running {
     wear_checked: Instant,
     cut: u64,
     fatal: Option<ServeError>,
+    /// Who workers are.
+    identity: Option<Identity>,
+    logs: LogFiles,
+    pid_file: Option<PidFile>,
+    /// A new program that is on its way, or serves already.
+    successor: Option<Successor>,
+    /// How whoever serves in place of this process has ended. Matters to process 1.
+    newest_ended: Option<ExitStatus>,
+    /// The service manager knows that there is a reload, and not that it is over.
+    reload_told: bool,
+    /// When the service manager was given the last sign of life.
+    alive: Instant,
 }
 
 /// What the supervisor has of a worker process.
@@ -256,6 +315,8 @@ impl Running {
         Ok(Seat {
             process: WorkerProcess { place, generation, pid: Some(std::process::id()) },
             supervisor,
+            identity: self.identity,
+            logs: self.logs,
             share: sockets.into_share(place)?,
             board,
             status,
@@ -288,7 +349,19 @@ impl Running {
     /// Ends with an error, which only the first counts for.
     fn give_up(&mut self, error: ServeError, now: Instant) {
         self.fatal.get_or_insert(error);
-        self.crew.stop(true, now);
+        self.stop(true, now);
+    }
+
+    /// Has all workers leave from then on, and a successor that is still on its way.
+    fn stop(&mut self, quick: bool, after: Instant) {
+        if !self.crew.is_stopping() && self.replaced_by().is_none() {
+            self.supervisor.service_manager.stopping("running exchanges are finished");
+            if let Some(successor) = self.successor.as_mut().filter(|successor| successor.is_starting()) {
+                let _ = kill_process(successor.pid, Signal::TERM);
+                successor.dismiss();
+            }
+        }
+        self.crew.stop(quick, after);
     }
 
     fn act(&mut self, action: Action, now: Instant) {
@@ -304,16 +377,30 @@ impl Running {
                 }
             }
             Action::Ready => {
+                self.supervisor.service_manager.ready(&self.summary());
                 self.supervisor.control.announce_ready();
                 self.supervisor.hooks.call(|hooks| hooks.when_ready());
+                if self.supervisor.sockets.heritage.is_pending() {
+                    self.succeed();
+                }
             }
             Action::Reloaded => self.info("reloaded: the new workers serve, and those before them leave"),
         }
     }
 
+    /// What there is, for the service manager.
+    fn summary(&self) -> String {
+        match self.crew.wanted() {
+            1 => "1 worker serves".to_owned(),
+            workers => format!("{workers} workers serve"),
+        }
+    }
+
     fn retire(&mut self, member: MemberId, quick: bool, why: Why) {
         let Some(process) = self.process(member) else { return };
-        let closes = matches!(why, Why::Superfluous | Why::Stop);
+        // A port that another process listens at with the same sockets must not be left.
+        let sockets_stay = self.replaced_by().is_some() || self.supervisor.sockets.heritage.is_pending();
+        let closes = matches!(why, Why::Superfluous | Why::Stop) && !sockets_stay;
         let signal = match quick {
             true => Signal::QUIT,
             // Nobody takes over its socket.
@@ -356,16 +443,20 @@ impl Running {
 
     /// Waits until something happens, and takes note of it.
     fn wait(&mut self, now: Instant) {
-        let checks = (self.checked + CHECK_INTERVAL).min(self.wear_checked + WEAR_INTERVAL);
-        let until = self.crew.next_deadline().map_or(checks, |deadline| deadline.min(checks));
+        let checks = [Some(self.checked + CHECK_INTERVAL), Some(self.wear_checked + WEAR_INTERVAL)];
+        let deadlines = [self.crew.next_deadline(), self.alive_due(), self.succession_deadline()];
+        let until = checks.into_iter().chain(deadlines).flatten().min().unwrap_or(now);
         let stop = self.supervisor.control.stop_deadline();
         if stop.is_some() && !self.crew.is_stopping() {
-            return self.crew.stop(false, now);
+            return self.stop(false, now);
         }
         let timeout = until.saturating_duration_since(now) + Duration::from_millis(1);
         let timeout = Timespec { tv_sec: timeout.as_secs() as _, tv_nsec: timeout.subsec_nanos().into() };
         let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
         fds.extend(self.processes.iter().map(|process| PollFd::new(&process.status, PollFlags::IN)));
+        // Behind its last word it would be readable for ever.
+        let starting = self.successor.as_ref().filter(|successor| successor.is_starting());
+        fds.extend(starting.map(|successor| PollFd::new(successor, PollFlags::IN)));
         match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
             // Nothing else is possible with descriptors that are open; if it were, deadlines still hold.
@@ -374,35 +465,50 @@ impl Running {
         let now = Instant::now();
         let signals = self.signals.take();
         self.read_statuses(now);
+        self.follow_successor(now);
         for signal in signals {
             self.obey(signal, now);
         }
         self.reap(now);
         self.check_progress(now);
         self.check_wear(now);
+        self.inform(now);
     }
 
     fn obey(&mut self, signal: i32, now: Instant) {
+        if let Some(newest) = self.replaced_by() {
+            return self.obey_with_successor(signal, newest, now);
+        }
         match signal {
+            SIGUSR1 => self.reopen_logs(),
+            SIGUSR2 => self.upgrade(now),
+            SIGTTIN | SIGTTOU if self.successor.is_some() => {
+                self.warn("the number of workers stays: the program is being replaced");
+            }
             SIGTERM if !self.crew.is_stopping() => {
                 let Settings { lame_duck_delay: delay, drain_timeout, .. } = self.supervisor.settings;
                 let when =
                     if delay.is_zero() { String::new() } else { format!(" in {} s", delay.as_secs_f32()) };
                 let seconds = drain_timeout.as_secs_f32();
                 self.info(&format!("varvel-prefork stopping{when}; running exchanges have {seconds} s"));
-                self.crew.stop(false, now + delay);
+                self.stop(false, now + delay);
             }
-            SIGINT | SIGQUIT => self.crew.stop(true, now),
+            SIGINT | SIGQUIT => self.stop(true, now),
             SIGHUP if !self.crew.is_stopping() => {
                 self.info("SIGHUP: new workers are started; they take over when all of them are ready");
                 self.supervisor.hooks.call(|hooks| hooks.on_reload());
                 self.crew.reload();
+                if self.crew.is_reloading() {
+                    self.supervisor.service_manager.reloading("new workers are started");
+                    self.reload_told = true;
+                }
             }
             SIGTTIN | SIGTTOU if !self.crew.is_stopping() => {
                 let change = if signal == SIGTTIN { 1 } else { -1 };
                 let wanted = self.crew.resize(change, WORKERS_MAX);
                 let workers = if wanted == 1 { "1 worker".to_owned() } else { format!("{wanted} workers") };
                 self.info(&format!("there shall be {workers}"));
+                self.supervisor.service_manager.status(&self.summary());
                 for Retired { place, sockets } in self.supervisor.sockets.shrink(wanted) {
                     if let Some(last) = self.processes.iter_mut().rfind(|process| process.place == place) {
                         last.sockets_to_close = sockets;
@@ -410,6 +516,33 @@ impl Running {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Moves on to new log files, and has the workers do so.
+    fn reopen_logs(&self) {
+        // Before the workers, who may not be allowed to make files.
+        if let Err(error) = self.logs.open() {
+            self.error(&error.to_string());
+        }
+        for process in &self.processes {
+            let _ = kill_process(process.pid, Signal::USR1);
+        }
+    }
+
+    fn alive_due(&self) -> Option<Instant> {
+        Some(self.alive + self.supervisor.service_manager.alive_interval()?)
+    }
+
+    /// Tells the service manager what is due.
+    fn inform(&mut self, now: Instant) {
+        if self.alive_due().is_some_and(|due| due <= now) {
+            self.alive = now;
+            self.supervisor.service_manager.alive();
+        }
+        if self.reload_told && !self.crew.is_reloading() {
+            self.reload_told = false;
+            self.supervisor.service_manager.ready(&self.summary());
         }
     }
 
@@ -438,7 +571,9 @@ impl Running {
                 self.read_statuses(now);
                 let process = self.processes.swap_remove(index);
                 self.bury(process, ExitStatus::from_raw(status.as_raw()), now);
+                continue;
             }
+            self.note_end_of_others(pid, ExitStatus::from_raw(status.as_raw()));
         }
     }
 

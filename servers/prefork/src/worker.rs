@@ -6,7 +6,8 @@
 //! | USR2 | the same, but first leave the sockets that no other worker takes over |
 //! | QUIT | cut what was begun, and end |
 //! | ABRT | say so, and abort; a hang does not keep it from that, for a thread of its own waits for signals |
-//! | INT, HUP, TTIN, TTOU, USR1 | nothing: a terminal sends some of them to every process, and the supervisor decides |
+//! | USR1 | open the log files anew |
+//! | INT, HUP, TTIN, TTOU | nothing: a terminal sends some of them to every process, and the supervisor decides |
 //!
 //! A worker whose supervisor dies gets TERM from the system.
 
@@ -33,17 +34,20 @@ use varvel::{
     BoxError, Control, Event, Finish, Launch, Level, Monitor, ProcessModel, Report, Reporter, RequestId,
     Served, Ticket,
 };
-use varvel_server_kit::reuse_port::Membership;
+use varvel_server_kit::{log_files::LogFiles, reuse_port::Membership};
 
 use crate::{
-    Service, WorkerProcess, fork::SignalsHeld, hooks::AllHooks, scoreboard::Board, signals::Signals,
-    sockets::Share, status::StatusWriter,
+    Service, WorkerProcess, fork::SignalsHeld, hooks::AllHooks, identity::Identity, scoreboard::Board,
+    signals::Signals, sockets::Share, status::StatusWriter,
 };
 
 /// What a worker starts with.
 pub(crate) struct Seat {
     pub(crate) process: WorkerProcess,
     pub(crate) supervisor: Pid,
+    /// Who it is to be, if not who the supervisor is.
+    pub(crate) identity: Option<Identity>,
+    pub(crate) logs: LogFiles,
     pub(crate) share: Share,
     pub(crate) board: Board,
     pub(crate) status: StatusWriter,
@@ -67,6 +71,15 @@ pub(crate) fn run(service: impl Service, mut seat: Seat, held: SignalsHeld) -> !
         Signals::catch(&[SIGTERM, SIGQUIT, SIGUSR2, SIGABRT, SIGINT, SIGHUP, SIGTTIN, SIGTTOU, SIGUSR1])
             .and_then(|signals| {
                 drop(held);
+                if let Some(identity) = &seat.identity {
+                    identity.assume().map_err(|error| {
+                        io::Error::new(
+                            error.kind(),
+                            format!("cannot become the user of the workers: {error}"),
+                        )
+                    })?;
+                }
+                // Behind the change of user, with which the system forgets it.
                 set_parent_process_death_signal(Some(Signal::TERM))?;
                 // It may have died before it could be said that this matters.
                 if getppid() != Some(seat.supervisor) {
@@ -78,6 +91,7 @@ pub(crate) fn run(service: impl Service, mut seat: Seat, held: SignalsHeld) -> !
         seat.hooks.call(|hooks| hooks.after_fork(&seat.process));
         let obedience = Obedience {
             signals,
+            logs: seat.logs,
             control: control.clone(),
             memberships: seat.share.memberships,
             drain_timeout: seat.drain_timeout,
@@ -128,6 +142,7 @@ fn announce(control: Control, status: Arc<StatusWriter>) -> io::Result<()> {
 /// Who waits for signals and passes them on.
 struct Obedience {
     signals: Signals,
+    logs: LogFiles,
     control: Control,
     memberships: Vec<Membership>,
     drain_timeout: Duration,
@@ -147,6 +162,7 @@ impl Obedience {
                     }
                     SIGQUIT => self.control.stop(Duration::ZERO),
                     SIGABRT => self.abort(),
+                    SIGUSR1 => self.reopen_logs(),
                     _ => {}
                 }
             }
@@ -159,10 +175,18 @@ impl Obedience {
         }
     }
 
+    fn reopen_logs(&self) {
+        if let Err(error) = self.logs.open() {
+            self.error(&format!("worker (pid {}): {error}", process::id()));
+        }
+    }
+
+    fn error(&self, message: &str) {
+        self.reporter.report(&Report::new(Event::Log { level: Level::Error, message }));
+    }
+
     fn abort(&mut self) -> ! {
-        let message = format!("process {} aborts, as it was told to", process::id());
-        let event = Event::Log { level: Level::Error, message: &message };
-        self.reporter.report(&Report::new(event));
+        self.error(&format!("process {} aborts, as it was told to", process::id()));
         self.hooks.call(|hooks| hooks.worker_abort());
         // With the stack of every thread in the core file, where the system writes one.
         process::abort();

@@ -9,6 +9,7 @@ use clap::{
     builder::{PossibleValue, PossibleValuesParser},
     error::ErrorKind,
 };
+use varvel_prefork::Heritage;
 use varvel_server_kit::settings::{self, Setting, SettingError, Settings, Unit};
 
 use crate::{Config, ServerKind};
@@ -69,7 +70,7 @@ pub(crate) fn unknown_variables(names: impl IntoIterator<Item = OsString>) -> Ve
     let mut warnings = Vec::new();
     for name in names.into_iter().filter_map(|name| name.into_string().ok()) {
         let Some(rest) = name.strip_prefix("VARVEL_") else { continue };
-        if options().any(|option| variable(option) == name) {
+        if name == Heritage::VARIABLE || options().any(|option| variable(option) == name) {
             continue;
         }
         let letters = |name: &str| name.replace(['-', '_'], "").to_ascii_lowercase();
@@ -150,6 +151,18 @@ impl Origins<'_> {
                  `--server evented`",
                 config.innermost()
             ));
+        }
+        if config.server != ServerKind::Prefork {
+            for option in ["user", "group"] {
+                let given = self.find(option)?.map_or_else(|| option.to_owned(), |given| given.place);
+                if config.settings.show(option).is_some_and(|value| value != "off") {
+                    return Err(format!(
+                        "{given}: the {} server has no worker processes that could run as somebody else; leave it out, or \
+                         choose `--server prefork`",
+                        config.server
+                    ));
+                }
+            }
         }
         Ok(config)
     }
@@ -344,6 +357,8 @@ fn value_name(unit: Unit) -> &'static str {
         Unit::Addresses => "ADDRESS",
         Unit::FileMode => "MODE",
         Unit::LogFormat => "FORMAT",
+        Unit::Path => "FILE",
+        Unit::Name => "NAME",
     }
 }
 
@@ -360,10 +375,13 @@ fn heading(setting: &str) -> &'static str {
         | "max-requests"
         | "max-requests-jitter"
         | "max-lifetime"
-        | "max-memory" => "Worker processes",
+        | "max-memory"
+        | "user"
+        | "group" => "Worker processes",
         "drain-timeout" | "lame-duck-delay" => "Stopping",
         "read-ahead" | "write-high-water" => "Buffers of a connection",
-        "access-log" => "Log",
+        "access-log" | "access-log-file" | "log-file" => "Log",
+        "pid-file" => SERVER_HEADING,
         name if name.ends_with("-bytes-max") || name.ends_with("-count-max") => "Limits of a request",
         name if name.ends_with("-timeout") || name.ends_with("-rate-min") => "Slow and idle clients",
         _ => OTHER_HEADING,
@@ -388,8 +406,13 @@ Environment:
   The command line wins.
 
 Signals:
-  SIGTERM, SIGINT  stop: no new connections, running requests may finish within --drain-timeout
-  SIGQUIT          stop now; so does a second SIGINT
+  SIGTERM           stop: no new connections, running requests may finish within --drain-timeout
+  SIGINT            the same, and a second one stops now; with --server prefork the first
+  SIGQUIT           stop now
+  SIGUSR1           open the log files anew
+  SIGHUP            prefork: reload; new workers take over when all of them are ready
+  SIGTTIN, SIGTTOU  prefork: one worker more, one fewer
+  SIGUSR2           prefork: start the program anew; it takes over when all its workers serve
 
 Exit status:
   0 after a stop, 1 if it could not serve, 2 for a command line or environment that makes no sense.";
@@ -503,6 +526,12 @@ mod tests {
                 "a worker process cannot run `prefork`; choose threaded or evented",
             ),
             (&["--server=prefork", "--worker=threaded", "--inline"], &[], "--inline: the threaded server"),
+            (&["--user", "nobody"], &[], "--user: the evented server has no worker processes"),
+            (
+                &["--server=threaded"],
+                &[("VARVEL_GROUP", "www")],
+                "VARVEL_GROUP: the threaded server has no worker",
+            ),
             (&["--bind", "8000"], &[], "write :PORT for every interface"),
             (&["--bind", "http://localhost:80"], &[], "leave out the scheme"),
             (&["--threads", "0"], &[], "too small: at least 1"),
@@ -533,7 +562,15 @@ mod tests {
 
     #[test]
     fn a_variable_that_is_no_option_is_told() {
-        let names = ["VARVEL_HEADTIMEOUT", "VARVEL_BIND", "VARVEL_INLINE", "HOME", "VARVEL_COLOUR"];
+        let names = [
+            "VARVEL_HEADTIMEOUT",
+            "VARVEL_BIND",
+            "VARVEL_INLINE",
+            "HOME",
+            "VARVEL_COLOUR",
+            // From one program to the next, and left in the environment of whatever that starts.
+            "VARVEL_UPGRADE",
+        ];
         assert_eq!(
             unknown_variables(names.map(OsString::from)),
             [

@@ -35,7 +35,8 @@
 //! - [`run`]: the whole of `main`.
 //! - [`Program`]: the same with a description and defaults of its own.
 //! - [`serve`]: for programs with a command line of their own; takes a [`Config`] and a [`Control`] and touches neither
-//!   arguments, environment, signals nor standard streams.
+//!   arguments, environment, signals nor standard streams. (But the pre-fork supervisor obeys signals: whoever sends them knows
+//!   its process alone.)
 //!
 //! # What it leaves out
 //!
@@ -56,11 +57,13 @@ mod error;
 mod listening;
 mod prefork;
 mod program;
+mod pulse;
 
 pub use config::{Config, ServerKind};
 pub use deploy::{Deploy, EventedOnly, PerServer, kind};
 pub use error::Error;
 pub use program::Program;
+use varvel_prefork::Heritage;
 pub use varvel_prefork::{Hooks, WorkerProcess};
 pub use varvel_server_kit::settings;
 
@@ -95,7 +98,7 @@ pub fn run<K>(app: impl Deploy<K>) -> ExitCode {
 /// If an address cannot be bound, the application cannot be built, or this server cannot run this application.
 pub fn serve<K>(app: impl Deploy<K>, config: &Config, control: Control) -> Result<Served, Error> {
     if config.server == ServerKind::Prefork {
-        let supervisor = prefork::supervisor(config)?.with_control(control);
+        let supervisor = prefork::supervisor(config, Heritage::default())?.with_control(control);
         return prefork::supervise(supervisor, app, config);
     }
     let (launch, _files) = Listening::bind(config)?.launch(control);

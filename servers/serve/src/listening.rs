@@ -5,6 +5,7 @@ use std::mem;
 use varvel::{Control, Launch, ServeError};
 use varvel_server_kit::{
     listener::{BindAddress, Listener, SocketFile},
+    pid_file::PidFile,
     reuse_port::Membership,
 };
 
@@ -19,9 +20,11 @@ pub(crate) struct Listening {
     files: Files,
 }
 
-/// The files of Unix sockets; removed when dropped, which is when the server has returned.
+/// The files of Unix sockets, and the one that names this process; removed when dropped, which is when the server has
+/// returned.
 pub(crate) struct Files {
-    _files: Vec<SocketFile>,
+    _sockets: Vec<SocketFile>,
+    _pid: Option<PidFile>,
 }
 
 impl Listening {
@@ -39,7 +42,9 @@ impl Listening {
             listeners.push(listener);
             files.extend(file);
         }
-        Ok(Self { listeners, addresses, memberships, files: Files { _files: files } })
+        let pid = config.settings.pid_file.as_deref().map(|path| PidFile::claim(path, None));
+        let pid = pid.transpose().map_err(ServeError::io("write the PID file"))?;
+        Ok(Self { listeners, addresses, memberships, files: Files { _sockets: files, _pid: pid } })
     }
 
     /// Where they listen, with the ports that the system chose.

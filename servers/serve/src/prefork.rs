@@ -1,13 +1,13 @@
 //! The pre-fork server: worker processes, each of which runs one of the others.
 
 use varvel::Served;
-use varvel_prefork::{Sockets, Supervisor};
+use varvel_prefork::{Heritage, Sockets, Supervisor};
 
 use crate::{Config, Deploy, Error};
 
-/// Binds the addresses, for workers to come.
-pub(crate) fn supervisor(config: &Config) -> Result<Supervisor, Error> {
-    let sockets = Sockets::bind(&config.settings.bind, &config.settings.bind_options())?;
+/// Binds the addresses, for workers to come, as far as there is no predecessor who listens there.
+pub(crate) fn supervisor(config: &Config, heritage: Heritage) -> Result<Supervisor, Error> {
+    let sockets = Sockets::inherit(&config.settings.bind, &config.settings.bind_options(), heritage)?;
     Ok(Supervisor::new(config.settings.clone(), sockets)?)
 }
 

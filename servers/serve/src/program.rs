@@ -9,16 +9,20 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::ExitCode,
+    sync::Arc,
     thread,
     time::Duration,
 };
 
-use varvel::{Control, Served};
+use varvel::{Control, ServeError, Served};
+use varvel_prefork::{Heritage, Relaunch};
 use varvel_server_kit::{
     listener::BindAddress,
+    log_files::LogFiles,
     reuse_port::Membership,
+    service_manager::ServiceManager,
     settings::Settings,
-    shutdown::{Signals, StopRequest},
+    shutdown::{Request as Asked, Signals, StopRequest},
 };
 
 use crate::{
@@ -27,6 +31,7 @@ use crate::{
     descriptors::{self, Shortage},
     listening::Listening,
     prefork,
+    pulse::Pulse,
 };
 
 /// [`run`](crate::run) with words and defaults of the program's own.
@@ -123,6 +128,11 @@ impl<A> Program<A> {
     where
         A: Deploy<K>,
     {
+        let surroundings = Surroundings::find();
+        let passed = surroundings.service_manager.sockets();
+        if !passed.is_empty() {
+            self.defaults.settings.bind = passed;
+        }
         let arguments = env::args_os().collect::<Vec<_>>();
         self.presentation.name = name(arguments.first());
         let environment = |variable: &str| env::var_os(variable);
@@ -131,7 +141,7 @@ impl<A> Program<A> {
                 for warning in command_line::unknown_variables(env::vars_os().map(|(name, _)| name)) {
                     tell(format_args!("warning: {warning}"));
                 }
-                match serve_until_signalled(self.app, &mut config, self.hooks) {
+                match serve_until_signalled(self.app, &mut config, self.hooks, surroundings) {
                     Ok(()) => ExitCode::SUCCESS,
                     Err(error) => {
                         tell(format_args!("error: {error}"));
@@ -164,23 +174,52 @@ fn name(argument: Option<&OsString>) -> String {
     file.map_or_else(|| "varvel".to_owned(), |file| file.to_string_lossy().into_owned())
 }
 
+/// What this process was given by whoever has started it.
+struct Surroundings {
+    service_manager: ServiceManager,
+    heritage: Heritage,
+}
+
+impl Surroundings {
+    fn find() -> Self {
+        let heritage = Heritage::claim();
+        Self { service_manager: ServiceManager::from_environment(heritage.predecessor()), heritage }
+    }
+}
+
 fn serve_until_signalled<K>(
     app: impl Deploy<K>,
     config: &mut Config,
     hooks: Vec<BoxedHooks>,
+    surroundings: Surroundings,
 ) -> Result<(), Error> {
     if config.server == ServerKind::Prefork {
-        return supervise(app, config, hooks);
+        return supervise(app, config, hooks, surroundings);
     }
+    let service_manager = Arc::new(surroundings.service_manager);
     // Ahead of everything that takes time: a supervisor that changes its mind early gets an orderly end as well.
     let signals = Signals::install().map_err(Error::Signals)?;
     let mut listening = Listening::bind(config)?;
     let shortage = provide_descriptors(config);
+    let logs = LogFiles::of(&config.settings);
+    logs.open().map_err(ServeError::io("open the log files"))?;
     let control = Control::new();
-    obey(signals, &control, config, listening.take_memberships());
+    let obedience = Obedience {
+        signals,
+        control: control.clone(),
+        config: config.clone(),
+        memberships: listening.take_memberships(),
+        logs,
+        service_manager: Arc::clone(&service_manager),
+    };
+    thread::spawn(|| obedience.obey());
     let lines = announcement(listening.addresses(), config, shortage.as_ref());
-    let announcer = announce(lines, &control);
-    let (launch, _files) = listening.launch(control.clone());
+    let (mut launch, _files) = listening.launch(control.clone());
+    let pulse = service_manager.alive_interval().map(|_| Arc::<Pulse>::default());
+    if let Some(pulse) = &pulse {
+        launch = launch.with_monitor(Arc::clone(pulse) as _);
+    }
+    let announcer = announce(lines, &control, service_manager, pulse);
     let served = app.deploy(config, launch);
     // A server that failed before it was ready must not leave the announcer waiting.
     control.announce_end();
@@ -190,8 +229,16 @@ fn serve_until_signalled<K>(
 }
 
 /// The same, with worker processes. This one has no thread beside its first, or it could fork none.
-fn supervise<K>(app: impl Deploy<K>, config: &mut Config, hooks: Vec<BoxedHooks>) -> Result<(), Error> {
-    let mut supervisor = prefork::supervisor(config)?;
+fn supervise<K>(
+    app: impl Deploy<K>,
+    config: &mut Config,
+    hooks: Vec<BoxedHooks>,
+    surroundings: Surroundings,
+) -> Result<(), Error> {
+    let Surroundings { service_manager, heritage } = surroundings;
+    let mut supervisor = prefork::supervisor(config, heritage)?
+        .with_service_manager(service_manager)
+        .with_relaunch(Relaunch::of_this_process().ok());
     let shortage = provide_descriptors(config);
     let lines = announcement(supervisor.addresses(), config, shortage.as_ref());
     supervisor = supervisor.with_hooks(Announcement(lines));
@@ -233,35 +280,48 @@ fn outcome(served: &Served) -> String {
 }
 
 /// Passes signals on to the server for as long as the process lives.
-fn obey(mut signals: Signals, control: &Control, config: &Config, mut memberships: Vec<Membership>) {
-    let (control, server) = (control.clone(), config.server);
-    let (delay, grace) = (config.settings.lame_duck_delay, config.settings.drain_timeout);
-    thread::spawn(move || {
+struct Obedience {
+    signals: Signals,
+    control: Control,
+    config: Config,
+    memberships: Vec<Membership>,
+    logs: LogFiles,
+    service_manager: Arc<ServiceManager>,
+}
+
+impl Obedience {
+    fn obey(mut self) {
         loop {
-            match signals.wait() {
-                Ok(StopRequest::Graceful) => {
-                    let when = if delay.is_zero() {
-                        String::new()
-                    } else {
-                        format!(" in {} s", delay.as_secs_f32())
-                    };
-                    let grace_seconds = grace.as_secs_f32();
-                    tell(format_args!(
-                        "varvel-{server} stopping{when}; running exchanges have {grace_seconds} s"
-                    ));
-                    stop_after(delay, mem::take(&mut memberships), grace, &control);
+            match self.signals.wait() {
+                Ok(Asked::Stop(StopRequest::Graceful)) => self.stop_gracefully(),
+                Ok(Asked::Stop(StopRequest::Quick)) => {
+                    self.service_manager.stopping("running exchanges are cut");
+                    self.control.stop(Duration::ZERO);
                 }
-                Ok(StopRequest::Quick) => control.stop(Duration::ZERO),
+                Ok(Asked::ReopenLogs) => {
+                    if let Err(error) = self.logs.open() {
+                        tell(format_args!("error: {error}"));
+                    }
+                }
                 Err(error) => {
                     // Better an orderly end now than a process that only SIGKILL can stop.
                     tell(format_args!(
                         "error: cannot wait for signals any more, so the server stops: {error}"
                     ));
-                    return control.stop(grace);
+                    return self.control.stop(self.config.settings.drain_timeout);
                 }
             }
         }
-    });
+    }
+
+    fn stop_gracefully(&mut self) {
+        let Settings { lame_duck_delay: delay, drain_timeout: grace, .. } = self.config.settings;
+        let when = if delay.is_zero() { String::new() } else { format!(" in {} s", delay.as_secs_f32()) };
+        let (server, seconds) = (self.config.server, grace.as_secs_f32());
+        tell(format_args!("varvel-{server} stopping{when}; running exchanges have {seconds} s"));
+        self.service_manager.stopping("running exchanges are finished");
+        stop_after(delay, mem::take(&mut self.memberships), grace, &self.control);
+    }
 }
 
 /// Beside the thread that waits for signals, so that a second one is heard meanwhile.
@@ -303,11 +363,20 @@ fn url(address: &BindAddress) -> String {
 }
 
 /// Says so once the program really serves.
-fn announce(lines: Vec<String>, control: &Control) -> thread::JoinHandle<()> {
+fn announce(
+    lines: Vec<String>,
+    control: &Control,
+    service_manager: Arc<ServiceManager>,
+    pulse: Option<Arc<Pulse>>,
+) -> thread::JoinHandle<()> {
     let control = control.clone();
     thread::spawn(move || {
         if control.wait_ready() {
             lines.iter().for_each(|line| tell(format_args!("{line}")));
+            service_manager.ready("serves");
+            if let Some(pulse) = pulse {
+                pulse.follow(service_manager);
+            }
         }
     })
 }

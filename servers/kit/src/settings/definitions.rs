@@ -3,6 +3,7 @@
 //! Each entry is its documentation (which is also its help text), the field with its type and the kind of its
 //! text, the default, the name, and a precedent.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Setting;
@@ -135,6 +136,20 @@ define! {
     max_memory: Option<u64> as BytesLimit = None,
         "max-memory", "uWSGI reload-on-rss, granian --workers-max-rss";
 
+    /// User that worker processes run as: a name or a number.
+    ///
+    /// Only for the pre-fork server. The supervisor stays who it is, so it can listen at any port; workers change before they
+    /// run anything of the application. Names are looked up in /etc/passwd, and their groups in /etc/group. By default
+    /// workers run as who started the program.
+    user: Option<String> as Name = None,
+        "user", "gunicorn --user, uWSGI uid, nginx user";
+
+    /// Group that worker processes run as: a name or a number.
+    ///
+    /// Only for the pre-fork server. By default that of the user.
+    group: Option<String> as Name = None,
+        "group", "gunicorn --group, uWSGI gid";
+
     /// Threads for blocking work of evented applications.
     ///
     /// They start when needed and end when idle.
@@ -241,4 +256,24 @@ define! {
     /// `combined` is Apache's format with the duration in microseconds at the end, `json` an object per line.
     access_log: Option<Format> as LogFormat = None,
         "access-log", "gunicorn off, uvicorn on, Caddy json";
+
+    /// File that standard output goes to, and so the access log; `-` leaves it where it is.
+    ///
+    /// Lines are appended. SIGUSR1 has it opened anew, after it was moved away.
+    access_log_file: Option<PathBuf> as LogTarget = None,
+        "access-log-file", "gunicorn --access-logfile, nginx access_log";
+
+    /// File that standard error goes to, and so what the server says; `-` leaves it where it is.
+    ///
+    /// Lines are appended. SIGUSR1 has it opened anew, after it was moved away. What keeps the program from listening is still
+    /// told where standard error was before.
+    log_file: Option<PathBuf> as LogTarget = None,
+        "log-file", "gunicorn --error-logfile, nginx error_log";
+
+    /// File that names the process: the supervisor, if there is one.
+    ///
+    /// Written at the start and removed in the end. A file that names another process that is running is left alone, and
+    /// the program does not start. By default there is none (`off`).
+    pid_file: Option<PathBuf> as OptionalPath = None,
+        "pid-file", "gunicorn --pid, nginx pid";
 }

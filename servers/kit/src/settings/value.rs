@@ -1,6 +1,7 @@
 //! How values of settings are written: one kind for each way of reading a text.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::access_log::Format;
@@ -23,6 +24,10 @@ pub enum Unit {
     FileMode,
     /// A format of the access log, or `off`.
     LogFormat,
+    /// A path of a file.
+    Path,
+    /// Name or number of a user or a group.
+    Name,
 }
 
 /// A text that is no value of its setting.
@@ -66,6 +71,13 @@ pub(super) struct Addresses;
 pub(super) struct FileMode;
 /// A format of the access log, or `off`.
 pub(super) struct LogFormat;
+
+/// A path, or `off`.
+pub(super) struct OptionalPath;
+/// A path, or `-` for the standard stream.
+pub(super) struct LogTarget;
+/// Name or number of a user or a group, or `off`.
+pub(super) struct Name;
 
 /// Longer spans are taken for mistakes, and sums with the present never overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
@@ -340,6 +352,57 @@ impl Kind for LogFormat {
     }
 }
 
+impl Kind for OptionalPath {
+    type Value = Option<PathBuf>;
+    const UNIT: Unit = Unit::Path;
+
+    fn parse(text: &str) -> Result<Option<PathBuf>, ValueError> {
+        if text == "off" { Ok(None) } else { path(text).map(Some) }
+    }
+
+    fn show(value: &Option<PathBuf>) -> String {
+        value.as_ref().map_or("off".to_owned(), |path| path.display().to_string())
+    }
+}
+
+impl Kind for LogTarget {
+    type Value = Option<PathBuf>;
+    const UNIT: Unit = Unit::Path;
+
+    fn parse(text: &str) -> Result<Option<PathBuf>, ValueError> {
+        if text == "-" { Ok(None) } else { path(text).map(Some) }
+    }
+
+    fn show(value: &Option<PathBuf>) -> String {
+        value.as_ref().map_or("-".to_owned(), |path| path.display().to_string())
+    }
+}
+
+fn path(text: &str) -> Result<PathBuf, ValueError> {
+    let names_a_file = !text.is_empty() && !text.ends_with('/') && !text.contains('\0');
+    names_a_file.then(|| text.into()).ok_or_else(|| ValueError::new(text, "no path of a file"))
+}
+
+impl Kind for Name {
+    type Value = Option<String>;
+    const UNIT: Unit = Unit::Name;
+
+    fn parse(text: &str) -> Result<Option<String>, ValueError> {
+        match text {
+            "off" => Ok(None),
+            "" => Err(ValueError::new(text, "no name")),
+            _ if text.contains([':', '/']) || text.contains(char::is_whitespace) => {
+                Err(ValueError::new(text, "no name: write one as in /etc/passwd or /etc/group, or a number"))
+            }
+            _ => Ok(Some(text.to_owned())),
+        }
+    }
+
+    fn show(value: &Option<String>) -> String {
+        value.clone().unwrap_or_else(|| "off".to_owned())
+    }
+}
+
 /// Digits alone: `str::parse` would take `+5`, too.
 fn number(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
@@ -369,6 +432,8 @@ impl fmt::Display for Unit {
             Self::Addresses => "addresses",
             Self::FileMode => "file mode",
             Self::LogFormat => "log format",
+            Self::Path => "path",
+            Self::Name => "name",
         })
     }
 }
@@ -451,6 +516,19 @@ mod tests {
         refused::<FileMode>("no file mode", &["", "888", "1777", "+660", "rw-rw----"]);
         check::<LogFormat>(Some(Format::Combined), &["combined"]);
         refused::<LogFormat>("no log format", &["common"]);
+    }
+
+    #[test]
+    fn paths_and_names() {
+        check::<OptionalPath>(Some("/run/shop.pid".into()), &["/run/shop.pid"]);
+        check::<OptionalPath>(None, &["off"]);
+        check::<LogTarget>(Some("a b.log".into()), &["a b.log"]);
+        check::<LogTarget>(None, &["-"]);
+        refused::<OptionalPath>("no path", &["", "/run/", "a\0b"]);
+        check::<Name>(Some("www-data".into()), &["www-data"]);
+        check::<Name>(Some("65534".into()), &["65534"]);
+        check::<Name>(None, &["off"]);
+        refused::<Name>("no name", &["", "a b", "www:www"]);
     }
 
     #[test]
