@@ -50,9 +50,12 @@ where
         let cancels = self.has(Fault::CancelsDespiteFinish);
         let polls_on = self.has(Fault::PollsAfterEnd);
         Box::pin(async move {
-            let response = std::future::poll_fn(|cx| match call.as_mut().poll(cx) {
-                Poll::Pending if cancels => watch.poll_disconnected(cx).map(|()| Err(AppError::abort())),
-                poll => poll,
+            let response = std::future::poll_fn(|cx| {
+                // Ahead of the call, which may have come to its end when it returns.
+                if cancels && watch.poll_disconnected(cx).is_ready() {
+                    return Poll::Ready(Err(AppError::abort()));
+                }
+                call.as_mut().poll(cx)
             });
             let response = response.await?;
             Ok(response.map(|body| {
