@@ -414,6 +414,11 @@ Signals:
   SIGTTIN, SIGTTOU  prefork: one worker more, one fewer
   SIGUSR2           prefork: start the program anew; it takes over when all its workers serve
 
+Service managers:
+  Sockets that systemd passes (LISTEN_FDS) are used unless --bind says otherwise. With Type=notify
+  it is told when the program serves, reloads and stops, which process is the main one after
+  SIGUSR2, and, with WatchdogSec=, that the program gets on.
+
 Exit status:
   0 after a stop, 1 if it could not serve, 2 for a command line or environment that makes no sense.";
 

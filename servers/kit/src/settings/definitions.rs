@@ -54,7 +54,8 @@ define! {
     /// Where to listen.
     ///
     /// One or more addresses, separated by commas: `HOST:PORT`, `:PORT` for every interface, `[IPv6]:PORT`,
-    /// `unix:PATH`, or `fd:NUMBER` for a socket that was passed in. The default serves this machine alone.
+    /// `unix:PATH`, or `fd:NUMBER` for a socket that was passed in. The default serves this machine alone; if a service
+    /// manager has passed sockets (LISTEN_FDS), these are the default.
     bind: Vec<BindAddress> as Addresses = vec![BindAddress::Tcp(([127, 0, 0, 1], 8000).into())],
         "bind", "gunicorn, uvicorn, hypercorn 127.0.0.1:8000";
 

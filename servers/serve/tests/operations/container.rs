@@ -1,5 +1,7 @@
 //! As the first process of a container, whose end is that of all.
 
+use std::{process::Command, sync::LazyLock};
+
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
@@ -7,10 +9,21 @@ use crate::{
     program::{Folder, Running, Start, children, wait_until},
 };
 
+/// Runs a program as process 1 of a namespace of its own.
+const CONTAINER: [&str; 5] = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+
+/// Whether the system and our privileges allow it.
+pub(crate) fn are_possible() -> bool {
+    static POSSIBLE: LazyLock<bool> = LazyLock::new(|| {
+        let tried = Command::new(CONTAINER[0]).args(&CONTAINER[1..]).arg("true").output();
+        tried.is_ok_and(|output| output.status.success())
+    });
+    *POSSIBLE
+}
+
 /// A program as process 1 of a namespace of its own, and its number outside.
 fn start(folder: &Folder) -> (Running, Pid) {
-    let container = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
-    let running = Start::under(&container, folder, "prefork").options(&["--bind", "127.0.0.1:0"]).run();
+    let running = Start::under(&CONTAINER, folder, "prefork").options(&["--bind", "127.0.0.1:0"]).run();
     let first = children(running.pid())[0];
     (running, first)
 }

@@ -68,14 +68,17 @@ fn main() -> ExitCode {
 }
 
 fn trial(name: &str, case: impl FnOnce() + Send + 'static) -> Trial {
-    // What only root may do is left out elsewhere, and shown as left out.
-    let privileged = ["identity::workers", "container::"].iter().any(|prefix| name.starts_with(prefix));
-    let may = rustix::process::geteuid().is_root();
+    // What is not allowed here is left out, and shown as left out.
+    let possible = match name {
+        _ if name.starts_with("identity::workers") => rustix::process::geteuid().is_root(),
+        _ if name.starts_with("container::") => container::are_possible(),
+        _ => true,
+    };
     Trial::test(name, move || {
         case();
         Ok(())
     })
-    .with_ignored_flag(privileged && !may)
+    .with_ignored_flag(!possible)
 }
 
 /// A program that does what a path says, unless its application is told that it cannot be built.
