@@ -21,7 +21,7 @@
 
 use std::{
     env,
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     fmt::Write as _,
     fs,
     io::{self, Read, Write as _},
@@ -175,6 +175,18 @@ fn is_at(socket: &Socket, address: &BindAddress) -> bool {
 }
 
 /// How this program was started, so that it can be started again.
+///
+/// A program that can be replaced while it serves begins like this:
+///
+/// ```no_run
+/// # use varvel_prefork::{Heritage, Relaunch, Sockets, Supervisor};
+/// # use varvel_server_kit::settings::Settings;
+/// # let settings = Settings::default();
+/// let heritage = Heritage::claim();
+/// let sockets = Sockets::inherit(&settings.bind, &settings.bind_options(), heritage)?;
+/// let supervisor = Supervisor::new(settings, sockets)?.with_relaunch(Relaunch::of_this_process()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Relaunch {
     /// As it was called.
@@ -208,11 +220,13 @@ impl Relaunch {
         candidates.find(|path| is_executable(path)).unwrap_or_else(|| self.executable.clone())
     }
 
-    /// Starts the program again, with these sockets, each with whether its file goes along and where it was asked to listen.
+    /// Starts the program again, with these sockets, each with the address that it was asked to listen at. It has `until`
+    /// then to get all its workers to serve.
     pub(crate) fn start(
         &self,
         sockets: &[(&Socket, &BindAddress)],
         heritage: &Heritage,
+        until: Option<Instant>,
     ) -> io::Result<Successor> {
         let (messages, ready) = UnixStream::pair()?;
         messages.set_nonblocking(true)?;
@@ -239,13 +253,7 @@ impl Relaunch {
             .envs(ServiceManager::environment_of_successor(heritage.predecessor))
             .spawn()?;
         let pid = Pid::from_child(&child);
-        Ok(Successor {
-            pid,
-            newest: pid,
-            messages,
-            unread: Vec::new(),
-            stage: Stage::Starting { until: None },
-        })
+        Ok(Successor { pid, newest: pid, messages, unread: Vec::new(), stage: Stage::Starting { until } })
     }
 }
 
@@ -286,12 +294,6 @@ enum Stage {
 }
 
 impl Successor {
-    /// With so much time to get all its workers to serve.
-    pub(crate) fn until(mut self, until: Option<Instant>) -> Self {
-        self.stage = Stage::Starting { until };
-        self
-    }
-
     /// By when it has to serve.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.stage {
@@ -322,7 +324,7 @@ impl Successor {
         let before = self.is_serving();
         while let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.unread.drain(..=end).collect();
-            let pid = OsStr::from_bytes(&line[..end]).to_str().and_then(|pid| pid.parse().ok());
+            let pid = std::str::from_utf8(&line[..end]).ok().and_then(|pid| pid.parse().ok());
             if let Some(pid) = pid.and_then(Pid::from_raw).filter(|_| self.stage != Stage::Dismissed) {
                 self.newest = pid;
                 self.stage = Stage::Serving;

@@ -37,15 +37,16 @@ impl Running {
             _ if !self.crew.was_complete() => "not all workers of this one serve yet",
             (Some(relaunch), None) => {
                 let Supervisor { sockets, settings, .. } = &self.supervisor;
-                return match relaunch.start(&sockets.to_pass_on(), &sockets.heritage) {
+                let time = settings.worker_start_timeout.saturating_add(SUCCESSION_MARGIN);
+                let until = now.checked_add(time);
+                return match relaunch.start(&sockets.to_pass_on(), &sockets.heritage, until) {
                     Ok(successor) => {
-                        let time = settings.worker_start_timeout.saturating_add(SUCCESSION_MARGIN);
                         let pid = number(successor.pid);
                         self.info(&format!(
                             "SIGUSR2: the program is started anew (pid {pid}); it takes over when all its workers serve"
                         ));
                         self.supervisor.service_manager.reloading("the program is started anew");
-                        self.successor = Some(successor.until(now.checked_add(time)));
+                        self.successor = Some(successor);
                     }
                     Err(error) => {
                         self.error(&format!(
@@ -68,6 +69,7 @@ impl Running {
         self.successor.as_ref().and_then(Successor::deadline)
     }
 
+    /// Has it take over when it serves, and ends it when its time is up.
     pub(super) fn follow_successor(&mut self, now: Instant) {
         let Some(successor) = &mut self.successor else { return };
         let pid = number(successor.pid);
