@@ -1,6 +1,14 @@
 //! The two forms of the contract as types, for what is written once and runs in both.
 
-use varvel::{Async, AsyncBody, Body, Mode, Pull, Push, ReadBody, WriteBody};
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use varvel::{
+    Async, AsyncBody, Body, BodyError, Frame, FrameSink, Mode, PollBody, Pull, Push, ReadBody, WriteBody,
+};
 
 use crate::transform::{self, Transform};
 
@@ -43,6 +51,10 @@ pub trait Form: sealed::Sealed + Sized + 'static {
     fn transform_response<T>(body: Body<Self::Out>, transform: T) -> Body<Self::Out>
     where
         T: Transform + Send + 'static;
+
+    /// Makes one body of several, one behind the other; its length is known where all of theirs are.
+    /// Only the last may have trailers.
+    fn response_in_pieces(pieces: Vec<Body<Self::Out>>) -> Body<Self::Out>;
 }
 
 /// The sync form: [`App`](varvel::App), whose requests are pulled and whose responses are pushed.
@@ -78,6 +90,15 @@ impl Form for Blocking {
     fn transform_response<T: Transform + Send + 'static>(body: WriteBody, transform: T) -> WriteBody {
         transform::pushed(body, transform)
     }
+
+    fn response_in_pieces(pieces: Vec<WriteBody>) -> WriteBody {
+        let exact_len = pieces.iter().map(WriteBody::exact_len).sum();
+        let write = |sink: &mut dyn FrameSink| pieces.into_iter().try_for_each(|piece| piece.write_to(sink));
+        match exact_len {
+            Some(len) => WriteBody::from_sized_writer(len, write),
+            None => WriteBody::from_writer(write),
+        }
+    }
 }
 
 impl Form for Polled {
@@ -98,5 +119,28 @@ impl Form for Polled {
 
     fn transform_response<T: Transform + Send + 'static>(body: AsyncBody, transform: T) -> AsyncBody {
         transform::polled(body, transform)
+    }
+
+    fn response_in_pieces(pieces: Vec<AsyncBody>) -> AsyncBody {
+        AsyncBody::from_poll(Pieces(pieces.into()))
+    }
+}
+
+/// Bodies that are polled one behind the other.
+struct Pieces(VecDeque<AsyncBody>);
+
+impl PollBody for Pieces {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+        while let Some(piece) = self.0.front_mut() {
+            if let Some(frame) = ready!(piece.poll_frame(cx)) {
+                return Poll::Ready(Some(frame));
+            }
+            self.0.pop_front();
+        }
+        Poll::Ready(None)
+    }
+
+    fn exact_len(&self) -> Option<u64> {
+        self.0.iter().map(AsyncBody::exact_len).sum()
     }
 }

@@ -11,6 +11,10 @@
 //! - [`Transform`]: what happens to the frames of a body on their way
 //! - [`Middleware`]: what stands around an application
 //! - [`Endpoint`]: an application of either form, which answers in both
+//!
+//! Values of HTTP:
+//! - [`conditional`]: entity tags, dates, 304 and 412
+//! - [`range`]: parts of a representation
 
 #![forbid(unsafe_code)]
 #![allow(
@@ -21,7 +25,9 @@
 mod endpoint;
 mod form;
 
+pub mod conditional;
 pub mod middleware;
+pub mod range;
 pub mod transform;
 
 pub use endpoint::{Endpoint, EndpointCall};
