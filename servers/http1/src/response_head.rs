@@ -157,7 +157,6 @@ pub(crate) fn write_field(name: &str, value: &HeaderValue, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes `content-length`.
 /// Writes the protocols that the peer may or must change to, with the option that belongs to them (RFC 9110 section 7.8).
 pub(crate) fn write_upgrade(headers: &HeaderMap, out: &mut Vec<u8>) {
     for protocol in headers.get_all(header::UPGRADE) {
@@ -166,6 +165,7 @@ pub(crate) fn write_upgrade(headers: &HeaderMap, out: &mut Vec<u8>) {
     out.extend_from_slice(b"connection: upgrade\r\n");
 }
 
+/// Writes `content-length`.
 pub(crate) fn write_content_length(length: u64, out: &mut Vec<u8>) {
     let mut digits = [0; 20];
     let mut at = digits.len();

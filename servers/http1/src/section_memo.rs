@@ -15,6 +15,10 @@
 //!
 //! A connection costs four bytes; the sections, as many as there is room for, belong to the thread. They are those of
 //! requests that were accepted, and they may hold credentials, as the memory of any server does.
+//!
+//! Each section has one place where it can be, and more connections than there are places is the rule. If whoever comes
+//! took the place, each would find that of another, and all would pay for remembering what nobody finds again. So a
+//! section that is in use keeps its place, and one that is not makes way.
 
 use std::fmt;
 
@@ -30,6 +34,10 @@ const SECTIONS_MAX: usize = 64;
 /// A longer section is read each time, in bytes.
 const SECTION_BYTES_MAX: usize = 4 * 1024;
 
+/// How many others want the place of a section in vain before it makes way, unless it is found in between. Of so many
+/// connections that share a place one gains, and with more the loss is as small a part.
+const PATIENCE: u8 = 8;
+
 /// Sections by their digests.
 #[derive(Default)]
 pub(crate) struct SectionMemo(Vec<Option<Section>>);
@@ -40,6 +48,8 @@ pub(crate) struct Section {
     bytes: Bytes,
     fields: HeaderMap,
     known: KnownFields,
+    /// How many more may want its place.
+    patience: u8,
 }
 
 /// A small number made of a section; 0 for none.
@@ -49,19 +59,24 @@ pub(crate) struct Digest(u32);
 impl SectionMemo {
     /// The section with this digest, if `input` begins with it and it has no more than `lines_max` lines.
     #[inline]
-    pub(crate) fn find(&self, digest: Digest, input: &[u8], lines_max: usize) -> Option<&Section> {
-        let section = self.0.get(digest.slot())?.as_ref()?;
+    pub(crate) fn find(&mut self, digest: Digest, input: &[u8], lines_max: usize) -> Option<&Section> {
+        let section = self.0.get_mut(digest.slot())?.as_mut()?;
         let is_meant = section.digest == digest && input.starts_with(&section.bytes);
-        (is_meant && section.known.lines <= lines_max).then_some(section)
+        if !is_meant || section.known.lines > lines_max {
+            return None;
+        }
+        section.patience = PATIENCE;
+        Some(section)
     }
 
     /// Takes note of a section that was read and accepted. `last` is the digest of the connection's last one.
     pub(crate) fn seen(&mut self, section: &[u8], last: &mut Digest) {
         let digest = Digest::of(section);
         if digest == *last && section.len() <= SECTION_BYTES_MAX {
-            if let Some(section) = Section::read(section, digest) {
-                self.0.resize_with(SECTIONS_MAX, || None);
-                self.0[digest.slot()] = Some(section);
+            self.0.resize_with(SECTIONS_MAX, || None);
+            match &mut self.0[digest.slot()] {
+                Some(holder) if holder.patience > 0 => holder.patience -= 1,
+                place => *place = Section::read(section, digest),
             }
         }
         *last = digest;
@@ -75,7 +90,7 @@ impl Section {
         let bytes = Bytes::copy_from_slice(section);
         let mut fields = HeaderMap::new();
         let known = KnownFields::read(&bytes, 0, usize::MAX, &mut Spare::default(), &mut fields).ok()?;
-        Some(Section { digest, fields, known, bytes })
+        Some(Section { digest, bytes, fields, known, patience: PATIENCE })
     }
 
     /// Puts its fields into `map`, which is empty, and tells what they say.
@@ -156,6 +171,49 @@ mod tests {
             memo.seen(format!("Host: a\r\nX: {number}\r\n\r\n").as_bytes(), &mut last);
         }
         assert_eq!(memo.0.iter().flatten().count(), 0);
+    }
+
+    /// Two sections for the same place, each with its digest.
+    fn rivals() -> [(String, Digest); 2] {
+        let section = |number| {
+            let section = format!("Host: a\r\nX: {number}\r\n\r\n");
+            let digest = Digest::of(section.as_bytes());
+            (section, digest)
+        };
+        let first = section(0);
+        let second = (1..).map(section).find(|(_, digest)| digest.slot() == first.1.slot()).unwrap();
+        [first, second]
+    }
+
+    /// Two clients in turn on one thread: what is remembered of one must not be lost to the other each time, or both pay
+    /// for remembering and neither gains.
+    #[test]
+    fn clients_that_share_a_place_do_not_take_it_from_each_other_with_every_request() {
+        let mut memo = SectionMemo::default();
+        let mut rivals = rivals();
+        let mut found = [0, 0];
+        for _ in 0..100 {
+            for (rival, (section, last)) in rivals.iter_mut().enumerate() {
+                match memo.find(*last, section.as_bytes(), 2) {
+                    Some(_) => found[rival] += 1,
+                    None => memo.seen(section.as_bytes(), last),
+                }
+            }
+        }
+        assert_eq!(found, [99, 0]);
+    }
+
+    #[test]
+    fn a_section_that_nobody_sends_any_more_makes_way() {
+        let mut memo = SectionMemo::default();
+        let [(old, mut old_last), (new, mut new_last)] = rivals();
+        memo.seen(old.as_bytes(), &mut old_last);
+        let wanted = (1..100).find(|_| {
+            memo.seen(new.as_bytes(), &mut new_last);
+            memo.find(new_last, new.as_bytes(), 2).is_some()
+        });
+        assert_eq!(wanted, Some(usize::from(PATIENCE) + 1));
+        assert!(memo.find(old_last, old.as_bytes(), 2).is_none());
     }
 
     /// Neither many sections nor long ones make the memory of a thread grow without bound.
