@@ -48,6 +48,13 @@ const FIRST_LISTENER: usize = usize::MAX - 1;
 /// How many connections are accepted before those that exist get their turn.
 const ACCEPTS_PER_TURN: usize = 64;
 
+/// Turns of accepting when the server stops: as many as empty the longest queue that Linux keeps by default. Who goes on
+/// connecting cannot keep the listener open.
+const LAST_ACCEPT_TURNS: usize = 4096 / ACCEPTS_PER_TURN;
+
+/// How many calls that must not overlap are begun one after the other before everything else gets its turn.
+const CALLS_PER_TURN: usize = 128;
+
 impl Core {
     pub(crate) fn new(poll: mio::Poll, mailbox: Arc<Mailbox>, ops: Arc<LoopWorker>) -> Self {
         Self {
@@ -128,8 +135,7 @@ impl Core {
         let timeout = match until {
             _ if !idle => Some(Duration::ZERO),
             None => None,
-            // The poller counts in whole milliseconds and rounds down; rounding up spares it a second, empty turn.
-            Some(until) => Some(round_up(until.saturating_duration_since(Instant::now()))),
+            Some(until) => Some(until.saturating_duration_since(Instant::now())),
         };
         if let Err(error) = self.poll.poll(events, timeout) {
             // A signal, which is dealt with elsewhere. There is nothing else that a poller could fail with.
@@ -138,10 +144,6 @@ impl Core {
         }
         self.mailbox.end_wait();
     }
-}
-
-fn round_up(wait: Duration) -> Duration {
-    if wait.subsec_nanos() % 1_000_000 == 0 { wait } else { wait + Duration::from_millis(1) }
 }
 
 /// A loop with its listeners and connections.
@@ -250,7 +252,8 @@ where
                 }
                 self.drive(index);
             }
-            while let Some(index) = self.shared.turn.next() {
+            for _ in 0..CALLS_PER_TURN {
+                let Some(index) = self.shared.turn.next() else { break };
                 self.drive(index);
             }
             while let Some(index) = self.deadlines.pop_expired(self.shared.now) {
@@ -270,7 +273,9 @@ where
     }
 
     fn is_busy(&self) -> bool {
-        !self.again.is_empty() || (self.acceptable && self.accept_pause.is_none() && self.loops.has_room())
+        !self.again.is_empty()
+            || self.shared.turn.next().is_some()
+            || (self.acceptable && self.accept_pause.is_none() && self.loops.has_room())
     }
 
     fn next_wake(&self) -> Option<Instant> {
@@ -507,8 +512,14 @@ where
         }
         // What waits in the backlog would be reset by the close.
         self.acceptable = true;
-        while self.acceptable && self.loops.has_room() && self.accept_pause.is_none() {
+        let mut turns = 0;
+        while turns < LAST_ACCEPT_TURNS
+            && self.acceptable
+            && self.loops.has_room()
+            && self.accept_pause.is_none()
+        {
             self.accept();
+            turns += 1;
         }
         self.listeners.clear();
         self.acceptable = false;

@@ -1,14 +1,13 @@
 //! Spawned tasks: background work that is polled on the loop beside its connections (spec W2).
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use slab::Slab;
 use varvel::{BoxFuture, Event, Phase, Report, Worker};
-use varvel_server_kit::{gateway::panic_message, journal::Journal};
+use varvel_server_kit::{containment::contain, journal::Journal};
 
 use crate::mailbox::{Mailbox, Summons, Woken};
 
@@ -49,12 +48,10 @@ impl Tasks {
         task.summons.heed();
         self.journal.polling();
         let mut cx = Context::from_waker(&task.waker);
-        let polled = catch_unwind(AssertUnwindSafe(|| task.future.as_mut().poll(&mut cx)));
-        if let Ok(std::task::Poll::Pending) = polled {
+        let report = |event: Event<'_>| worker.report(&Report::new(event));
+        let polled = contain(Phase::Background, report, || task.future.as_mut().poll(&mut cx));
+        if let Some(Poll::Pending) = polled {
             return;
-        }
-        if let Err(panic) = &polled {
-            report_panic(worker, Phase::Background, &**panic);
         }
         let task = self.tasks.remove(index);
         drop_contained(worker, task.future);
@@ -77,11 +74,5 @@ impl Tasks {
 }
 
 fn drop_contained(worker: &Worker, future: BoxFuture) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(future))) {
-        report_panic(worker, Phase::Drop, &*panic);
-    }
-}
-
-fn report_panic(worker: &Worker, during: Phase, panic: &(dyn std::any::Any + Send)) {
-    worker.report(&Report::new(Event::Panicked { during, message: panic_message(panic) }));
+    contain(Phase::Drop, |event| worker.report(&Report::new(event)), || drop(future));
 }

@@ -5,8 +5,9 @@ mod support;
 use std::{
     future::poll_fn,
     io::{Read, Write},
+    net::TcpStream,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -238,4 +239,122 @@ fn one_large_upload_keeps_the_loop_to_itself() {
     let most: usize = read_line(&mut client).unwrap().parse().unwrap();
     assert!((1..=SHARE).contains(&most), "{most} bytes of one upload in a row");
     server.stop(GRACE).unwrap();
+}
+
+#[test]
+fn a_task_whose_panic_carries_what_panics_too_kills_the_loop() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("the second");
+        }
+    }
+    let app = app_fn(|request: Request<AsyncBody>, scope: Scope| async move {
+        if request.uri().path() == "/task" {
+            let task = async { std::panic::panic_any(Bomb) };
+            assert!(scope.worker().spawn(Box::pin(task)).is_ok());
+        }
+        line("fine\n")
+    });
+    let server = start(|_| {}, Shared(app));
+    let mut client = server.connect();
+    assert_eq!(get(&mut client, "/task").unwrap(), "fine");
+    server.expect_report("panic");
+    assert_eq!(get(&mut client, "/").unwrap(), "fine", "the connection is still there");
+    server.stop(GRACE).unwrap();
+}
+
+/// Who waits for its turn has it as soon as the call before is over. With two connections of which each has a next request
+/// there is always somebody who waits.
+#[test]
+fn two_pipelines_to_an_exclusive_application_keep_the_loop_to_themselves() {
+    const REQUESTS: usize = 500;
+    let address = Arc::new(OnceLock::new());
+    let (open, gate) = mpsc::channel::<()>();
+    let (sender, called) = mpsc::channel();
+    let (app_address, gate) = (Arc::clone(&address), Arc::new(Mutex::new(gate)));
+    let late = Arc::new(Mutex::new(None));
+    let app = app_fn(move |request: Request<AsyncBody>, _| {
+        let path = request.uri().path().to_owned();
+        let mut waits = false;
+        match path.as_str() {
+            // Both pipelines are there when the loop looks again.
+            "/gate" => gate.lock().unwrap().recv().unwrap(),
+            // The one is in a call when the other wants to begin one.
+            "/first" => waits = true,
+            // Somebody else comes.
+            "/second" => {
+                let mut client = TcpStream::connect(app_address.get().unwrap()).unwrap();
+                client.write_all(b"GET /late HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+                *late.lock().unwrap() = Some(client);
+            }
+            _ => {}
+        }
+        sender.send(path).unwrap();
+        poll_fn(move |cx| {
+            if std::mem::take(&mut waits) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(line("fine\n"))
+        })
+    });
+    let factory = factory_fn(move |_| std::future::ready(Ok::<_, StartError>(app.clone())));
+    let server = start(|_| {}, factory.with_policy(Policy::default().exclusive()));
+    let mut clients = [server.connect(), server.connect(), server.connect()];
+    address.set(clients[0].peer_addr().unwrap()).unwrap();
+    for client in &mut clients {
+        assert_eq!(get(client, "/").unwrap(), "fine");
+    }
+    let to = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let rest = to("/").repeat(REQUESTS);
+    let requests = [to("/first") + &to("/second") + &rest, rest, to("/gate")];
+    for (client, requests) in clients.iter_mut().zip(&requests).rev() {
+        client.write_all(requests.as_bytes()).unwrap();
+    }
+    open.send(()).unwrap();
+    let calls: Vec<String> = called.iter().take(3 + 3 + 2 * REQUESTS + 1).collect();
+    let behind = calls.iter().skip_while(|path| *path != "/late").count();
+    assert!(behind > REQUESTS / 2, "{behind} calls of the pipelines came after it");
+    server.stop(GRACE).unwrap();
+}
+
+/// Each is answered where it is accepted, and by then another has come.
+#[test]
+fn clients_that_go_on_connecting_keep_a_stopped_server_from_its_end() {
+    const CLIENTS: usize = 20_000;
+    let address = Arc::new(OnceLock::new());
+    let (open, gate) = mpsc::channel::<()>();
+    let count = Arc::new(AtomicUsize::new(0));
+    let (app_address, app_count) = (Arc::clone(&address), Arc::clone(&count));
+    let (gate, last) = (Arc::new(Mutex::new(gate)), Arc::new(Mutex::new(None)));
+    let app = app_fn(move |request: Request<AsyncBody>, _| {
+        match request.uri().path() {
+            // Until the stop was asked for, and the first of them waits to be accepted.
+            "/gate" => gate.lock().unwrap().recv().unwrap(),
+            "/next" if app_count.fetch_add(1, Ordering::Relaxed) < CLIENTS => {
+                // In the end nobody listens.
+                if let Ok(client) = TcpStream::connect(app_address.get().unwrap()) {
+                    *last.lock().unwrap() = Some(next(client));
+                }
+            }
+            _ => {}
+        }
+        std::future::ready(line("fine\n"))
+    });
+    fn next(mut client: TcpStream) -> TcpStream {
+        client.write_all(b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        client
+    }
+    let server = start(|_| {}, Shared(app));
+    let mut client = server.connect();
+    address.set(client.peer_addr().unwrap()).unwrap();
+    assert_eq!(get(&mut client, "/").unwrap(), "fine");
+    client.write_all(b"GET /gate HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let _first = next(server.connect());
+    server.control.stop(GRACE);
+    open.send(()).unwrap();
+    server.stop(GRACE).unwrap();
+    let count = count.load(Ordering::Relaxed);
+    assert!((1..CLIENTS).contains(&count), "{count} came in after the stop");
 }

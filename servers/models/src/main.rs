@@ -15,6 +15,9 @@ mod sync {
 }
 
 // Of the kit.
+#[path = "../../kit/src/containment.rs"]
+#[allow(dead_code)]
+mod containment;
 #[path = "../../kit/src/gateway/exchanges.rs"]
 #[allow(dead_code)]
 mod exchanges;
@@ -31,6 +34,11 @@ mod interims;
 #[path = "../../evented/src/mailbox.rs"]
 #[allow(dead_code)]
 mod mailbox;
+
+/// Where the kit has it.
+mod gateway {
+    pub(crate) use crate::failure::panic_message;
+}
 
 /// Stands in for a connection that a mailbox holds.
 mod accept {

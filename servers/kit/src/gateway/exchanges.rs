@@ -1,20 +1,19 @@
 //! The exchanges of one connection as their scopes see them: which one is current, whether the client is gone, and the
 //! hooks for the end.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    task::{Context, Poll, Waker},
-};
+use std::task::{Context, Poll, Waker};
 
 use http::StatusCode;
 use varvel::{Event, Finish, FinishHook, Outcome, Phase};
 
-use super::failure::panic_message;
-use crate::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{
-        AtomicBool, AtomicU32, AtomicU64,
-        Ordering::{Acquire, Relaxed, Release, SeqCst},
+use crate::{
+    containment::contain,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicBool, AtomicU32, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release, SeqCst},
+        },
     },
 };
 
@@ -197,9 +196,7 @@ impl Exchanges {
 }
 
 fn run(hook: FinishHook, finish: &Finish, report: impl Fn(Event<'_>)) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| hook(finish))) {
-        report(Event::Panicked { during: Phase::Hook, message: panic_message(&*panic) });
-    }
+    contain(Phase::Hook, report, || hook(finish));
 }
 
 impl std::fmt::Debug for State {
@@ -280,6 +277,23 @@ mod tests {
             panics.fetch_add(1, SeqCst);
         });
         assert_eq!((receiver.recv(), panics.into_inner()), (Ok(Outcome::Completed), 1));
+    }
+
+    #[test]
+    fn a_hook_whose_panic_carries_what_panics_too_ends_the_loop_that_runs_it() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("the second");
+            }
+        }
+        let (sender, receiver) = mpsc::channel();
+        let exchanges = Exchanges::default();
+        exchanges.begin(1);
+        exchanges.on_finish(1, Box::new(|_| std::panic::panic_any(Bomb)), |_| {});
+        exchanges.on_finish(1, hook(&sender), |_| {});
+        exchanges.end(Finish::new(Outcome::Completed, None, 0), |_| {});
+        assert_eq!(receiver.recv(), Ok(Outcome::Completed));
     }
 
     #[test]
