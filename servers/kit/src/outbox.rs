@@ -17,8 +17,8 @@
 //!
 //! A drained outbox holds no memory, so that idle connections cost none, and filling one allocates nothing:
 //! each thread keeps one spare text buffer, which an empty outbox takes with its first bytes and gives back when
-//! they are written, and likewise a spare queue of references. Only a client that reads slower than we write makes a connection keep a buffer of its own, and
-//! that about as large as what it is owed.
+//! they are written, and likewise a spare queue of references. Only a client that reads slower than we write makes a
+//! connection keep a buffer of its own, and that about as large as what it is owed.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -143,7 +143,8 @@ impl Outbox {
 
     /// The text buffer, for encoders that append to a `Vec`: heads and chunk sizes are written in place.
     ///
-    /// Only append: what the buffer holds already is not the caller's.
+    /// Only append: what the buffer holds already is not the caller's. And ask for it only if there is something to append: an
+    /// outbox that stays empty keeps the thread's buffer until something was written through it.
     #[inline]
     pub fn text_mut(&mut self) -> &mut Vec<u8> {
         if self.text.capacity() == 0 {

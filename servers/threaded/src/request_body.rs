@@ -60,7 +60,9 @@ impl RequestBody {
                 Received::Nothing => {}
             }
             // What the client may be waiting for: leave to send the body (spec H9), or a part of the answer (spec B16).
-            io.http.send_continue(io.outbox.text_mut());
+            if io.http.awaits_continue() {
+                io.http.send_continue(io.outbox.text_mut());
+            }
             let interest = match connection.write(io) {
                 Ok(_) if guard.outbox.is_empty() => Interest::Readable,
                 Ok(_) => Interest::Both,

@@ -54,7 +54,7 @@ impl<A: AsyncApp> Connection<A> {
         let exact_len = body.exact_len();
         let parts = match body.into_parts() {
             BodyParts::Tunnel(tunnel) => {
-                self.close_interims(shared);
+                self.close_interims();
                 let id = exchange.id(self.handle.id(), self.number);
                 let accepted = response::accept_upgrade(
                     &mut self.http,
@@ -129,7 +129,7 @@ impl<A: AsyncApp> Connection<A> {
         mut head: AnswerHead,
         shared: &mut Shared<A>,
     ) -> Result<ResponseFraming, Next> {
-        self.close_interims(shared);
+        self.close_interims();
         let id = exchange.id(self.handle.id(), self.number);
         let sent = response::send_head(
             &mut self.http,
@@ -190,7 +190,7 @@ impl<A: AsyncApp> Connection<A> {
         if exchange.discarding {
             return Next::Over(Outcome::Disconnected, Some(Fate::Close));
         }
-        self.close_interims(shared);
+        self.close_interims();
         match response::send_error(&mut self.http, error, shared.date.as_bytes(), self.outbox.text_mut()) {
             None => Next::Over(Outcome::Failed, Some(Fate::Close)),
             Some(head) => {
@@ -438,18 +438,14 @@ impl<A: AsyncApp> Connection<A> {
     }
 
     /// No informational head from here on.
-    pub(super) fn close_interims(&mut self, shared: &Shared<A>) {
+    pub(super) fn close_interims(&mut self) {
         for (status, headers) in self.handle.close_interims() {
-            self.send_interim(status, &headers, shared);
+            self.send_interim(status, &headers);
         }
     }
 
-    pub(super) fn send_interim(&mut self, status: StatusCode, headers: &HeaderMap, _shared: &Shared<A>) {
-        if status == StatusCode::CONTINUE {
-            self.http.send_continue(self.outbox.text_mut());
-        } else {
-            // Why it could be refused was checked when the application asked for it.
-            let _ = self.http.send_interim(status, headers, self.outbox.text_mut());
-        }
+    pub(super) fn send_interim(&mut self, status: StatusCode, headers: &HeaderMap) {
+        // Why it could be refused was checked when the application asked for it.
+        let _ = self.http.send_interim(status, headers, self.outbox.text_mut());
     }
 }

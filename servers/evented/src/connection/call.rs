@@ -95,15 +95,9 @@ impl<A: AsyncApp> Connection<A> {
         }
         if exact_len.is_some_and(|len| len <= self.input.len() as u64) {
             if let Ok(BodyEvent::Data(data)) = self.http.receive_body(&mut self.input, now) {
-                if exact_len == Some(data.len() as u64) {
-                    exchange.request_complete = true;
-                    return AsyncBody::full(data);
-                }
-                let (incoming, body) = Incoming::new(exact_len, exchange.waker.clone());
-                exchange.body_left = exact_len.map(|len| len - data.len() as u64);
-                incoming.push_data(data, &exchange.waker);
-                exchange.incoming = Some(incoming);
-                return body;
+                debug_assert_eq!(exact_len, Some(data.len() as u64), "what is there is given at once");
+                exchange.request_complete = true;
+                return AsyncBody::full(data);
             }
         }
         let (incoming, body) = Incoming::new(exact_len, exchange.waker.clone());
@@ -166,7 +160,7 @@ impl<A: AsyncApp> Connection<A> {
         };
         match polled {
             Ok(Poll::Pending) => {
-                self.send_interims(shared);
+                self.send_interims();
                 if self.feed(exchange, shared) {
                     return Next::Go;
                 }
@@ -209,9 +203,9 @@ impl<A: AsyncApp> Connection<A> {
         Some(polled)
     }
 
-    pub(super) fn send_interims(&mut self, shared: &Shared<A>) {
+    pub(super) fn send_interims(&mut self) {
         for (status, headers) in self.handle.interims.take() {
-            self.send_interim(status, &headers, shared);
+            self.send_interim(status, &headers);
         }
     }
 
@@ -255,8 +249,9 @@ impl<A: AsyncApp> Connection<A> {
             return false;
         }
         let Some(incoming) = &exchange.incoming else { return false };
-        if !exchange.discarding {
-            // The first pull is what the client may be waiting for (spec H9).
+        // The first pull is what the client may be waiting for (spec H9). Without that nothing is written, and a text buffer
+        // that was asked for would be kept while the body is waited for.
+        if !exchange.discarding && self.http.awaits_continue() {
             self.http.send_continue(self.outbox.text_mut());
         }
         loop {

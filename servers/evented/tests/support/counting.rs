@@ -1,6 +1,7 @@
-//! An allocator that counts, to hold a server to what a request may cost. The tests of both servers use it; each is a
-//! program with one test, since whatever another did meanwhile would be counted, too.
+//! An allocator that counts, to hold a server to what a request may cost, and a connection. The tests of both servers use
+//! it; each is a program with one test, since whatever another did meanwhile would be counted, too.
 
+#![allow(dead_code, reason = "each test uses a part")]
 #![allow(
     unsafe_code,
     reason = "an allocator is unsafe by its trait; this one only passes on what it is asked for"
@@ -21,6 +22,9 @@ static ALLOCATOR: Counting = Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
+/// Bytes that are allocated, by whichever thread.
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+
 /// How many there were when the application was called last.
 static AT_CALL: AtomicUsize = AtomicUsize::new(0);
 
@@ -32,20 +36,25 @@ thread_local! {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
+        LIVE.fetch_add(layout.size(), SeqCst);
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count();
+        LIVE.fetch_add(layout.size(), SeqCst);
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         count();
+        LIVE.fetch_add(new_size, SeqCst);
+        LIVE.fetch_sub(layout.size(), SeqCst);
         unsafe { System.realloc(memory, layout, new_size) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), SeqCst);
         unsafe { System.dealloc(memory, layout) }
     }
 }
@@ -54,6 +63,11 @@ fn count() {
     if IS_COUNTED.get() {
         ALLOCATIONS.fetch_add(1, SeqCst);
     }
+}
+
+/// How many bytes are allocated.
+pub(crate) fn live() -> usize {
+    LIVE.load(SeqCst)
 }
 
 /// Runs what is not the server's: the client, and what an application makes for itself.
