@@ -46,6 +46,8 @@ pub(super) struct Link {
 struct State {
     /// The loop's task, when it waits.
     task: Option<Waker>,
+    /// A thread waits: telling nobody would be a system call, too.
+    thread_waits: bool,
     /// The loop's side is gone: nobody takes what the thread makes, and nobody brings what it wants.
     abandoned: bool,
     request: Request,
@@ -82,8 +84,22 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait_while(&self, condition: impl FnMut(&mut State) -> bool) -> MutexGuard<'_, State> {
-        self.changed.wait_while(self.lock(), condition).unwrap_or_else(PoisonError::into_inner)
+    fn wait_while(&self, condition: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        while condition(&state) {
+            state.thread_waits = true;
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state
+    }
+
+    /// Has the thread look again, if it waits.
+    fn tell_thread(&self, mut state: MutexGuard<'_, State>) {
+        let waits = std::mem::take(&mut state.thread_waits);
+        drop(state);
+        if waits {
+            self.changed.notify_all();
+        }
     }
 
     /// Changes something for the loop to see, and wakes it.
@@ -143,21 +159,24 @@ impl LoopSide {
 
     /// Polls for the answer. Unwinds with the application's panic, if that is what came of it.
     pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
-        self.bring_request(cx);
-        let answer = self.link.lock().answer.take();
-        match answer {
-            Some(answer) => Poll::Ready(answer.unwrap_or_else(|panic| resume_unwind(panic))),
-            None => Poll::Pending,
+        let mut state = self.link.lock();
+        if let Some(answer) = state.answer.take() {
+            drop(state);
+            return Poll::Ready(answer.unwrap_or_else(|panic| resume_unwind(panic)));
         }
+        state.task = Some(cx.waker().clone());
+        if let Request::Wanted = state.request {
+            drop(state);
+            self.bring_request(cx);
+        }
+        Poll::Pending
     }
 
     fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
-        self.bring_request(cx);
         let mut state = self.link.lock();
         if let Some(frame) = state.frames.pop_front() {
             state.buffered -= cost(&frame);
-            drop(state);
-            self.link.changed.notify_all();
+            self.link.tell_thread(state);
             return Poll::Ready(Some(Ok(frame)));
         }
         if let Some(end) = state.end.take() {
@@ -166,19 +185,17 @@ impl LoopSide {
             return Poll::Ready(end.err().map(Err));
         }
         state.drained = true;
-        drop(state);
-        self.link.changed.notify_all();
+        state.task = Some(cx.waker().clone());
+        let is_wanted = matches!(state.request, Request::Wanted);
+        self.link.tell_thread(state);
+        if is_wanted {
+            self.bring_request(cx);
+        }
         Poll::Pending
     }
 
-    /// Has the loop woken by whatever the thread does from here on, and polls the request body if it waits for that.
+    /// Polls the request body for the thread, which waits for it.
     fn bring_request(&mut self, cx: &mut Context<'_>) {
-        let mut state = self.link.lock();
-        state.task = Some(cx.waker().clone());
-        if !matches!(state.request, Request::Wanted) {
-            return;
-        }
-        drop(state);
         let frame = match &mut self.request {
             None => Ok(None),
             Some(body) => match body.as_mut().poll_frame(cx) {
@@ -189,8 +206,9 @@ impl LoopSide {
         if let Ok(None) | Err(_) = frame {
             self.request = None;
         }
-        self.link.lock().request = Request::Here(frame);
-        self.link.changed.notify_all();
+        let mut state = self.link.lock();
+        state.request = Request::Here(frame);
+        self.link.tell_thread(state);
     }
 
     /// The response body whose frames come through the link.
@@ -205,8 +223,7 @@ impl Drop for LoopSide {
         state.abandoned = true;
         // Dropped outside the lock: values of the application may do anything in their drop.
         let left = (state.answer.take(), std::mem::take(&mut state.frames), state.end.take());
-        drop(state);
-        self.link.changed.notify_all();
+        self.link.tell_thread(state);
         if let (Some(Err(panic)), ..) = &left {
             self.link.origin.report(Phase::Call, panic);
         }

@@ -27,6 +27,11 @@ use crate::{
 /// while bodies in memory and files return without it. A full pool answers 503. A call whose client has left runs to its
 /// end, as threads do; its reads and writes fail with `Disconnected`.
 ///
+/// A call costs two switches of threads where one request comes at a time, some 6 µs of processor time where loop and pool
+/// share a processor. Calls that come together share them: from some 16 connections on a hello costs 2 µs more than as an
+/// async application (8.6 instead of 6.5 with 64). How many threads the pool may have changes nothing of that, if it
+/// wakes, as those of Varvel's servers do, one more only behind calls that last.
+///
 /// ```
 /// use std::sync::Arc;
 /// use http::Response;
@@ -136,6 +141,7 @@ impl OffloadedCall {
     }
 
     /// The future of what a sync call returned on the loop itself: what still needs a thread of it gets one.
+    #[inline]
     pub(super) fn returned(result: AppResult, origin: Origin) -> Self {
         match result.map(Response::into_parts) {
             Err(error) => Self::done(Err(error)),
@@ -245,6 +251,7 @@ fn answering(policy: Policy) -> Policy {
 }
 
 /// The body as an async one, or back if a thread is needed, or time.
+#[inline]
 fn without_thread(body: WriteBody) -> Result<AsyncBody, WriteBody> {
     Ok(match body.into_parts() {
         BodyParts::Empty => AsyncBody::empty(),

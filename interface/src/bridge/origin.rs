@@ -19,6 +19,7 @@ pub(super) struct Origin {
 }
 
 impl Origin {
+    #[inline]
     pub(super) fn of(head: &Parts, scope: &Scope) -> Self {
         Self {
             worker: scope.worker().clone(),

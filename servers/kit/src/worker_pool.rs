@@ -3,6 +3,10 @@
 //! The pool starts a thread when a job comes and none is idle, up to its limit; a thread that had nothing to do
 //! for a while ends. Beyond the limit jobs wait in a bounded queue, and beyond that they are handed back: what to
 //! do with the excess (503, run it here, wait) is the server's decision and not ours (spec W3).
+//!
+//! Waking a thread costs more than most jobs, and threads that are awake for no reason preempt each other. So at most one
+//! at a time is on its way to the queue, and whoever takes a job and leaves others there calls the next: many short jobs
+//! are done by the few that are awake, while behind a job that blocks there is always another thread, if there is one.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -34,20 +38,22 @@ struct Shared {
     idle_time: Duration,
     on_panic: PanicHandler,
     state: Mutex<State>,
-    /// Signalled when a job was queued and when the pool stops. Idle threads wait here.
+    /// Signalled when a thread is called and when the pool stops. Sleeping threads wait here.
     work: Condvar,
-    /// Signalled when a job is done and when a thread ended. `shutdown` waits here.
+    /// Signalled when the pool stops and a job is done. `shutdown` waits here.
     progress: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// Never longer than `idle + queue_max`.
+    /// While there is something in it, a thread is called, or all that there can be are running.
     queue: VecDeque<Job>,
-    /// Threads that exist, from the moment they are asked of the system.
+    /// Threads that exist, from the moment they are asked of the system: running, called, or asleep.
     threads: usize,
-    /// Those of them that are not inside a job: waiting for one, about to take one, or just starting.
-    idle: usize,
+    /// Those of them that are inside a job.
+    running: usize,
+    /// One of them was woken or started, and has not come to the queue yet. Whichever comes first has heeded the call.
+    called: bool,
     /// Threads started so far, for their names.
     started: u64,
     stopping: bool,
@@ -99,17 +105,20 @@ impl WorkerPool {
         if state.stopping {
             return Err(job);
         }
-        if state.queue.len() >= state.idle && state.threads < shared.threads_max {
-            // If the system gives no more threads, those there are have to do.
-            shared.start_thread(&mut state);
+        // Jobs that a thread is about to take do not count as waiting, even if that must be started first.
+        if state.queue.len() >= shared.threads_max - state.running + shared.queue_max {
+            return Err(job);
         }
-        if state.threads > 0 && state.queue.len() < state.idle + shared.queue_max {
-            state.queue.push_back(job);
+        let is_sleeper_called = shared.call(&mut state);
+        if state.threads == 0 {
+            return Err(job);
+        }
+        state.queue.push_back(job);
+        drop(state);
+        if is_sleeper_called {
             shared.work.notify_one();
-            Ok(())
-        } else {
-            Err(job)
         }
+        Ok(())
     }
 
     /// Takes no more jobs and waits until all are done, those in the queue included, or until `deadline`.
@@ -118,10 +127,10 @@ impl WorkerPool {
         let mut state = shared.lock();
         state.stopping = true;
         shared.work.notify_all();
-        while state.threads > state.idle || !state.queue.is_empty() {
+        while state.running > 0 || !state.queue.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let running = state.threads - state.idle;
+                let running = state.running;
                 return Err(Unfinished { running, waiting: state.queue.drain(..).collect() });
             }
             state = shared.progress.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -153,42 +162,58 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start_thread(self: &Arc<Self>, state: &mut State) {
+    /// Calls a thread to the queue, unless one is on its way or all are running. `true` if it is one that sleeps, and is to
+    /// be notified once the lock is released, for which it would only have to wait.
+    fn call(self: &Arc<Self>, state: &mut State) -> bool {
+        if state.called {
+            return false;
+        }
+        let sleeps = state.threads > state.running;
+        state.called = sleeps || state.threads < self.threads_max && self.start_thread(state);
+        sleeps
+    }
+
+    /// `false` if the system gives no more threads: those there are have to do.
+    fn start_thread(self: &Arc<Self>, state: &mut State) -> bool {
         let shared = Arc::clone(self);
         let thread = thread::Builder::new().name(format!("{}-{}", self.name, state.started));
-        if thread.spawn(move || shared.serve()).is_ok() {
-            state.started += 1;
-            state.threads += 1;
-            state.idle += 1;
-        }
+        let is_started = thread.spawn(move || shared.serve()).is_ok();
+        state.started += u64::from(is_started);
+        state.threads += usize::from(is_started);
+        is_started
     }
 
     /// The life of a thread.
-    fn serve(&self) {
+    fn serve(self: &Arc<Self>) {
         let mut state = self.lock();
         loop {
-            if let Some(job) = state.queue.pop_front() {
-                state.idle -= 1;
+            state.called = false;
+            while let Some(job) = state.queue.pop_front() {
+                state.running += 1;
+                let is_sleeper_called = !state.queue.is_empty() && self.call(&mut state);
                 drop(state);
+                if is_sleeper_called {
+                    self.work.notify_one();
+                }
                 self.run(job);
                 state = self.lock();
-                state.idle += 1;
-                self.progress.notify_all();
-            } else if state.stopping {
-                break;
-            } else {
-                let waited = self.work.wait_timeout(state, self.idle_time);
-                let (woken, result) = waited.unwrap_or_else(PoisonError::into_inner);
-                state = woken;
-                // A job may have come in the moment the time was over: whoever submitted it counts on us.
-                if result.timed_out() && state.queue.is_empty() {
-                    break;
+                state.running -= 1;
+                if state.stopping {
+                    self.progress.notify_all();
                 }
             }
+            if state.stopping {
+                break;
+            }
+            let waited = self.work.wait_timeout(state, self.idle_time);
+            let (woken, result) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            // The call may have come in the moment the time was over: whoever made it counts on us.
+            if result.timed_out() && !state.called {
+                break;
+            }
         }
-        state.idle -= 1;
         state.threads -= 1;
-        self.progress.notify_all();
     }
 
     fn run(&self, job: Job) {
@@ -208,7 +233,7 @@ impl fmt::Debug for WorkerPool {
         f.debug_struct("WorkerPool")
             .field("name", &self.shared.name)
             .field("threads", &state.threads)
-            .field("running", &(state.threads - state.idle))
+            .field("running", &state.running)
             .field("waiting", &state.queue.len())
             .finish()
     }
@@ -251,10 +276,11 @@ mod tests {
 
     impl WorkerPool {
         fn wait_until(&self, condition: impl Fn(&State) -> bool) {
-            let state = self.shared.lock();
-            let waited =
-                self.shared.progress.wait_timeout_while(state, Duration::from_secs(30), |s| !condition(s));
-            assert!(!waited.unwrap().1.timed_out());
+            let deadline = soon();
+            while !condition(&self.shared.lock()) {
+                assert!(Instant::now() < deadline);
+                thread::yield_now();
+            }
         }
     }
 
@@ -287,9 +313,29 @@ mod tests {
             let (done, wait) = channel();
             assert!(pool.submit(Box::new(move || done.send(()).unwrap())).is_ok());
             wait.recv().unwrap();
-            pool.wait_until(|state| state.idle == state.threads);
+            pool.wait_until(|state| state.running == 0);
         }
         assert_eq!(pool.threads(), 1);
+    }
+
+    #[test]
+    fn jobs_do_not_wait_behind_one_that_blocks_while_there_are_threads() {
+        let pool = pool(4, 10);
+        // At first the threads are started, then they are asleep, or about to be.
+        for _ in 0..50 {
+            let (begun, begins) = channel();
+            let gates: Vec<_> = (0..4)
+                .map(|_| {
+                    let (job, gate) = gated(&begun);
+                    assert!(pool.submit(job).is_ok());
+                    gate
+                })
+                .collect();
+            (0..4).for_each(|_| begins.recv_timeout(Duration::from_secs(30)).expect("a thread takes it"));
+            assert_eq!((pool.threads(), pool.waiting()), (4, 0));
+            drop(gates);
+        }
+        pool.shutdown(soon()).unwrap();
     }
 
     #[test]
