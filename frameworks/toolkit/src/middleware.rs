@@ -3,6 +3,11 @@
 //! A [`Middleware`] sees the request before the call and the response after it. It never waits, so it needs no future of
 //! its own, and one implementation serves [`App`] and [`AsyncApp`]. What must wait or catch (a time-out, a panic) cannot be
 //! one and implements both traits itself.
+//!
+//! | | |
+//! |---|---|
+//! | [`RequestIds`] | a number for each request, in the scope and in the answer |
+//! | [`SecurityHeaders`] | fields that tell browsers to be careful |
 
 use std::{
     fmt,
@@ -16,6 +21,12 @@ use pin_project_lite::pin_project;
 use varvel::{App, AppResult, AsyncApp, AsyncAppResult, AsyncBody, Body, ReadBody, Scope};
 
 use crate::{Blocking, Form, Polled};
+
+mod request_id;
+mod security_headers;
+
+pub use request_id::{RequestId, RequestIds};
+pub use security_headers::SecurityHeaders;
 
 /// What stands between a server and an application, written once for both forms.
 ///
