@@ -186,6 +186,13 @@ impl<A: AsyncApp> Connection<A> {
             && self.outbox.is_empty()
     }
 
+    /// Tells the client that nothing follows. A request may arrive right before the connection is closed, which resets it:
+    /// then its client has read the end before that, and may ask elsewhere (RFC 9112 section 9.3.1).
+    pub(crate) fn send_end(&self) {
+        // Where that fails there is no client any more.
+        let _ = self.transport.shutdown_write();
+    }
+
     /// Takes the connection apart for its tunnel.
     pub(crate) fn into_tunnel(self, tunnel: AsyncTunnel, origin: Origin) -> Tunnel {
         Tunnel::new(tunnel, self.transport, self.handle, self.input, self.outbox, origin)

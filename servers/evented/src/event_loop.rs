@@ -355,6 +355,7 @@ where
                         self.again.push_back(index);
                     }
                 } else if self.stop.is_some() && connection.stop() {
+                    connection.send_end();
                     drop(self.remove(index));
                 }
             }

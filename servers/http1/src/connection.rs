@@ -122,7 +122,6 @@ impl Connection {
             None => match self.discard_body(input, now) {
                 Err(reason) => reason,
                 Ok(false) => return After::Discard,
-                Ok(true) if self.shutting_down => CloseReason::ShuttingDown,
                 Ok(true) if self.peer_finished && input.is_empty() => CloseReason::PeerFinished,
                 Ok(true) => {
                     self.apply(Event::NextExchange);
@@ -176,8 +175,9 @@ impl Connection {
     }
 
     /// Takes note that the server is going to stop. The next response head says `connection: close`, and no
-    /// further exchange begins after it; a connection that [`may_close`](Self::may_close) is to be closed at
-    /// once. The [`deadline`](Self::deadline) may be an earlier one.
+    /// further exchange begins after it; behind a response whose head is out already one more may follow, for
+    /// the peer could not know. A connection that [`may_close`](Self::may_close) is to be closed at once. The
+    /// [`deadline`](Self::deadline) may be an earlier one.
     pub fn shutting_down(&mut self) {
         self.shutting_down = true;
         if self.clocks.is_waiting_for(DeadlineKind::Head) && self.scanner.is_new() {

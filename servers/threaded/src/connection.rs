@@ -224,7 +224,11 @@ impl Connection {
                         Parked::Yes => return None,
                         Parked::Ready => guard = self.lock(),
                         Parked::Unwanted => {
-                            self.close(self.lock());
+                            let guard = self.lock();
+                            // A request may arrive now, and the close would reset it. Its client has read the end before
+                            // that, and may ask elsewhere (RFC 9112 section 9.3.1).
+                            let _ = guard.line().map(|line| line.shutdown_write());
+                            self.close(guard);
                             return None;
                         }
                     }
