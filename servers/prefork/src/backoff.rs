@@ -12,7 +12,7 @@ const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// The pause before the next fork, which grows while workers die before they have served for [`YOUNG`].
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Backoff {
     deaths: u32,
     last: Option<Instant>,
@@ -31,11 +31,6 @@ impl Backoff {
         if self.last.is_some_and(|last| last < forked) {
             *self = Self::default();
         }
-    }
-
-    /// How many have died young since one survived.
-    pub(crate) fn deaths(&self) -> u32 {
-        self.deaths
     }
 
     /// Until when no worker may be forked.
@@ -62,7 +57,7 @@ mod tests {
         assert_eq!(backoff.until(), Some(start + LONGEST));
         // One that was there before says nothing about those that are forked now.
         backoff.survived(start);
-        assert_eq!(backoff.deaths(), 12);
+        assert_eq!(backoff.until(), Some(start + LONGEST));
         backoff.survived(start + Duration::from_millis(1));
         assert_eq!(backoff.until(), None);
     }

@@ -15,10 +15,7 @@
 //! another one is ready at its place. That goes for a reload, where the new *generation* must be ready at all places first,
 //! for a worker that has served for long enough, and for one that uses too much memory.
 
-use std::{
-    collections::HashSet,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crate::backoff::{Backoff, YOUNG};
 
@@ -26,7 +23,7 @@ use crate::backoff::{Backoff, YOUNG};
 const ABORT_TIME: Duration = Duration::from_secs(2);
 
 /// How long a worker may take beyond the end that it was given.
-const MARGIN: Duration = Duration::from_secs(7);
+pub(crate) const MARGIN: Duration = Duration::from_secs(7);
 
 /// Names a worker process among all that there ever were.
 pub(crate) type MemberId = u64;
@@ -122,6 +119,8 @@ pub(crate) enum Consequence {
     ReplacedAfter(Duration),
     /// Its place stays empty, as its application cannot be built.
     GivenUp,
+    /// The same, but the one that it should replace still serves, and goes on.
+    PredecessorStays,
     /// The reload is over, and those that served before go on.
     ReloadAbandoned,
     /// Nobody can serve.
@@ -164,9 +163,16 @@ pub(crate) struct Crew {
     /// All workers have served at the same time once.
     complete: bool,
     stop: Option<Stop>,
+    places: Vec<Place>,
+}
+
+/// What is known of a place, whoever has it. Each has a back-off of its own: where workers die as soon as they serve, the
+/// next one waits, and where one was killed in passing nobody does.
+#[derive(Clone, Debug, Default)]
+struct Place {
     backoff: Backoff,
-    /// Places whose application cannot be built.
-    given_up: HashSet<usize>,
+    /// The application cannot be built.
+    given_up: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -189,8 +195,7 @@ impl Crew {
             reload_again: false,
             complete: false,
             stop: None,
-            backoff: Backoff::default(),
-            given_up: HashSet::new(),
+            places: vec![Place::default(); rules.workers],
         }
     }
 
@@ -214,7 +219,7 @@ impl Crew {
             if self.serve_everywhere(candidate) {
                 self.generation = candidate;
                 self.candidate = None;
-                self.given_up.clear();
+                self.places.fill_with(Place::default);
                 if std::mem::take(&mut self.reload_again) {
                     self.reload();
                 }
@@ -225,14 +230,16 @@ impl Crew {
     }
 
     /// When to ask again, if nothing happens before.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+    pub(crate) fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let members = self.members.iter().filter_map(|member| match member.state {
             State::Starting => member.forked.checked_add(self.rules.start_timeout),
-            State::Serving => member.ready.filter(|_| self.backoff.deaths() > 0).map(|ready| ready + YOUNG),
+            State::Serving => member.ready.map(|ready| ready + YOUNG),
             State::Leaving { until, .. } | State::Aborting { until } => Some(until),
             State::Killed => None,
         });
-        members.chain(self.backoff.until()).chain(self.stop.map(|stop| stop.after)).min()
+        let pauses = self.places.iter().filter_map(|place| place.backoff.until());
+        // What is over has been decided about.
+        members.chain(pauses).chain(self.stop.map(|stop| stop.after)).filter(|deadline| *deadline > now).min()
     }
 
     /// A worker was forked.
@@ -245,28 +252,28 @@ impl Crew {
     }
 
     /// A worker could not be forked.
-    pub(crate) fn fork_failed(&mut self, generation: u32, now: Instant) -> Consequence {
+    pub(crate) fn fork_failed(&mut self, place: usize, generation: u32, now: Instant) -> Consequence {
         if !self.complete {
             return Consequence::Fatal;
         }
-        let pause = self.backoff.died_young(now);
-        self.abandon(generation).unwrap_or(Consequence::ReplacedAfter(pause))
+        self.abandon(generation).unwrap_or_else(|| self.pause(place, now))
     }
 
-    /// A worker serves.
-    pub(crate) fn ready(&mut self, id: MemberId, now: Instant) {
-        if let Some(member) = self.members.iter_mut().find(|member| member.id == id) {
-            if member.state == State::Starting {
-                member.state = State::Serving;
-                member.ready = Some(now);
-            }
+    /// A worker serves. `false` if it should not any more.
+    pub(crate) fn ready(&mut self, id: MemberId, now: Instant) -> bool {
+        let starts = |member: &&mut Member| member.id == id && member.state == State::Starting;
+        let Some(member) = self.members.iter_mut().find(starts) else { return false };
+        member.state = State::Serving;
+        member.ready = Some(now);
+        true
+    }
+
+    /// A worker has served for long enough. It may say so before it says that it serves, for it does that on two threads.
+    pub(crate) fn wear(&mut self, id: MemberId, wear: Wear) {
+        let present = |member: &&mut Member| member.id == id && member.is_present();
+        if let Some(member) = self.members.iter_mut().find(present) {
+            member.worn.get_or_insert(wear);
         }
-    }
-
-    /// A worker has served for long enough. `true` if that is news.
-    pub(crate) fn wear(&mut self, id: MemberId, wear: Wear) -> bool {
-        let member = self.members.iter_mut().find(|member| member.id == id);
-        member.is_some_and(|member| member.is_serving() && member.worn.replace(wear).is_none())
     }
 
     /// A worker serves, but does not get on.
@@ -289,38 +296,59 @@ impl Crew {
         if !self.complete {
             return Consequence::Fatal;
         }
+        let consequence = self.replacement(&member, ending, now);
+        // Who is left may have been kept although it is superfluous.
+        let nobody = !self.members.iter().any(Member::is_present)
+            && self.places[..self.wanted].iter().all(|place| place.given_up);
+        if nobody { Consequence::Fatal } else { consequence }
+    }
+
+    /// Who comes after a worker that was not told to go, and when.
+    fn replacement(&mut self, member: &Member, ending: Ending, now: Instant) -> Consequence {
         if member.ready.is_some_and(|ready| now.saturating_duration_since(ready) >= YOUNG) {
             return Consequence::Replaced;
         }
-        let pause = self.backoff.died_young(now);
-        if member.ready.is_none() {
-            if let Some(abandoned) = self.abandon(member.generation) {
-                return abandoned;
+        // Also the second one that fails, for whom the reload is over already.
+        if member.ready.is_none() && member.generation > self.generation {
+            self.abandon(member.generation);
+            return Consequence::ReloadAbandoned;
+        }
+        if member.generation < self.generation {
+            return Consequence::Expected;
+        }
+        if member.ready.is_none() && ending == (Ending::BuildFailed { may_retry: false }) {
+            if let Some(place) = self.places.get_mut(member.place) {
+                place.given_up = true;
             }
+            let serves = |other: &Member| other.place == member.place && other.is_serving();
+            let stays = self.members.iter().any(serves);
+            return if stays { Consequence::PredecessorStays } else { Consequence::GivenUp };
         }
-        if ending == (Ending::BuildFailed { may_retry: false }) {
-            self.given_up.insert(member.place);
-            let nobody = !self.members.iter().any(Member::is_present);
-            return if nobody { Consequence::Fatal } else { Consequence::GivenUp };
-        }
-        Consequence::ReplacedAfter(pause)
+        self.pause(member.place, now)
     }
 
-    /// Has a new generation take over, as soon as it is ready.
+    fn pause(&mut self, place: usize, now: Instant) -> Consequence {
+        let place = self.places.get_mut(place);
+        place.map_or(Consequence::Expected, |place| Consequence::ReplacedAfter(place.backoff.died_young(now)))
+    }
+
+    /// Has a new generation take over, as soon as it is ready; if there is an old one.
     pub(crate) fn reload(&mut self) {
         if self.candidate.is_some() {
             self.reload_again = true;
         } else if self.complete {
             self.newest += 1;
             self.candidate = Some(self.newest);
+            // Whoever asks for it may have mended what workers died of.
+            self.places.iter_mut().for_each(|place| place.backoff = Backoff::default());
         }
-        // Else those that are starting are as new as can be.
     }
 
     /// So many workers more, or fewer; at least one stays. Returns how many there shall be.
     pub(crate) fn resize(&mut self, change: isize, most: usize) -> usize {
         self.wanted = self.wanted.saturating_add_signed(change).clamp(1, most.max(1));
-        self.given_up.retain(|place| *place < self.wanted);
+        self.places.truncate(self.wanted);
+        self.places.resize_with(self.wanted, Place::default);
         self.wanted
     }
 
@@ -374,7 +402,9 @@ impl Crew {
     fn note_survivors(&mut self, now: Instant) {
         for member in self.members.iter().filter(|member| member.is_serving()) {
             if member.ready.is_some_and(|ready| now.saturating_duration_since(ready) >= YOUNG) {
-                self.backoff.survived(member.forked);
+                if let Some(place) = self.places.get_mut(member.place) {
+                    place.backoff.survived(member.forked);
+                }
             }
         }
     }
@@ -405,14 +435,17 @@ impl Crew {
 
     /// Somebody who is no longer needed.
     fn dismiss(&mut self, now: Instant) -> Option<Action> {
+        let is_staffed = self.members.iter().any(|member| member.is_serving() && member.place < self.wanted);
         let (member, why) = self.members.iter().filter(|member| member.is_present()).find_map(|member| {
             let current = member.generation == self.generation;
             let why = if member.place >= self.wanted {
-                Why::Superfluous
+                // The last one that serves stays, whatever its place: the others may be given up.
+                (is_staffed || !member.is_serving()).then_some(Why::Superfluous)?
             } else if member.generation < self.generation {
                 Why::Reload
             } else if !current && self.candidate != Some(member.generation) {
-                Why::ReloadAbandoned
+                // Those before it may have died meanwhile.
+                (!member.is_serving() || self.is_dispensable(member)).then_some(Why::ReloadAbandoned)?
             } else {
                 Why::Worn(member.worn.filter(|_| self.has_successor(member))?)
             };
@@ -423,27 +456,34 @@ impl Crew {
 
     /// Somebody who is missing.
     fn recruit(&mut self, now: Instant) -> Option<Action> {
-        if self.backoff.until().is_some_and(|until| now < until) {
-            return None;
-        }
-        let present = |place, generation| {
+        let rests = |place: usize| self.places[place].backoff.until().is_some_and(|until| now < until);
+        let held = |place, generation| {
             let same = |member: &Member| member.place == place && member.generation == generation;
-            self.members.iter().any(|member| member.is_present() && same(member))
+            self.members.iter().any(|member| member.holds_place() && same(member))
         };
-        for place in 0..self.wanted {
-            if !present(place, self.generation) && !self.given_up.contains(&place) {
+        for place in (0..self.wanted).filter(|place| !rests(*place)) {
+            if !held(place, self.generation) && !self.places[place].given_up {
                 return Some(Action::Fork { place, generation: self.generation });
             }
-            if let Some(generation) = self.candidate.filter(|candidate| !present(place, *candidate)) {
+            if let Some(generation) = self.candidate.filter(|candidate| !held(place, *candidate)) {
                 return Some(Action::Fork { place, generation });
             }
         }
         // One after another, and none while others come.
-        if self.members.iter().any(|member| member.state == State::Starting) || self.candidate.is_some() {
+        if self.members.iter().any(|member| member.comes()) || self.candidate.is_some() {
             return None;
         }
-        let worn = self.members.iter().find(|member| member.worn.is_some() && member.is_serving())?;
-        Some(Action::Fork { place: worn.place, generation: worn.generation })
+        let worn = self.members.iter().filter(|member| member.worn.is_some() && member.is_serving());
+        let open = |place: usize| place < self.wanted && !rests(place) && !self.places[place].given_up;
+        let place = worn.map(|member| member.place).find(|place| open(*place))?;
+        Some(Action::Fork { place, generation: self.generation })
+    }
+
+    /// Whether somebody else serves in place of this one, whose reload was given up.
+    fn is_dispensable(&self, abandoned: &Member) -> bool {
+        let wanted = |generation| generation == self.generation || generation > abandoned.generation;
+        let other = |other: &Member| other.place == abandoned.place && wanted(other.generation);
+        self.members.iter().any(|member| member.is_serving() && other(member))
     }
 
     fn has_successor(&self, worn: &Member) -> bool {
@@ -459,9 +499,10 @@ impl Crew {
     fn abandon(&mut self, generation: u32) -> Option<Consequence> {
         (self.candidate == Some(generation)).then(|| {
             self.candidate = None;
-            self.reload_again = false;
-            // Nothing is to be tried again.
-            self.backoff = Backoff::default();
+            // Who asked again meanwhile may have mended what has failed.
+            if std::mem::take(&mut self.reload_again) {
+                self.reload();
+            }
             Consequence::ReloadAbandoned
         })
     }
@@ -476,4 +517,18 @@ impl Member {
     fn is_present(&self) -> bool {
         matches!(self.state, State::Starting | State::Serving)
     }
+
+    /// Has not served yet, and it is not known that it will not.
+    fn comes(&self) -> bool {
+        self.ready.is_none() && matches!(self.state, State::Starting | State::Aborting { .. })
+    }
+
+    /// Nobody else is forked for its place in its generation. What becomes of a place where one did not get ready is
+    /// decided when that one has ended.
+    fn holds_place(&self) -> bool {
+        self.is_serving() || self.comes()
+    }
 }
+
+#[cfg(test)]
+mod tests;

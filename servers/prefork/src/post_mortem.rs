@@ -33,7 +33,7 @@ pub(crate) fn exchanges(board: &Board) -> Vec<String> {
     let all = board.exchanges_under_way().max(unfinished.len() as u64);
     let mut lines = Vec::new();
     for exchange in unfinished.iter().take(EXCHANGES_MAX) {
-        let at = if exchange.polled { ", at which its event loop was" } else { "" };
+        let at = if exchange.is_current { ", at which its event loop was" } else { "" };
         let (age, connection, number) = (exchange.age.as_secs_f32(), exchange.connection, exchange.exchange);
         let request = &exchange.request;
         lines.push(format!(

@@ -128,7 +128,7 @@ pub(crate) struct Unfinished {
     pub(crate) exchange: u64,
     pub(crate) age: Duration,
     /// Whether its event loop was at it.
-    pub(crate) polled: bool,
+    pub(crate) is_current: bool,
 }
 
 impl Scoreboard {
@@ -200,21 +200,23 @@ impl Board {
     pub(crate) fn unfinished(&self) -> Vec<Unfinished> {
         let process = self.process();
         let now = now();
-        let polled = process.polled.each_ref().map(|polled| polled.load(Relaxed));
+        let current = process.polled.each_ref().map(|polled| polled.load(Relaxed));
         let mut unfinished = Vec::new();
         for (index, slot) in process.slots.iter().enumerate() {
             if process.taken[index / 64].load(Acquire) & 1 << (index % 64) != 0 {
-                unfinished.push(slot.read(now, polled.contains(&(index as u32 + 1))));
+                unfinished.push(slot.read(now, current.contains(&(index as u32 + 1))));
             }
         }
-        unfinished.sort_by_key(|exchange| (!exchange.polled, std::cmp::Reverse(exchange.age)));
+        unfinished.sort_by_key(|exchange| (!exchange.is_current, std::cmp::Reverse(exchange.age)));
         unfinished
     }
 
     /// Adds what its process counted to that of those that have ended, and frees the board. The process must have ended.
     pub(crate) fn clear(self) {
         let (table, process) = (&self.table.0, self.process());
-        table.moves.fetch_add(1, AcqRel);
+        table.moves.fetch_add(1, Relaxed);
+        // Whoever sees anything of what follows sees that it has begun.
+        fence(Release);
         table.lost.fetch_add(self.exchanges_under_way(), Relaxed);
         for counters in &process.counters {
             counters.move_to(&table.gone);
@@ -292,6 +294,11 @@ impl Monitor for Board {
         if let Some(slot) = exchange.0.checked_sub(1).filter(|_| exchange.0 != NO_EXCHANGE) {
             self.process().taken[slot as usize / 64].fetch_and(!(1 << (slot % 64)), Release);
         }
+        // The slot may be another loop's next.
+        let polled = self.polled(worker);
+        if polled.load(Relaxed) == exchange.0 && exchange.0 != 0 {
+            polled.store(NO_EXCHANGE, Relaxed);
+        }
         let counters = self.counters(worker);
         counters.bytes.fetch_add(finish.bytes, Relaxed);
         counters.outcomes[outcome_index(finish.outcome)].fetch_add(1, Relaxed);
@@ -368,7 +375,7 @@ impl Slot {
         self.since.store(now(), Release);
     }
 
-    fn read(&self, now: u64, polled: bool) -> Unfinished {
+    fn read(&self, now: u64, is_current: bool) -> Unfinished {
         let since = self.since.load(Acquire);
         let length = (self.length.load(Relaxed) as usize).min(REQUEST_BYTES);
         let mut text = [0; REQUEST_BYTES];
@@ -381,7 +388,7 @@ impl Slot {
             connection: self.connection.load(Relaxed),
             exchange: self.exchange.load(Relaxed),
             age: Duration::from_millis(now.saturating_sub(since)),
-            polled,
+            is_current,
         }
     }
 }
@@ -401,3 +408,6 @@ fn now() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,8 @@ const TEXT_MAX: usize = 2048;
 pub(crate) struct StatusReader {
     stream: UnixStream,
     unread: Vec<u8>,
+    /// The worker has closed its end, or is gone.
+    ended: bool,
 }
 
 /// The worker's end.
@@ -42,7 +44,7 @@ pub(crate) enum Status {
 pub(crate) fn channel() -> io::Result<(StatusReader, StatusWriter)> {
     let (read, write) = UnixStream::pair()?;
     read.set_nonblocking(true)?;
-    Ok((StatusReader { stream: read, unread: Vec::new() }, StatusWriter(write)))
+    Ok((StatusReader { stream: read, unread: Vec::new(), ended: false }, StatusWriter(write)))
 }
 
 impl StatusWriter {
@@ -63,7 +65,7 @@ impl StatusWriter {
         let text = error.to_string();
         let text = &text.as_bytes()[..text.len().min(TEXT_MAX)];
         let head: &[u8] = if may_retry(error) { b"f" } else { b"F" };
-        self.write(&[head, text].concat());
+        self.write(&[head, &(text.len() as u16).to_le_bytes(), text].concat());
     }
 
     fn write(&self, message: &[u8]) {
@@ -73,19 +75,24 @@ impl StatusWriter {
 }
 
 impl StatusReader {
+    /// Whether there may be more to read, so that it makes sense to wait for it.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.ended
+    }
+
     /// What was told since.
     pub(crate) fn read(&mut self) -> Vec<Status> {
         let mut chunk = [0; 512];
-        let ended = loop {
+        while !self.ended {
             match self.stream.read(&mut chunk) {
-                Ok(0) => break true,
+                Ok(0) => self.ended = true,
                 Ok(count) => self.unread.extend_from_slice(&chunk[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => break false,
+                Err(_) => break,
             }
-        };
+        }
         let mut statuses = Vec::new();
-        while let Some((status, length)) = parse(&self.unread, ended) {
+        while let Some((status, length)) = parse(&self.unread) {
             self.unread.drain(..length);
             statuses.push(status);
         }
@@ -99,16 +106,49 @@ impl AsFd for StatusReader {
     }
 }
 
-/// The first message, and how long it is. An error's text goes on to the end.
-fn parse(bytes: &[u8], ended: bool) -> Option<(Status, usize)> {
+/// The first message, and how long it is.
+fn parse(bytes: &[u8]) -> Option<(Status, usize)> {
     match bytes {
         [b'r', ..] => Some((Status::Ready, 1)),
         [b'w', ..] => Some((Status::Worn, 1)),
         [b'e', a, b, c, d, ..] => Some((Status::Ended { cut: u32::from_le_bytes([*a, *b, *c, *d]) }, 5)),
-        [head @ (b'f' | b'F'), text @ ..] if ended => {
-            let text = String::from_utf8_lossy(text).into_owned();
-            Some((Status::Failed { may_retry: *head == b'f', text }, bytes.len()))
+        [head @ (b'f' | b'F'), low, high, text @ ..] => {
+            let length = usize::from(u16::from_le_bytes([*low, *high]));
+            let text = String::from_utf8_lossy(text.get(..length)?).into_owned();
+            Some((Status::Failed { may_retry: *head == b'f', text }, 3 + length))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use varvel::StartError;
+
+    use super::*;
+
+    #[test]
+    fn what_is_told_arrives_as_it_was_told() {
+        let (mut reader, writer) = channel().unwrap();
+        assert_eq!(reader.read(), []);
+        writer.ready();
+        writer.worn();
+        writer.ended(70_000);
+        assert_eq!(reader.read(), [Status::Ready, Status::Worn, Status::Ended { cut: 70_000 }]);
+        // A process that it forked may keep the pipe open.
+        writer.failed(&StartError::new("no such table").into());
+        let text = StartError::new("no such table").to_string();
+        assert_eq!(reader.read(), [Status::Failed { may_retry: false, text }]);
+        assert!(reader.is_open());
+        drop(writer);
+        assert_eq!((reader.read(), reader.is_open()), (vec![], false));
+    }
+
+    #[test]
+    fn an_error_without_an_end_is_told_in_part() {
+        let (mut reader, writer) = channel().unwrap();
+        writer.failed(&"long ".repeat(100_000).into());
+        let [Status::Failed { may_retry: true, text }] = &reader.read()[..] else { panic!() };
+        assert_eq!(text.len(), TEXT_MAX);
     }
 }

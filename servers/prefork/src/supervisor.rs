@@ -319,7 +319,7 @@ impl Running {
             logs: self.logs,
             share: sockets.into_share(place)?,
             board,
-            status,
+            status: Arc::new(status),
             reporter,
             hooks,
             drain_timeout: settings.drain_timeout,
@@ -335,7 +335,7 @@ impl Running {
     }
 
     fn fork_failed(&mut self, place: usize, generation: u32, error: ServeError, now: Instant) {
-        let then = match self.crew.fork_failed(generation, now) {
+        let then = match self.crew.fork_failed(place, generation, now) {
             Consequence::ReplacedAfter(pause) => format!("; it is tried again in {} s", pause.as_secs_f32()),
             Consequence::ReloadAbandoned => "; those that served before go on".to_owned(),
             _ => String::new(),
@@ -444,16 +444,13 @@ impl Running {
     /// Waits until something happens, and takes note of it.
     fn wait(&mut self, now: Instant) {
         let checks = [Some(self.checked + CHECK_INTERVAL), Some(self.wear_checked + WEAR_INTERVAL)];
-        let deadlines = [self.crew.next_deadline(), self.alive_due(), self.succession_deadline()];
+        let deadlines = [self.crew.next_deadline(now), self.alive_due(), self.succession_deadline()];
         let until = checks.into_iter().chain(deadlines).flatten().min().unwrap_or(now);
-        let stop = self.supervisor.control.stop_deadline();
-        if stop.is_some() && !self.crew.is_stopping() {
-            return self.stop(false, now);
-        }
         let timeout = until.saturating_duration_since(now) + Duration::from_millis(1);
         let timeout = Timespec { tv_sec: timeout.as_secs() as _, tv_nsec: timeout.subsec_nanos().into() };
         let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
-        fds.extend(self.processes.iter().map(|process| PollFd::new(&process.status, PollFlags::IN)));
+        let told = self.processes.iter().map(|process| &process.status).filter(|status| status.is_open());
+        fds.extend(told.map(|status| PollFd::new(status, PollFlags::IN)));
         // Behind its last word it would be readable for ever.
         let starting = self.successor.as_ref().filter(|successor| successor.is_starting());
         fds.extend(starting.map(|successor| PollFd::new(successor, PollFlags::IN)));
@@ -463,6 +460,9 @@ impl Running {
             Err(_) => std::thread::sleep(Duration::from_millis(10)),
         }
         let now = Instant::now();
+        if let Some(deadline) = self.supervisor.control.stop_deadline() {
+            self.stop(deadline <= now, now);
+        }
         let signals = self.signals.take();
         self.read_statuses(now);
         self.follow_successor(now);
@@ -494,7 +494,8 @@ impl Running {
                 self.stop(false, now + delay);
             }
             SIGINT | SIGQUIT => self.stop(true, now),
-            SIGHUP if !self.crew.is_stopping() => {
+            // Before all have served for the first time, those that are starting are as new as can be.
+            SIGHUP if self.crew.was_complete() && !self.crew.is_stopping() => {
                 self.info("SIGHUP: new workers are started; they take over when all of them are ready");
                 self.supervisor.hooks.call(|hooks| hooks.on_reload());
                 self.crew.reload();
@@ -551,10 +552,11 @@ impl Running {
             for status in process.status.read() {
                 match status {
                     Status::Ready => {
-                        self.crew.ready(process.member, now);
-                        self.supervisor.hooks.call(|hooks| hooks.worker_ready(&process.describe()));
+                        if self.crew.ready(process.member, now) {
+                            self.supervisor.hooks.call(|hooks| hooks.worker_ready(&process.describe()));
+                        }
                     }
-                    Status::Worn => drop(self.crew.wear(process.member, Wear::Requests)),
+                    Status::Worn => self.crew.wear(process.member, Wear::Requests),
                     Status::Ended { cut } => self.cut += u64::from(cut),
                     Status::Failed { may_retry, text } => process.failure = Some((may_retry, text)),
                 }
@@ -593,15 +595,20 @@ impl Running {
                 format!("; another takes its place in {} s", pause.as_secs_f32())
             }
             Consequence::GivenUp => "; its place stays empty until a reload (SIGHUP)".to_owned(),
+            Consequence::PredecessorStays => "; the one that it should replace goes on".to_owned(),
             Consequence::ReloadAbandoned => {
                 "; so the reload is given up, and those that served before go on".to_owned()
             }
             Consequence::Fatal if was_complete => "; it was the last".to_owned(),
             Consequence::Fatal => "; so the start has failed".to_owned(),
         };
-        if consequence != Consequence::Expected {
+        let is_expected = consequence == Consequence::Expected;
+        if !is_expected || status.signal().is_some() {
             let age = process.forked.elapsed().as_secs_f32();
             self.error(&format!("{who} {how} after {age:.1} s{then}"));
+        }
+        if is_expected && post_mortem::is_violent(status) {
+            self.cut += process.board.exchanges_under_way();
         }
         if post_mortem::is_violent(status) {
             for line in post_mortem::exchanges(&process.board) {

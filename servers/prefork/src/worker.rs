@@ -9,7 +9,9 @@
 //! | USR1 | open the log files anew |
 //! | INT, HUP, TTIN, TTOU | nothing: a terminal sends some of them to every process, and the supervisor decides |
 //!
-//! A worker whose supervisor dies gets TERM from the system.
+//! A worker whose supervisor dies gets TERM from the system, and ends itself by force if it does not end in time, for
+//! nobody else would. Processes that a worker starts are its own: nobody ends them, and they keep the sockets that they
+//! inherit open.
 
 use std::{
     any::Any,
@@ -21,13 +23,13 @@ use std::{
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http::StatusCode;
 use rustix::{
-    event::{PollFd, PollFlags, poll},
-    process::{Pid, Signal, getppid, set_parent_process_death_signal},
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal},
 };
 use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2};
 use varvel::{
@@ -37,8 +39,8 @@ use varvel::{
 use varvel_server_kit::{log_files::LogFiles, reuse_port::Membership};
 
 use crate::{
-    Service, WorkerProcess, fork::SignalsHeld, hooks::AllHooks, identity::Identity, scoreboard::Board,
-    signals::Signals, sockets::Share, status::StatusWriter,
+    Service, WorkerProcess, crew::MARGIN, fork::SignalsHeld, hooks::AllHooks, identity::Identity,
+    scoreboard::Board, signals::Signals, sockets::Share, status::StatusWriter,
 };
 
 /// What a worker starts with.
@@ -50,7 +52,7 @@ pub(crate) struct Seat {
     pub(crate) logs: LogFiles,
     pub(crate) share: Share,
     pub(crate) board: Board,
-    pub(crate) status: StatusWriter,
+    pub(crate) status: Arc<StatusWriter>,
     pub(crate) reporter: Arc<dyn Reporter>,
     pub(crate) hooks: AllHooks,
     pub(crate) drain_timeout: Duration,
@@ -63,53 +65,48 @@ const STOPPED: i32 = 0;
 const FAILED: i32 = 3;
 
 /// Runs the service; the process ends with it. `held` are the signals that came since before the fork.
-pub(crate) fn run(service: impl Service, mut seat: Seat, held: SignalsHeld) -> ! {
-    let status = Arc::new(seat.status);
-    let control = Control::new();
-    let reporter = Arc::clone(&seat.reporter);
-    let prepared =
-        Signals::catch(&[SIGTERM, SIGQUIT, SIGUSR2, SIGABRT, SIGINT, SIGHUP, SIGTTIN, SIGTTOU, SIGUSR1])
-            .and_then(|signals| {
-                drop(held);
-                if let Some(identity) = &seat.identity {
-                    identity.assume().map_err(|error| {
-                        io::Error::new(
-                            error.kind(),
-                            format!("cannot become the user of the workers: {error}"),
-                        )
-                    })?;
-                }
-                // Behind the change of user, with which the system forgets it.
-                set_parent_process_death_signal(Some(Signal::TERM))?;
-                // It may have died before it could be said that this matters.
-                if getppid() != Some(seat.supervisor) {
-                    return Err(io::Error::other("the supervisor is gone"));
-                }
-                Ok(signals)
-            });
-    let outcome = prepared.map_err(BoxError::from).and_then(|signals| {
-        seat.hooks.call(|hooks| hooks.after_fork(&seat.process));
+pub(crate) fn run(service: impl Service, seat: Seat, held: SignalsHeld) -> ! {
+    let status = Arc::clone(&seat.status);
+    // What is behind the caller of `Supervisor::run` is the supervisor's, so nothing may unwind to there.
+    let outcome = catch_unwind(AssertUnwindSafe(move || {
+        let Seat { process, supervisor, identity, logs, share, board, .. } = seat;
+        let Seat { status, reporter, mut hooks, drain_timeout, requests_max, .. } = seat;
+        let signals =
+            Signals::catch(&[SIGTERM, SIGQUIT, SIGUSR2, SIGABRT, SIGINT, SIGHUP, SIGTTIN, SIGTTOU, SIGUSR1])?;
+        drop(held);
+        if let Some(identity) = &identity {
+            let failed = |error| format!("cannot become the user of the workers: {error}");
+            identity.assume().map_err(failed)?;
+        }
+        // Behind the change of user, with which the system forgets it.
+        set_parent_process_death_signal(Some(Signal::TERM))?;
+        // It may have died before it could be said that this matters.
+        if getppid() != Some(supervisor) {
+            return Err("the supervisor is gone".into());
+        }
+        hooks.call(|hooks| hooks.after_fork(&process));
+        let control = Control::new();
         let obedience = Obedience {
             signals,
-            logs: seat.logs,
+            logs,
+            supervisor,
             control: control.clone(),
-            memberships: seat.share.memberships,
-            drain_timeout: seat.drain_timeout,
-            reporter: Arc::clone(&seat.reporter),
-            hooks: seat.hooks,
+            memberships: share.memberships,
+            drain_timeout,
+            reporter: Arc::clone(&reporter),
+            hooks,
         };
         thread::Builder::new().name("varvel-signals".to_owned()).spawn(|| obedience.obey())?;
         announce(control.clone(), Arc::clone(&status))?;
-        let left = AtomicU64::new(seat.requests_max);
-        let monitor = Followed { board: seat.board, left, status: Arc::clone(&status) };
-        let launch = Launch::new(seat.share.listeners)
+        let monitor = Followed { board, left: AtomicU64::new(requests_max), status };
+        let launch = Launch::new(share.listeners)
             .with_control(control)
-            .with_reporter(seat.reporter)
+            .with_reporter(reporter)
             .with_process(ProcessModel::Forked)
             .with_monitor(Arc::new(monitor));
-        catch_unwind(AssertUnwindSafe(|| service.run(launch))).unwrap_or_else(|panic| Err(panicked(&*panic)))
-    });
-    let code = match outcome {
+        service.run(launch)
+    }));
+    let code = match outcome.unwrap_or_else(|panic| Err(panicked(&*panic))) {
         Ok(Served { cut, .. }) => {
             status.ended(cut);
             STOPPED
@@ -119,7 +116,6 @@ pub(crate) fn run(service: impl Service, mut seat: Seat, held: SignalsHeld) -> !
             FAILED
         }
     };
-    drop(reporter);
     process::exit(code);
 }
 
@@ -143,6 +139,7 @@ fn announce(control: Control, status: Arc<StatusWriter>) -> io::Result<()> {
 struct Obedience {
     signals: Signals,
     logs: LogFiles,
+    supervisor: Pid,
     control: Control,
     memberships: Vec<Membership>,
     drain_timeout: Duration,
@@ -152,10 +149,17 @@ struct Obedience {
 
 impl Obedience {
     fn obey(mut self) {
+        // Until when somebody without a supervisor may take.
+        let mut orphaned: Option<Instant> = None;
         loop {
             for signal in self.signals.take() {
                 match signal {
-                    SIGTERM => self.control.stop(self.drain_timeout),
+                    SIGTERM => {
+                        self.control.stop(self.drain_timeout);
+                        if orphaned.is_none() && getppid() != Some(self.supervisor) {
+                            orphaned = Instant::now().checked_add(self.drain_timeout.saturating_add(MARGIN));
+                        }
+                    }
                     SIGUSR2 => {
                         Membership::leave(std::mem::take(&mut self.memberships));
                         self.control.stop(self.drain_timeout);
@@ -166,7 +170,12 @@ impl Obedience {
                     _ => {}
                 }
             }
-            if let Err(error) = poll(&mut [PollFd::new(&self.signals, PollFlags::IN)], None) {
+            let left = orphaned.map(|until| until.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                let _ = kill_process(getpid(), Signal::KILL);
+            }
+            let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+            if let Err(error) = poll(&mut [PollFd::new(&self.signals, PollFlags::IN)], timeout.as_ref()) {
                 if error != rustix::io::Errno::INTR {
                     // Better an orderly end now than a process that only SIGKILL can stop.
                     return self.control.stop(self.drain_timeout);
