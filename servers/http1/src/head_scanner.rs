@@ -63,6 +63,9 @@ pub(crate) struct ScanLimits {
 }
 
 impl HeadScanner {
+    /// Field lines that can be counted, whatever is configured. A `HeaderMap` holds fewer names, but of one name any number.
+    pub(crate) const FIELDS_MAX: u16 = u16::MAX;
+
     /// For a request line and its fields.
     pub(crate) const HEAD: HeadScanner = HeadScanner { scanned: 0, fields: 0, phase: Phase::Start };
 
@@ -120,7 +123,6 @@ impl HeadScanner {
                     b' ' | b'\t' => return Err(Refusal::FieldFolded),
                     _ if !is_token(byte) => return Err(Refusal::FieldNameInvalid),
                     _ => {
-                        // 65,535 are more than a `HeaderMap` holds, whatever is configured.
                         let more =
                             self.fields.checked_add(1).filter(|&more| u32::from(more) <= limits.fields);
                         self.fields = more.ok_or(Refusal::TooManyFields)?;

@@ -133,7 +133,7 @@ fn parse(
         // A map with fields would lend them to this request.
         fields.clear();
     }
-    let lines_max = limits.header_count_max as usize;
+    let lines_max = limits.header_count_max.min(HeadScanner::FIELDS_MAX.into()) as usize;
     let remembered = spare.sections.find(*last, &input[start..], lines_max);
     let is_remembered = remembered.is_some();
     let known = match remembered {
@@ -325,5 +325,20 @@ mod tests {
             }
         }
         assert!(accepted > 10_000 && refused > 10_000, "{accepted} accepted, {refused} refused");
+    }
+
+    #[test]
+    fn a_head_of_more_lines_than_can_be_counted_is_served_if_it_comes_in_one_piece() {
+        let limits = Limits { header_count_max: 100_000, head_bytes_max: 1 << 20, ..Limits::default() };
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A:\r\n".repeat(u16::MAX.into()));
+        let input = Bytes::from(head);
+        let bounds = ScanLimits { request_line_bytes: 8192, bytes: 1 << 20, fields: 100_000 };
+        let mut begun = HeadScanner::HEAD;
+        assert_eq!(begun.scan(&input[..100], &bounds), Ok(None));
+        for mut scanner in [HeadScanner::HEAD, begun] {
+            let (mut spare, mut head) = (Spare::default(), RequestHead::default());
+            let read = read(&input, &mut scanner, &mut Digest::default(), &limits, &mut spare, &mut head);
+            assert_eq!(read, Err(Refusal::TooManyFields));
+        }
     }
 }
