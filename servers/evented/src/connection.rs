@@ -516,3 +516,18 @@ fn take_in(input: &mut Bytes, buffer: &mut Vec<u8>) {
     buffer.clear();
     *input = joined.freeze();
 }
+
+#[cfg(test)]
+mod tests {
+    use varvel::{AppFn, AsyncAppResult, AsyncBody, Scope};
+
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_takes_half_a_kibibyte_at_most() {
+        type App = AppFn<fn(http::Request<AsyncBody>, Scope) -> std::future::Ready<AsyncAppResult>>;
+        // With the counts of its handle's `Arc`, its deadline, and its place in a bucket of deadlines and among the vacant.
+        let size = size_of::<Connection<App>>() + size_of::<Handle>() + 16 + 8 + 16 + 4;
+        assert!(size <= 512, "{size}");
+    }
+}
