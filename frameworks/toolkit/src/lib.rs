@@ -65,6 +65,8 @@
 //! - [`Router`]: templates, converters, precedence, and reverse URLs, for whatever belongs to a path
 //! - [`HttpError`]: errors that clients are told, as problem details
 //! - [`respond`]: answers of the usual sorts
+//! - [`files`]: the files of a directory, and no way out of it
+//! - [`background`]: what blocks, and what goes on behind the answer
 //!
 //! Values, without IO:
 //! - [`Query`]: names and values of a URL
@@ -89,7 +91,9 @@ mod endpoint;
 mod form;
 
 pub mod accept;
+pub mod background;
 pub mod conditional;
+pub mod files;
 pub mod media_type;
 pub mod middleware;
 pub mod problem;
