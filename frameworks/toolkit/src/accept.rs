@@ -54,29 +54,14 @@ impl Accept {
 
     /// By the most specific range that includes the offer (section 12.5.1).
     fn quality(&self, offer: &str) -> Quality {
-        let ranges = self.0.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default();
         let Some(offer) = MediaType::parse(offer) else { return 0 };
-        let mut found: Option<(usize, Quality)> = None;
-        let mut is_said = false;
-        for element in elements(ranges) {
-            let Some(range) = MediaType::parse(element) else { continue };
-            is_said = true;
-            let Some(quality) = quality_of(range.params()) else { continue };
-            if let Some(specific) = includes(&range, &offer)
-                && found.is_none_or(|(known, _)| specific > known)
-            {
-                found = Some((specific, quality));
-            }
-        }
-        match found {
-            Some((_, quality)) => quality,
-            None => {
-                if is_said {
-                    0
-                } else {
-                    BEST
-                }
-            }
+        let text = self.0.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let ranges = || elements(text).filter_map(MediaType::parse);
+        let fitting = |range: MediaType<'_>| Some((includes(&range, &offer)?, quality_of(range.params())?));
+        match most_specific(ranges().filter_map(fitting)) {
+            Some(quality) => quality,
+            None if ranges().next().is_some() => 0,
+            None => BEST,
         }
     }
 }
@@ -181,17 +166,16 @@ fn quality(
     offer: &str,
     fits: impl Fn(&str, &str) -> Option<usize>,
 ) -> Option<Quality> {
-    let mut found: Option<(usize, Quality)> = None;
-    for element in texts(headers, field).flat_map(elements) {
+    let elements = texts(headers, field).flat_map(elements);
+    most_specific(elements.filter_map(|element| {
         let (range, params) = element.split_at(element.find(';').unwrap_or(element.len()));
-        let Some(quality) = quality_of(Params::of(params)) else { continue };
-        if let Some(specific) = fits(range.trim_end_matches(BLANK), offer)
-            && found.is_none_or(|(known, _)| specific > known)
-        {
-            found = Some((specific, quality));
-        }
-    }
-    found.map(|(_, quality)| quality)
+        Some((fits(range.trim_end_matches(BLANK), offer)?, quality_of(Params::of(params))?))
+    }))
+}
+
+/// The quality of the first among the most specific.
+fn most_specific(fitting: impl Iterator<Item = (usize, Quality)>) -> Option<Quality> {
+    fitting.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, quality)| quality)
 }
 
 /// The first offer that is liked best, unless none is.

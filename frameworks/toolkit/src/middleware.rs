@@ -84,7 +84,8 @@ pub trait Middleware: Send + Sync + Sized + 'static {
     /// Looks at the answer, and may change it. Where it replaces the body, Content-Length is its concern (spec M4).
     ///
     /// Not called for an error, which passes through as it is (spec M6), nor for a call that was dropped; what wants to
-    /// know of every end registers [`Scope::on_finish`] in [`request`](Self::request).
+    /// know of every end registers [`Scope::on_finish`] in [`request`](Self::request). An answer that is
+    /// [deferred](varvel::Deferral) is seen as its placeholder, whose fields nobody gets to see.
     fn response<F: Form>(&self, note: Self::Note, response: Response<Body<F::Out>>)
     -> Response<Body<F::Out>>;
 

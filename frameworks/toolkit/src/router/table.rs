@@ -16,7 +16,6 @@
 //! value, the next one is wanted, and a tree that knows of no converters gives one route or none.
 
 use std::{
-    borrow::Cow,
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
 };
@@ -122,23 +121,19 @@ impl Table {
             Some((segment, next)) => (segment, Some(next)),
             None => (rest, None),
         };
-        if let Some(hit) =
-            node.literal(segment).and_then(|below| self.find_below(below, path, next, captures))
-        {
+        let below = |below, captures: &mut _| self.find_below(below, path, next, captures);
+        if let Some(hit) = node.literal(segment).and_then(|literal| below(literal, captures)) {
             return Some(hit);
         }
         let before = captures.len();
-        for (fields, below) in &node.fields {
-            if fields.capture(segment, begin, captures)
-                && let Some(hit) = self.find_below(*below, path, next, captures)
-            {
+        for (fields, field) in &node.fields {
+            let fits = fields.capture(segment, begin, captures);
+            if let Some(hit) = fits.then(|| below(*field, captures)).flatten() {
                 return Some(hit);
             }
             captures.truncate(before);
         }
-        if let Some(route) = node.rest
-            && captures.push(rest, begin, |_| true)
-        {
+        if let Some(route) = node.rest.filter(|_| captures.push(rest, begin, |_| true)) {
             return Some(Hit { route, taken });
         }
         node.prefix.map(|route| Hit { route, taken: begin.saturating_sub(1) })
@@ -150,13 +145,13 @@ impl Node {
         if self.literals.is_empty() {
             return None;
         }
-        self.literals.get(segment).or_else(|| self.literals.get(&*in_capitals(segment)?)).copied()
+        self.literals.get(segment).or_else(|| self.literals.get(in_capitals(segment)?.as_str())).copied()
     }
 }
 
 /// A segment with the digits of its escapes as literals have them, if that makes a difference. Nothing is decoded, so
 /// whoever guards `/admin` by comparing paths need not know of `/%61dmin`, which is another.
-fn in_capitals(segment: &str) -> Option<Cow<'_, str>> {
+fn in_capitals(segment: &str) -> Option<String> {
     let (before, _) = segment.split_once('%')?;
     let mut text = segment.to_owned();
     let mut at = before.len();
@@ -167,7 +162,7 @@ fn in_capitals(segment: &str) -> Option<Cow<'_, str>> {
             None => break,
         };
     }
-    Some(text.into())
+    Some(text)
 }
 
 impl Segment {
