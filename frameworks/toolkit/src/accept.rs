@@ -121,11 +121,10 @@ pub fn charset<'o>(headers: &HeaderMap, offers: &[&'o str]) -> Option<&'o str> {
 /// the offers, which for `identity` takes an explicit `q=0` (section 12.5.3). To a client that says nothing only `identity`
 /// is sent: it may be one that has never heard of codings.
 pub fn encoding<'o>(headers: &HeaderMap, offers: &[&'o str]) -> Option<&'o str> {
-    let offered = |offer: &str| named_coding_quality(headers, offer);
-    best(offers, offered)
+    best(offers, |offer| coding_quality(headers, offer))
 }
 
-fn named_coding_quality(headers: &HeaderMap, offer: &str) -> Quality {
+fn coding_quality(headers: &HeaderMap, offer: &str) -> Quality {
     let said = quality(headers, &header::ACCEPT_ENCODING, offer, |range, offer| {
         // A name from before the registry (section 8.4.1.3).
         named(range.strip_prefix("x-").unwrap_or(range), offer)
@@ -231,6 +230,8 @@ fn quality_of(mut params: Params<'_>) -> Option<Quality> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn headers(field: HeaderName, values: &[&'static str]) -> HeaderMap {
@@ -332,5 +333,23 @@ mod tests {
         let headers = headers(header::ACCEPT_CHARSET, &["iso-8859-5, Unicode-1-1;q=0.8"]);
         assert_eq!(charset(&headers, &["utf-8", "unicode-1-1"]), Some("unicode-1-1"));
         assert_eq!(charset(&HeaderMap::new(), &["utf-8"]), Some("utf-8"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_chosen_was_offered_and_is_accepted(text in "([ab*/;,=\"\\\\ .01]|q=|a/b|\\*/\\*)*") {
+            let value = HeaderValue::try_from(text).unwrap();
+            let headers = HeaderMap::from_iter([
+                (header::ACCEPT, value.clone()),
+                (header::ACCEPT_LANGUAGE, value.clone()),
+                (header::ACCEPT_ENCODING, value),
+            ]);
+            let accept = Accept::of(&headers);
+            if let Some(chosen) = accept.best(&["a/b", "b/a", "a/a;a=b"]) {
+                prop_assert!(accept.accepts(chosen));
+            }
+            language(&headers, &["a", "a-b"]);
+            encoding(&headers, &["a", "identity"]);
+        }
     }
 }

@@ -155,6 +155,7 @@ pub(crate) fn is_token(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -204,5 +205,14 @@ mod tests {
         let is_json = |text| MediaType::parse(text).unwrap().is_json();
         assert!(is_json("application/json; charset=utf-8") && is_json("application/ld+JSON"));
         assert!(!is_json("text/json5") && !is_json("application/jsonx"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_too_odd(text in "[a/;=\"\\\\ ,é]*") {
+            let Some(media_type) = MediaType::parse(&text) else { return Ok(()) };
+            media_type.params().count();
+            prop_assert!(MediaType::parse(&media_type.to_string()).is_some());
+        }
     }
 }

@@ -91,10 +91,10 @@ fn parameter_error(name: &str, code: &'static str, what: &str) -> HttpError {
 /// Writes names and values as a query, without a `?`.
 ///
 /// ```
-/// let query = varvel_toolkit::query::encode([("q", &"two words"), ("page", &2)] as [(_, &dyn std::fmt::Display); 2]);
+/// let query = varvel_toolkit::query::encode(&[("q", &"two words"), ("page", &2)]);
 /// assert_eq!(query, "q=two+words&page=2");
 /// ```
-pub fn encode<'p>(pairs: impl IntoIterator<Item = (&'p str, &'p dyn fmt::Display)>) -> String {
+pub fn encode(pairs: &[(&str, &dyn fmt::Display)]) -> String {
     let mut query = String::new();
     for (name, value) in pairs {
         if !query.is_empty() {
@@ -131,6 +131,8 @@ pub(crate) fn decoded(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn pairs(text: &str) -> Vec<(String, String)> {
@@ -161,10 +163,17 @@ mod tests {
         assert_eq!(query.parse::<u8>("n").unwrap_err().status(), 400);
     }
 
-    #[test]
-    fn what_is_written_is_read_again() {
-        let text = "a b+c&d=e%ä\u{1F980}~*";
-        let query = encode([("k&", &text as &dyn fmt::Display), ("", &7)]);
-        assert_eq!(pairs(&query), [("k&".to_owned(), text.to_owned()), (String::new(), "7".to_owned())]);
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(name in ".*", value in ".*") {
+            let query = encode(&[(&name, &value), ("", &7)]);
+            prop_assert!(query.bytes().all(|byte| byte.is_ascii_graphic()), "{}", query);
+            prop_assert_eq!(pairs(&query), [(name, value), (String::new(), "7".to_owned())]);
+        }
+
+        #[test]
+        fn no_query_is_too_odd(text in "[&=+%a-f0-9é]*") {
+            pairs(&text);
+        }
     }
 }

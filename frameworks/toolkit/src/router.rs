@@ -91,10 +91,6 @@ impl<T> Route<T> {
     pub fn value(&self) -> &T {
         &self.value
     }
-
-    pub(crate) fn parts_mut(&mut self) -> (&Template, &mut T) {
-        (&self.template, &mut self.value)
-    }
 }
 
 impl<T> Router<T> {
@@ -195,10 +191,6 @@ impl<T> Router<T> {
     /// All routes, in the order in which they were added.
     pub fn routes(&self) -> impl Iterator<Item = &Route<T>> {
         self.routes.iter()
-    }
-
-    pub(crate) fn routes_mut(&mut self) -> impl Iterator<Item = &mut Route<T>> {
-        self.routes.iter_mut()
     }
 
     /// The names of routes, in no order.

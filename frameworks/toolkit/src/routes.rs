@@ -73,8 +73,6 @@ pub struct Methods {
     name: Option<Box<str>>,
     /// A method that was given twice.
     twice: Option<Method>,
-    /// Made when the routes are built.
-    allow: Option<HeaderValue>,
 }
 
 macro_rules! methods {
@@ -153,20 +151,14 @@ impl Methods {
 
     /// The methods that it answers: its own, and those that follow from them.
     fn answered(&self) -> Vec<Method> {
+        let of_get = |method: &Method| (*method == Method::GET).then_some(Method::HEAD);
+        let own = self.endpoints.iter().flat_map(|(method, _)| [Some(method.clone()), of_get(method)]);
         let mut methods = Vec::new();
-        for (method, _) in &self.endpoints {
-            methods.push(method.clone());
-            if *method == Method::GET {
-                methods.push(Method::HEAD);
+        for method in own.flatten().chain([Method::OPTIONS]) {
+            if !methods.contains(&method) {
+                methods.push(method);
             }
         }
-        methods.push(Method::OPTIONS);
-        let mut seen = Vec::new();
-        methods.retain(|method| {
-            let is_new = !seen.contains(method);
-            seen.push(method.clone());
-            is_new
-        });
         methods
     }
 }
@@ -233,7 +225,7 @@ impl Routes {
         let path = scope.local_path(uri);
         let Some(found) = self.router.find(path) else {
             return Err(match (request.method(), path) {
-                (&Method::OPTIONS, "*") => with_allow(&self.allow),
+                (&Method::OPTIONS, "*") => with_allow(self.allow.clone()),
                 _ => HttpError::not_found().respond(accept),
             });
         };
@@ -259,16 +251,16 @@ impl Routes {
 
 /// The answer of a route to a method for which it has no endpoint.
 fn not_for<M: Mode>(method: &Method, methods: &Methods, accept: &Accept) -> Response<Body<M>> {
-    let allow = methods.allow.clone().unwrap_or_else(|| allow(&methods.answered()));
+    let allow = allow(&methods.answered());
     if *method == Method::OPTIONS {
-        return with_allow(&allow);
+        return with_allow(allow);
     }
     HttpError::new(StatusCode::METHOD_NOT_ALLOWED).with_header(header::ALLOW, allow).respond(accept)
 }
 
-fn with_allow<M: Mode>(allow: &HeaderValue) -> Response<Body<M>> {
+fn with_allow<M: Mode>(allow: HeaderValue) -> Response<Body<M>> {
     let mut response = crate::respond::empty(StatusCode::NO_CONTENT);
-    response.headers_mut().insert(header::ALLOW, allow.clone());
+    response.headers_mut().insert(header::ALLOW, allow);
     response
 }
 
@@ -447,17 +439,15 @@ impl RoutesBuilder {
         }
         let mut all = Vec::new();
         let mut names = Vec::new();
-        for route in router.routes_mut() {
-            let (template, target) = route.parts_mut();
-            let Target::Methods(methods) = target else { continue };
+        for route in router.routes() {
+            let template = route.template();
+            let Target::Methods(methods) = route.value() else { continue };
             if let Some(method) = &methods.twice {
                 let method = method.to_string();
                 errors.push(RouteError::Method { template: template.to_string(), method });
             }
             names.extend(methods.name.clone().map(|name| (name, template.to_string())));
-            let answered = methods.answered();
-            methods.allow = Some(allow(&answered));
-            all.extend(answered);
+            all.extend(methods.answered());
         }
         for (name, template) in names {
             errors.extend(router.name(&name, &template).err());
