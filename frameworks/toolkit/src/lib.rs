@@ -13,7 +13,7 @@
 //!     HttpError, Query, Routes, respond,
 //!     middleware::{Middleware, RequestIds, SecurityHeaders},
 //!     router::PathParams,
-//!     routes::get,
+//!     routes::{get, post},
 //! };
 //!
 //! /// Sync: it may block, and is offloaded on event loops.
@@ -37,7 +37,7 @@
 //!
 //! let routes = Routes::builder()
 //!     .route("/items/{id:int(min=1)}", get(sync_fn(item)).named("item"))
-//!     .route("/items", varvel_toolkit::routes::post(app_fn(add)))
+//!     .route("/items", post(app_fn(add)))
 //!     .build()?;
 //! let app = RequestIds::new().around(SecurityHeaders::new().around(routes));
 //! // varvel_serve::run(app)
