@@ -71,6 +71,8 @@
 //! Values, without IO:
 //! - [`Query`]: names and values of a URL
 //! - [`MediaType`]: what Content-Type says
+//! - [`UrlEncoded`]: forms, as fields or as a type
+//! - [`cookies`]: read, set with safe defaults, signed, private
 //! - [`conditional`]: entity tags, dates, 304 and 412
 //! - [`range`]: parts of a representation
 //! - [`accept`]: what a client likes best: media type, language, coding, character set
@@ -93,6 +95,7 @@ mod form;
 pub mod accept;
 pub mod background;
 pub mod conditional;
+pub mod cookies;
 pub mod files;
 pub mod media_type;
 pub mod middleware;
@@ -103,6 +106,7 @@ pub mod respond;
 pub mod router;
 pub mod routes;
 pub mod transform;
+pub mod urlencoded;
 
 pub use accept::Accept;
 pub use endpoint::{Endpoint, EndpointCall};
@@ -114,3 +118,4 @@ pub use query::Query;
 pub use router::Router;
 pub use routes::Routes;
 pub use transform::Transform;
+pub use urlencoded::UrlEncoded;
