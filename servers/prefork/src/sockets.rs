@@ -153,6 +153,14 @@ impl Sockets {
         gone.map(|(step, sockets)| Retired { place: first + step, sockets }).collect()
     }
 
+    /// Closes all of them in this process. Those who accept from them have them still, and the system turns clients away once
+    /// nobody has.
+    pub(crate) fn close(&mut self) {
+        self.lent.clear();
+        self.shared.clear();
+        self.own.places.clear();
+    }
+
     /// In a worker: what it accepts from. All others close.
     pub(crate) fn into_share(mut self, place: usize) -> Result<Share, ServeError> {
         let shared = self.shared.into_iter().map(|shared| shared.socket.into_parts().0);

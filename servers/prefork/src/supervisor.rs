@@ -415,6 +415,8 @@ impl Running {
             Why::Worn(Wear::Memory { rss }) => format!("it occupies {} MiB", rss >> 20),
             Why::ReloadAbandoned => "the reload was given up".to_owned(),
             Why::Superfluous => format!("there shall be {} workers", self.crew.wanted()),
+            // Nobody will be forked for those who would wait in their queues.
+            Why::Stop => return self.supervisor.sockets.close(),
             _ => return,
         };
         self.info(&format!("{who} leaves: {reason}"));
