@@ -30,6 +30,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "varvel-server-kit",
             "varvel-threaded",
             "varvel-evented",
+            "varvel-prefork",
         ],
     ),
     ("varvel-toolkit", &["varvel"]),

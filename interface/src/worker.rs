@@ -214,9 +214,9 @@ pub struct WorkerInfo {
     pub spec: (u16, u16),
     /// The server's name, such as `varvel-evented`.
     pub server: &'static str,
-    /// Which of the workers this is, from 0.
+    /// Which of the workers of its process this is, from 0.
     pub index: u32,
-    /// How many workers there are.
+    /// How many workers its process has.
     pub workers: u32,
     /// How this process came to be.
     pub process: ProcessModel,

@@ -74,8 +74,9 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) url: Option<String>,
 
-    /// With --server: only this form of calling the application, such as `async`. All of them unless given.
-    #[arg(long, requires = "server", conflicts_with = "url", value_name = "NAME")]
+    /// With --server: only this form of calling the application, such as `async`; of prefork, which server runs in its
+    /// workers. All of them unless given.
+    #[arg(long, visible_alias = "worker", requires = "server", conflicts_with = "url", value_name = "NAME")]
     pub(crate) form: Option<String>,
 
     /// With --url: what the application saw is not judged, for servers without the probe routes.

@@ -45,6 +45,9 @@ const COULD_NOT_RUN: u8 = 2;
 const JOBS: u16 = 8;
 
 fn main() -> ExitCode {
+    if let Some(status) = servers::serve_apart() {
+        return status;
+    }
     match answer(&Arguments::parse()) {
         Ok(status) => status,
         Err(problem) => {

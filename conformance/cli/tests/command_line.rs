@@ -296,7 +296,7 @@ fn a_run_that_cannot_be_made_has_status_2_and_says_why() {
     let (unused, refused) =
         (format!("http://{address}"), format!("no HTTP server answers at {address}: connection refused"));
     let cases: &[(&[&str], &str)] = &[
-        (&["run", "--server", "prefork"], "there are threaded, evented"),
+        (&["run", "--server", "nginx"], "there are threaded, evented, prefork"),
         (&["run", "--server", "evented", "--form", "sync"], "it has async, offloaded, inline"),
         (&["run"], "which server?"),
         (&["run", "--server", "evented", "--no-app"], "cannot be used with '--no-app'"),

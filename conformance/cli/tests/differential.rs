@@ -16,6 +16,9 @@ use varvel_conformance::{
 };
 
 fn main() -> ExitCode {
+    if let Some(status) = servers::serve_apart() {
+        return status;
+    }
     silence_planned_panics();
     let mut arguments = Arguments::from_args();
     // They wait most of the time.

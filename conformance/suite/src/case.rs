@@ -51,6 +51,8 @@ impl<'s> Case<'s> {
     /// If it does not become ready.
     pub fn start(&mut self, setup: impl Into<Setup>) -> Verdict {
         let setup = setup.into();
+        let has_monitor = setup.monitored && self.about().forked;
+        self.only_if(!has_monitor, "the supervisor of its workers is their monitor")?;
         self.own = None;
         self.tuning = setup.tuning.clone();
         self.own = Some(Running::start_within(self.limit(), self.suite.subject(), setup)?);
@@ -212,12 +214,9 @@ impl<'s> Case<'s> {
     }
 
     /// The events of this kind, after everything that happened so far was recorded.
-    ///
-    /// # Errors
-    /// If the recorder does not follow.
-    pub fn settled(&self, kind: &str) -> Result<Vec<Event>, Failure> {
-        self.server().settle()?;
-        Ok(self.events(kind))
+    pub fn settled(&self, kind: &str) -> Vec<Event> {
+        self.server().settle();
+        self.events(kind)
     }
 
     fn is_mine(&self, event: &Event) -> bool {

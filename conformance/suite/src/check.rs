@@ -126,7 +126,8 @@ impl Failure {
     /// The same of a check that sets its server otherwise than the others do.
     #[must_use]
     pub(crate) fn with_tuning(mut self, tuning: &Tuning) -> Self {
-        let changes = tuning.changes();
+        let changes: Vec<String> =
+            tuning.changes().iter().map(|(name, value)| format!("{name} {value}")).collect();
         if !changes.is_empty() {
             let changes = changes.join(", ");
             self.hint = Some(format!("this check sets {changes}; does Subject::serve apply `tuning`?"));
@@ -142,7 +143,6 @@ impl Failure {
     }
 
     /// Whether what was expected did not come in time, rather than something else in its place.
-    #[cfg(test)]
     pub(crate) fn nothing_came(&self) -> bool {
         self.by_waiting
     }

@@ -46,6 +46,9 @@
 //! of several processes can be seen too. Calls are held open at gates, which the check opens; nothing sleeps to wait for
 //! something to happen.
 //!
+//! A server that [forks](Forking) runs in a process of its own, with the probe in its workers. Nothing else is different: the
+//! recorder's socket is a file, and everything that a process has told is there to be read when a check looks.
+//!
 //! The checks are the tables at the top of the files in `cases/`, a file for each chapter. Most share one running
 //! server; those that need other settings, or stop it, start one of their own.
 //!
@@ -73,6 +76,7 @@
 
 mod about;
 mod acquaintance;
+mod apart;
 mod case;
 mod cases;
 mod check;
@@ -96,6 +100,7 @@ pub mod report;
 
 pub use about::{About, Form};
 pub use acquaintance::Acquaintance;
+pub use apart::{Apart, Forking, Observer, Start, run_forking, serve_apart};
 pub use case::Case;
 pub use cases::checks;
 pub use check::{Check, Failure, Verdict, ensure, expect_eq};

@@ -6,14 +6,18 @@
 //! ```
 //!
 //! Events of one process arrive in the order in which they happened. It is a socket rather than a channel so that
-//! servers whose workers are processes are seen as well.
+//! servers whose workers are processes are seen as well; and whatever a process has told before a check looks is in the
+//! recorder's end of its socket by then, so [`Recorder::settle`] misses nothing and asks nobody.
 
 use std::{
     collections::BTreeSet,
     fmt, fs,
-    io::{self, BufRead, BufReader, Write},
+    io::{self, Write},
     net::Shutdown,
-    os::unix::net::{UnixListener, UnixStream},
+    os::{
+        fd::AsFd,
+        unix::net::{UnixListener, UnixStream},
+    },
     path::{Path, PathBuf},
     process,
     sync::{
@@ -24,9 +28,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+    net::{RecvFlags, recv},
+};
 use serde_json::Value;
 
-use crate::{Failure, client::LIMIT};
+use crate::{Failure, client::LIMIT, probe::builds};
 
 /// Collects events, waits for them, and opens the gates at which calls are held.
 #[derive(Debug)]
@@ -37,8 +46,9 @@ pub struct Recorder {
     limit: Duration,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    listener: UnixListener,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -48,8 +58,18 @@ struct State {
     events: Vec<Event>,
     /// For late comers, who are told of them when they connect.
     gates: BTreeSet<String>,
-    processes: Vec<UnixStream>,
+    /// No gate holds anybody any more.
+    all_open: bool,
+    processes: Vec<Process>,
     over: bool,
+}
+
+/// The connection to a process of the server.
+#[derive(Debug)]
+struct Process {
+    stream: Arc<UnixStream>,
+    /// The beginning of a line.
+    unread: Vec<u8>,
 }
 
 /// Something that happened inside the server.
@@ -116,10 +136,12 @@ impl Recorder {
         let path = std::env::temp_dir().join(format!("varvel-conformance-{}-{number}.sock", process::id()));
         // What a killed process with the same number left behind.
         let _ = fs::remove_file(&path);
+        let _ = fs::remove_file(builds(&path));
         let listener = UnixListener::bind(&path)?;
-        let shared = Arc::new(Shared::default());
+        listener.set_nonblocking(true)?;
+        let shared = Arc::new(Shared { listener, state: Mutex::default(), changed: Condvar::new() });
         let accepting = Arc::clone(&shared);
-        thread::spawn(move || accepting.accept(&listener));
+        thread::spawn(move || accepting.accept());
         Ok(Self { shared, path, limit: LIMIT })
     }
 
@@ -189,9 +211,25 @@ impl Recorder {
     pub fn open(&self, gate: &str) {
         let mut state = self.shared.lock();
         if state.gates.insert(gate.to_owned()) {
-            // A process that has gone waits at no gate.
-            state.processes.retain_mut(|process| writeln!(process, "{gate}").is_ok());
+            state.processes.iter().for_each(|process| process.open(gate));
         }
+    }
+
+    /// Lets go whatever waits at any gate, now or later.
+    pub(crate) fn open_all(&self) {
+        let mut state = self.shared.lock();
+        state.all_open = true;
+        state.processes.iter().for_each(Process::open_all);
+    }
+
+    /// Takes in everything that has happened so far.
+    pub(crate) fn settle(&self) {
+        let mut state = self.shared.lock();
+        self.shared.meet(&mut state);
+        let State { processes, events, .. } = &mut *state;
+        processes.retain_mut(|process| process.read(events));
+        drop(state);
+        self.shared.changed.notify_all();
     }
 }
 
@@ -200,12 +238,13 @@ impl Drop for Recorder {
         let mut state = self.shared.lock();
         state.over = true;
         for process in state.processes.drain(..) {
-            let _ = process.shutdown(Shutdown::Both);
+            let _ = process.stream.shutdown(Shutdown::Both);
         }
         drop(state);
         // Wakes the thread that accepts, which then ends.
         let _ = UnixStream::connect(&self.path);
         let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_file(builds(&self.path));
     }
 }
 
@@ -214,29 +253,98 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn accept(self: Arc<Self>, listener: &UnixListener) {
-        for stream in listener.incoming() {
-            let (Ok(stream), mut state) = (stream, self.lock()) else { return };
+    fn accept(self: Arc<Self>) {
+        loop {
+            wait_for_input(&self.listener);
+            let mut state = self.lock();
             if state.over {
                 return;
             }
-            let Ok(mut process) = stream.try_clone() else { return };
-            if state.gates.iter().all(|gate| writeln!(process, "{gate}").is_ok()) {
-                state.processes.push(process);
-            }
-            drop(state);
-            let shared = Arc::clone(&self);
-            thread::spawn(move || shared.read(stream));
+            self.meet(&mut state);
         }
     }
 
-    fn read(&self, stream: UnixStream) {
-        for line in BufReader::new(stream).lines() {
-            let Ok(line) = line else { return };
-            let Ok(value) = serde_json::from_str(&line) else { continue };
-            self.lock().events.push(Event(value));
+    /// Accepts the processes that have come.
+    fn meet(self: &Arc<Self>, state: &mut State) {
+        while let Ok((stream, _)) = self.listener.accept() {
+            // Systems differ in whether that is inherited.
+            let _ = stream.set_nonblocking(false);
+            let process = Process { stream: Arc::new(stream), unread: Vec::new() };
+            state.gates.iter().for_each(|gate| process.open(gate));
+            if state.all_open {
+                process.open_all();
+            }
+            let (shared, stream) = (Arc::clone(self), Arc::clone(&process.stream));
+            state.processes.push(process);
+            thread::spawn(move || shared.follow(&stream));
+        }
+    }
+
+    /// Takes in what a process tells, for as long as it lives.
+    fn follow(&self, stream: &Arc<UnixStream>) {
+        loop {
+            wait_for_input(stream);
+            let mut state = self.lock();
+            let State { processes, events, .. } = &mut *state;
+            let is_this = |process: &Process| Arc::ptr_eq(&process.stream, stream);
+            let Some(index) = processes.iter().position(is_this) else { return };
+            if !processes[index].read(events) {
+                processes.swap_remove(index);
+            }
+            drop(state);
             self.changed.notify_all();
         }
+    }
+}
+
+/// Blocks until something can be read.
+fn wait_for_input(socket: &impl AsFd) {
+    while poll(&mut [PollFd::new(socket, PollFlags::IN)], None) == Err(Errno::INTR) {}
+}
+
+/// How much is read at once, and how often: together more than a socket can hold, so that all that was there is read, but not
+/// for ever what a busy server adds.
+const CHUNK: usize = 64 * 1024;
+const CHUNKS: usize = 256;
+
+impl Process {
+    fn open(&self, gate: &str) {
+        // One that has gone waits at no gate, nor does one that does not listen.
+        let _ = (&*self.stream).write_all(format!("{gate}\n").as_bytes());
+    }
+
+    fn open_all(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Reads what there is. `false` once there will be no more.
+    fn read(&mut self, events: &mut Vec<Event>) -> bool {
+        let mut chunk = [0; CHUNK];
+        let mut lives = true;
+        for _ in 0..CHUNKS {
+            match recv(&self.stream, &mut chunk[..], RecvFlags::DONTWAIT) {
+                Ok((0, _)) => {
+                    lives = false;
+                    break;
+                }
+                Ok((length, _)) => {
+                    self.unread.extend_from_slice(&chunk[..length]);
+                    if length < chunk.len() {
+                        break;
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => {
+                    lives = error == Errno::AGAIN;
+                    break;
+                }
+            }
+        }
+        let complete = self.unread.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let lines = self.unread[..complete].split(|byte| *byte == b'\n');
+        events.extend(lines.filter_map(|line| serde_json::from_slice(line).ok().map(Event)));
+        self.unread.drain(..complete);
+        lives
     }
 }
 

@@ -4,16 +4,11 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-        mpsc,
-    },
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::Duration,
 };
 
-use serde_json::json;
 use varvel::{Control, Launch, Listener, ServeError, Served};
 
 use crate::{
@@ -70,7 +65,6 @@ pub struct Running {
     addresses: Vec<SocketAddr>,
     control: Control,
     recorder: Recorder,
-    link: Arc<Link>,
     ended: Mutex<mpsc::Receiver<Ended>>,
     over: bool,
     /// How long anything that must happen may take.
@@ -116,7 +110,7 @@ impl Running {
         if setup.monitored {
             launch = launch.with_monitor(Arc::new(Following::new(Arc::clone(&link))));
         }
-        let probe = Probe::new(Arc::clone(&link), setup.plan.clone());
+        let probe = Probe::new(link, setup.plan.clone());
 
         let (end, ended) = mpsc::channel();
         let (subject, tuning, serving) = (Arc::clone(subject), setup.tuning.clone(), control.clone());
@@ -131,7 +125,7 @@ impl Running {
             // Nobody listens if the check is over.
             let _ = end.send(result);
         })?;
-        Ok(Self { addresses, control, recorder, link, ended: Mutex::new(ended), over: false, limit })
+        Ok(Self { addresses, control, recorder, ended: Mutex::new(ended), over: false, limit })
     }
 
     /// Waits for readiness, if that is wanted.
@@ -141,7 +135,7 @@ impl Running {
         }
         if self.wait_ready()? {
             // From now on it opens no descriptor by itself, and what its builds told is known.
-            self.settle()?;
+            self.settle();
             return Ok(self);
         }
         let ended = self.ended()?;
@@ -195,7 +189,7 @@ impl Running {
         // If it has not returned by now it is not waited for again.
         self.over = true;
         let ended = ended.ok_or_else(|| Failure::new("the server returns", "it goes on"))?;
-        self.settle()?;
+        self.settle();
         Ok(ended)
     }
 
@@ -204,26 +198,14 @@ impl Running {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(limit).ok()
     }
 
-    /// Waits until everything that happened in this process is recorded.
-    ///
-    /// # Errors
-    /// If the recorder does not hear of it.
-    pub fn settle(&self) -> Result<(), Failure> {
-        // Checks that share a server wait at the same time, each for a mark of its own.
-        static MARKS: AtomicU64 = AtomicU64::new(0);
-        let nth = MARKS.fetch_add(1, Ordering::Relaxed);
-        let position = self.recorder.position();
-        self.link.emit(json!({ "event": "settled", "nth": nth }));
-        self.recorder.wait_since(position, "the harness's own mark", |event| {
-            event.kind() == "settled" && event.number("nth") == Some(nth)
-        })?;
-        Ok(())
+    /// Sees that everything that has happened so far is recorded.
+    pub fn settle(&self) {
+        self.recorder.settle();
     }
 
     /// Whether it has called the probe for a request with this key.
     pub(crate) fn has_called(&self, key: &str) -> bool {
-        // What has not settled is not seen, which is no more than it may say.
-        let _ = self.settle();
+        self.settle();
         !self.recorder.events(|event| event.kind() == "call" && event.key() == key).is_empty()
     }
 
@@ -240,7 +222,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.control.stop(Duration::ZERO);
-        self.link.open_all();
+        self.recorder.open_all();
         if !self.over {
             // A server that does not stop has failed its checks; its thread is left behind.
             let _ = self.await_end(self.limit);

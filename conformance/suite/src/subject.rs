@@ -145,16 +145,15 @@ impl Tuning {
         Ok(())
     }
 
-    /// What differs from the defaults, as names and values with a blank between.
-    pub(crate) fn changes(&self) -> Vec<String> {
+    /// What differs from the defaults, as names and values.
+    pub(crate) fn changes(&self) -> Vec<(&'static str, String)> {
         let defaults = Self::default().settings();
         let settings = self.settings().into_iter().filter(|setting| !defaults.contains(setting));
         // The other name of `threads`.
-        let settings = settings.filter(|(name, _)| *name != "offload-threads");
-        settings.map(|(name, value)| format!("{name} {value}")).collect()
+        settings.filter(|(name, _)| *name != "offload-threads").collect()
     }
 
-    /// The same as names and values in the way of a configuration file, for servers whose settings are called so.
+    /// All of it as names and values in the way of a configuration file, for servers whose settings are called so.
     pub fn settings(&self) -> Vec<(&'static str, String)> {
         let time = |time: Duration| format!("{}ms", time.as_millis());
         let mut settings = vec![

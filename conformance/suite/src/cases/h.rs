@@ -193,6 +193,6 @@ fn smuggled(case: &Case<'_>) -> Vec<u8> {
 }
 
 fn no_smuggled_call(case: &Case<'_>) -> Verdict {
-    let call = case.settled("call")?.into_iter().find(|call| call.key().ends_with(".smuggled"));
+    let call = case.settled("call").into_iter().find(|call| call.key().ends_with(".smuggled"));
     ensure(call.is_none(), "no byte of a body is taken for a request", format_args!("{:?}", call))
 }

@@ -81,7 +81,7 @@ fn wait_for_many(case: &Case<'_>, kind: &str, count: usize) -> Verdict {
 
 /// The keys of the timers that have fired, in that order.
 fn timers(case: &Case<'_>) -> Result<Vec<String>, Failure> {
-    let events = case.settled("timer")?;
+    let events = case.settled("timer");
     for event in &events {
         expect_eq("a timer fired ahead of its deadline:", event.is("early"), false)?;
     }
@@ -118,7 +118,7 @@ fn soon_after(case: &mut Case<'_>) -> Verdict {
     // A machine that is busy is given several chances.
     for _ in 0..5 {
         expect_eq("status", case.ask(case.get("timer=20"))?.status(), 200)?;
-        let timers = case.settled("timer")?;
+        let timers = case.settled("timer");
         late.extend(timers.last().and_then(|timer| timer.number("late_us")));
         if late.last().is_some_and(|late| *late <= 100_000) {
             return Ok(());
@@ -201,12 +201,12 @@ fn accepted_or_given_back(case: &mut Case<'_>) -> Verdict {
     for _ in 0..calls {
         expect_eq("status", case.ask(case.get(&jobs))?.status(), 200)?;
     }
-    let offloaded = case.settled("offloaded")?;
+    let offloaded = case.settled("offloaded");
     let accepted = offloaded.iter().filter(|event| event.is("accepted")).count();
     expect_eq("jobs that were handed over or given back:", offloaded.len(), calls * 100)?;
     case.open(&gate);
     wait_for_many(case, "job-ended", accepted)?;
-    expect_eq("jobs that ran:", case.settled("job-ended")?.len(), accepted)
+    expect_eq("jobs that ran:", case.settled("job-ended").len(), accepted)
 }
 
 fn more_replies_than_threads(case: &mut Case<'_>) -> Verdict {
@@ -290,7 +290,7 @@ fn panicking_jobs(case: &mut Case<'_>) -> Verdict {
     for _ in 0..20 {
         expect_eq("status", case.ask(case.get("offload-panic"))?.status(), 200)?;
     }
-    let accepted = case.settled("offloaded")?.iter().filter(|event| event.is("accepted")).count();
+    let accepted = case.settled("offloaded").iter().filter(|event| event.is("accepted")).count();
     wait_for_many(case, "report", accepted)?;
     let phases: Vec<_> = case.events("report").iter().map(|event| event.text("detail").to_owned()).collect();
     ensure(
@@ -311,7 +311,7 @@ fn reply_overtakes_placeholder(case: &mut Case<'_>) -> Verdict {
         client.send(case.get("defer=early&stream&data=ear&data=ly"))?;
         expect_eq("the answer:", client.response()?.text().as_str(), "early")?;
     }
-    for replied in case.settled("replied")? {
+    for replied in case.settled("replied") {
         expect_eq("send returns Ok:", replied.is("ok"), true)?;
     }
     Ok(())
@@ -324,7 +324,7 @@ fn once_for_each_call(case: &mut Case<'_>) -> Verdict {
         client.send(case.get("take-deferral&take-deferral&body=plain"))?;
         expect_eq("the answer:", client.response()?.text().as_str(), "plain")?;
     }
-    let some: Vec<_> = case.settled("deferral")?.iter().map(|event| event.is("some")).collect();
+    let some: Vec<_> = case.settled("deferral").iter().map(|event| event.is("some")).collect();
     expect_eq("deferrals", some, [true, false, true, false])
 }
 

@@ -41,14 +41,14 @@ fn without_interim(case: &mut Case<'_>) -> Verdict {
     expect_eq("the answer:", response.text().as_str(), "fine")?;
     expect_eq("interim heads", response.interim, [])?;
     let results: Vec<_> =
-        case.settled("interim")?.iter().map(|event| event.text("result").to_owned()).collect();
+        case.settled("interim").iter().map(|event| event.text("result").to_owned()).collect();
     expect_eq("interim returns", results, ["Unsupported"; 2])
 }
 
 /// Sees that there is no token, and that the answer is an ordinary one.
 fn no_token(case: &mut Case<'_>, request: &str, status: u16) -> Verdict {
     expect_eq("status", case.ask(request)?.status(), status)?;
-    let tokens: Vec<_> = case.settled("token")?.iter().map(|event| event.is("some")).collect();
+    let tokens: Vec<_> = case.settled("token").iter().map(|event| event.is("some")).collect();
     expect_eq("tokens", tokens, [false])
 }
 
@@ -71,7 +71,7 @@ fn without_extended_connect(case: &mut Case<'_>) -> Verdict {
     let plain =
         format!("CONNECT {key}:443 HTTP/1.1\r\nHost: {key}:443\r\nProtocol: websocket\r\n{steps}\r\n");
     expect_eq("status", case.ask(plain)?.status(), 501)?;
-    let kinds: Vec<_> = case.settled("token")?.iter().map(|event| event.text("kind").to_owned()).collect();
+    let kinds: Vec<_> = case.settled("token").iter().map(|event| event.text("kind").to_owned()).collect();
     ensure(
         kinds.iter().all(|kind| kind != "ExtendedConnect"),
         "no token of an extended CONNECT",
@@ -119,7 +119,7 @@ fn without_tls(case: &mut Case<'_>) -> Verdict {
 fn without_a_monitor(case: &mut Case<'_>) -> Verdict {
     case.start(Setup { monitored: true, ..Setup::default() })?;
     expect_eq("the answer:", case.ask(case.get("body=fine"))?.text().as_str(), "fine")?;
-    expect_eq("what the monitor is told of exchanges", case.settled("exchange-began")?, [])
+    expect_eq("what the monitor is told of exchanges", case.settled("exchange-began"), [])
 }
 
 fn without_trailers_in(case: &mut Case<'_>) -> Verdict {
@@ -129,7 +129,7 @@ fn without_trailers_in(case: &mut Case<'_>) -> Verdict {
         client.send(case.request("POST", "read&body=fine", "Transfer-Encoding: chunked\r\n") + body)?;
         expect_eq("the answer:", client.response()?.text().as_str(), "fine")?;
     }
-    for read in case.settled("read")? {
+    for read in case.settled("read") {
         expect_eq(
             "bytes and end of the body:",
             (read.number("bytes"), read.text("end"), read.field("trailers").is_null()),
@@ -168,7 +168,7 @@ fn without_spawn(case: &mut Case<'_>) -> Verdict {
 
 fn given_back(case: &mut Case<'_>, step: &str, event: &str) -> Verdict {
     expect_eq("status", case.ask(case.get(&format!("{step}={}.x", case.key())))?.status(), 200)?;
-    let accepted: Vec<_> = case.settled(event)?.iter().map(|event| event.is("accepted")).collect();
+    let accepted: Vec<_> = case.settled(event).iter().map(|event| event.is("accepted")).collect();
     expect_eq("accepted", accepted, [false])
 }
 

@@ -2,10 +2,12 @@
 
 use std::{
     collections::BTreeSet,
+    fs::File,
     future::poll_fn,
-    io::{BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Seek, Write},
+    net::Shutdown,
     os::unix::net::UnixStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     task::{Poll, Waker},
@@ -19,6 +21,8 @@ use serde_json::Value;
 pub(crate) struct Link {
     /// Where the recorder listens; without one nothing is told, and all gates are open.
     path: Option<PathBuf>,
+    /// The process that forks the others, if there is one. It must have no second thread, so no gate is known there.
+    supervisor: Option<u32>,
     /// Which process it belongs to, and its connection.
     connected: Mutex<Option<(u32, UnixStream)>>,
     gates: Arc<Gates>,
@@ -40,14 +44,24 @@ struct GateState {
 
 impl Link {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path: Some(path), connected: Mutex::new(None), gates: Arc::default() }
+        Self { path: Some(path), supervisor: None, connected: Mutex::new(None), gates: Arc::default() }
+    }
+
+    /// Of this process and those that it is going to fork.
+    pub(crate) fn of_supervisor(path: PathBuf) -> Self {
+        Self { supervisor: Some(process::id()), ..Self::new(path) }
     }
 
     /// To no recorder.
     pub(crate) fn none() -> Self {
-        let link = Self { path: None, connected: Mutex::new(None), gates: Arc::default() };
-        link.open_all();
-        link
+        let open = GateState { over: true, ..GateState::default() };
+        let gates = Gates { state: Mutex::new(open), opened: Condvar::new() };
+        Self { path: None, supervisor: None, connected: Mutex::new(None), gates: Arc::new(gates) }
+    }
+
+    /// Where the recorder listens, if there is one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 
     /// Whether there is a recorder to tell.
@@ -86,9 +100,13 @@ impl Link {
         .await;
     }
 
-    /// Lets go whatever waits at any gate, now or later.
-    pub(crate) fn open_all(&self) {
-        self.gates.change(|state| state.over = true);
+    /// Counts a build, and says which it is of those in all processes, from 1.
+    pub(super) fn count_build(&self) -> io::Result<u64> {
+        let path = self.path.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        let mut file = File::options().create(true).append(true).open(builds(path))?;
+        // Whoever appends finds itself behind what it has appended, whatever others do.
+        file.write_all(b".")?;
+        file.stream_position()
     }
 
     fn with_stream(&self, act: impl FnOnce(&mut UnixStream)) {
@@ -96,7 +114,9 @@ impl Link {
         let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
         if connected.as_ref().is_none_or(|(pid, _)| *pid != process::id()) {
             let Ok(stream) = UnixStream::connect(path) else { return };
-            if let Ok(reading) = stream.try_clone() {
+            if self.supervisor == Some(process::id()) {
+                let _ = stream.shutdown(Shutdown::Read);
+            } else if let Ok(reading) = stream.try_clone() {
                 let gates = Arc::clone(&self.gates);
                 thread::spawn(move || gates.read(reading));
             }
@@ -106,6 +126,11 @@ impl Link {
             act(stream);
         }
     }
+}
+
+/// The file in which the builds of all processes are counted, beside the recorder's socket.
+pub(crate) fn builds(recorder: &Path) -> PathBuf {
+    recorder.with_extension("builds")
 }
 
 impl Gates {

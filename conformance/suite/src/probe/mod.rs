@@ -41,6 +41,7 @@ mod context;
 mod describe;
 mod following;
 mod link;
+mod plan;
 mod program;
 mod recording;
 mod routes;
@@ -51,11 +52,11 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 use varvel::{
     App, AppFactory, AppResult, AsyncApp, AsyncAppFactory, AsyncBody, BoxError, Policy, ReadBody, Scope,
     StartError, Worker,
@@ -64,10 +65,11 @@ use varvel::{
 pub use asynchronous::ProbeCall;
 pub use context::digest;
 pub use describe::hex;
+pub use plan::{Failing, Plan};
 pub use program::{escape, pattern};
 
 pub(crate) use following::Following;
-pub(crate) use link::Link;
+pub(crate) use link::{Link, builds};
 pub(crate) use recording::Recording;
 
 use context::{Kept, thread_name};
@@ -78,33 +80,6 @@ use program::Step;
 pub struct Probe {
     link: Arc<Link>,
     plan: Plan,
-    builds: Arc<AtomicU32>,
-}
-
-/// What the probe's factory asks of its server, and what goes wrong when it builds and tears down.
-#[derive(Clone, Debug, Default)]
-pub struct Plan {
-    /// What it asks for.
-    pub policy: Policy,
-    /// Whether requests ask for the probe routes (`ROUTES.md`) rather than for steps.
-    pub routes: bool,
-    /// Which build fails or panics, counted from 1, and how.
-    pub build_fails: Option<(u32, Failing)>,
-    /// A gate at which each build waits after its event `build`.
-    pub build_gate: Option<String>,
-    /// A gate at which each teardown waits after its event `teardown`.
-    pub teardown_gate: Option<String>,
-    /// How teardown fails.
-    pub teardown_fails: Option<Failing>,
-}
-
-/// A way to fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failing {
-    /// Returns an error.
-    Error,
-    /// Panics.
-    Panic,
 }
 
 /// The probe on one worker.
@@ -124,12 +99,25 @@ pub struct ProbeApp {
 
 impl Probe {
     pub(crate) fn new(link: Arc<Link>, plan: Plan) -> Self {
-        Self { link, plan, builds: Arc::default() }
+        Self { link, plan }
     }
 
     /// The probe routes (`ROUTES.md`) for a program that others examine: nobody records what happens, and no gate is shut.
     pub fn routes() -> Self {
         Self::new(Arc::new(Link::none()), Plan { routes: true, ..Plan::default() })
+    }
+
+    /// What [`received`](Self::received) makes the same probe of in another process; `None` without a recorder.
+    pub(crate) fn to_send(&self) -> Option<Value> {
+        let recorder = self.link.path()?.to_str()?;
+        Some(json!({ "recorder": recorder, "plan": self.plan.to_json() }))
+    }
+
+    /// A probe for this process and those that it is going to fork, and the reporter that goes with it.
+    pub(crate) fn received(sent: &Value) -> Option<(Self, Recording)> {
+        let link = Arc::new(Link::of_supervisor(sent["recorder"].as_str()?.into()));
+        let plan = Plan::from_json(&sent["plan"])?;
+        Some((Self::new(Arc::clone(&link), plan), Recording(link)))
     }
 
     /// Everything about a build but the waiting at its gate, which may or may not block.
@@ -148,13 +136,12 @@ impl Probe {
     }
 
     fn finish(&self, app: ProbeApp, worker: &Worker) -> Result<ProbeApp, StartError> {
-        let nth = self.builds.fetch_add(1, Ordering::Relaxed) + 1;
-        match self.plan.build_fails {
-            Some((failing, Failing::Error)) if failing == nth => {
-                return Err(StartError::new("the probe fails to build, as planned"));
+        if let Some((nth, failing)) = self.plan.build_fails {
+            match failing {
+                _ if self.link.count_build().map_err(StartError::retry)? != u64::from(nth) => {}
+                Failing::Error => return Err(StartError::new("the probe fails to build, as planned")),
+                Failing::Panic => panic!("probe: planned panic in build"),
             }
-            Some((failing, Failing::Panic)) if failing == nth => panic!("probe: planned panic in build"),
-            _ => {}
         }
         app.emit("built", worker);
         Ok(app)

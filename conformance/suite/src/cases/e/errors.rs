@@ -154,7 +154,7 @@ pub(super) fn each_failure_once(case: &mut Case<'_>) -> Verdict {
             ),
         )?;
     }
-    let reports = case.settled("report")?;
+    let reports = case.settled("report");
     for (nth, (steps, ..)) in rows.iter().enumerate() {
         let key = format!("{}.{nth}", case.key());
         let count = reports.iter().filter(|report| report.key() == key).count();
@@ -183,6 +183,6 @@ pub(super) fn leaving_is_no_failure(case: &mut Case<'_>) -> Verdict {
     case.wait_for("finish", |event| event.key() == key)?;
 
     let reports: Vec<_> =
-        case.settled("report")?.iter().map(|report| report.text("text").to_owned()).collect();
+        case.settled("report").iter().map(|report| report.text("text").to_owned()).collect();
     expect_eq("reports of clients that left:", reports, Vec::<String>::new())
 }

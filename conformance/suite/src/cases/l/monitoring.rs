@@ -125,7 +125,7 @@ pub(super) fn each_once(case: &mut Case<'_>) -> Verdict {
         let mut tunnel = case.connect()?;
         tunnel.send(request)?;
         case.wait_for("held", |event| event.key() == key)?;
-        let over = case.settled("exchange-ended")?.iter().any(|event| event.key() == key);
+        let over = case.settled("exchange-ended").iter().any(|event| event.key() == key);
         ensure(!over, "a tunnel goes on while its continuation does", "its end")?;
         let closed = case.events("connection-closed").len();
         ensure(closed <= 3, "the connection of a tunnel is open", format_args!("{closed} were closed"))?;
@@ -168,7 +168,7 @@ pub(super) fn what_the_stop_cuts(case: &mut Case<'_>) -> Verdict {
 
 /// Sees that progress is told of so many times from now on.
 fn progress(case: &Case<'_>, times: usize, when: &str) -> Verdict {
-    case.server().settle()?;
+    case.server().settle();
     let recorder = case.server().recorder();
     let mut told = 0;
     let next = recorder.wait_since(recorder.position(), "progress", |event| {
@@ -214,7 +214,7 @@ pub(super) fn no_progress_while_kept(case: &mut Case<'_>) -> Verdict {
     }
     let began = case.wait_for("exchange-began", |_| true)?;
     let progress_so_far = |case: &Case<'_>| -> Result<usize, Failure> {
-        let told = case.settled("progress")?;
+        let told = case.settled("progress");
         Ok(told.iter().filter(|event| event.number("worker") == began.number("worker")).count())
     };
     // That a thread had become free before may still be told.
