@@ -66,6 +66,7 @@
 //! - [`HttpError`]: errors that clients are told, as problem details
 //! - [`respond`]: answers of the usual sorts
 //! - [`files`]: the files of a directory, and no way out of it
+//! - [`websocket`]: the server's side of WebSocket
 //! - [`background`]: what blocks, and what goes on behind the answer
 //!
 //! Values, without IO:
@@ -107,6 +108,8 @@ pub mod router;
 pub mod routes;
 pub mod transform;
 pub mod urlencoded;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 pub use accept::Accept;
 pub use endpoint::{Endpoint, EndpointCall};

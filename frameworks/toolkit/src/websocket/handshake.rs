@@ -1,0 +1,275 @@
+//! The opening handshake: RFC 6455 section 4.2, and RFC 8441 for extended CONNECT.
+
+use std::time::Duration;
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, uri::Authority,
+};
+use tungstenite::handshake::derive_accept_key;
+use varvel::{AsyncBody, Caps, Scope, Upgrade, UpgradeKind, WriteBody};
+
+use super::{
+    WebSocket,
+    connection::{Connection, Limits},
+    link::Sleeper,
+};
+use crate::{Accept, Blocking, HttpError, Polled};
+
+/// What a server agrees to when a client asks for a WebSocket, and the limits of those it opens.
+///
+/// ```
+/// use std::time::Duration;
+/// use varvel_toolkit::websocket::Handshake;
+///
+/// let handshake = Handshake::new()
+///     .protocol("chat.v2")
+///     .protocol("chat.v1")
+///     .allow_origin("https://app.example")
+///     .message_bytes_max(64 * 1024)
+///     .ping(Duration::from_secs(30), Duration::from_secs(10));
+/// # let _ = handshake;
+/// ```
+///
+/// A request that cannot become a WebSocket is answered by [`accept`](Self::accept) itself:
+///
+/// | status | for |
+/// |---|---|
+/// | 426, with the version that is spoken | another version than 13 |
+/// | 403 | a page of an origin that is not allowed |
+/// | 501 | a server that has no upgrades |
+/// | 400 | anything else |
+#[derive(Clone, Debug)]
+pub struct Handshake {
+    protocols: Vec<String>,
+    origins: Vec<String>,
+    any_origin: bool,
+    limits: Limits,
+}
+
+impl Default for Handshake {
+    fn default() -> Self {
+        Self {
+            protocols: Vec::new(),
+            origins: Vec::new(),
+            any_origin: false,
+            limits: Limits {
+                message_bytes_max: 1024 * 1024,
+                frame_bytes_max: 1024 * 1024,
+                ping: Some((Duration::from_secs(20), Duration::from_secs(20))),
+                close_timeout: Duration::from_secs(10),
+            },
+        }
+    }
+}
+
+impl Handshake {
+    /// No subprotocols, pages of the same origin, 1 MiB, a ping after 20 seconds.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A subprotocol that the application speaks. Of those that it speaks the client gets what it named first; if there is
+    /// none, the WebSocket is opened without, and it is for the client to go.
+    #[must_use]
+    pub fn protocol(mut self, name: impl Into<String>) -> Self {
+        self.protocols.push(name.into());
+        self
+    }
+
+    /// An origin whose pages may connect, such as `https://app.example`, beside those of the request's own host. Browsers
+    /// open WebSockets to anywhere, and send cookies along; nothing but this keeps pages of others out. Clients that name
+    /// no origin are no browsers, and pass.
+    #[must_use]
+    pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
+        self.origins.push(origin.into());
+        self
+    }
+
+    /// Lets pages of any origin connect: for what knows its users by more than a cookie.
+    #[must_use]
+    pub fn allow_any_origin(mut self) -> Self {
+        self.any_origin = true;
+        self
+    }
+
+    /// How long a message may be, in bytes, all its frames together. Default: 1 MiB.
+    #[must_use]
+    pub fn message_bytes_max(mut self, bytes: usize) -> Self {
+        self.limits.message_bytes_max = bytes;
+        self
+    }
+
+    /// How long a frame may be, in bytes. Default: 1 MiB.
+    #[must_use]
+    pub fn frame_bytes_max(mut self, bytes: usize) -> Self {
+        self.limits.frame_bytes_max = bytes;
+        self
+    }
+
+    /// After how long a silence the client is pinged, and how long it may then stay silent before it is given up. Default:
+    /// 20 seconds each.
+    #[must_use]
+    pub fn ping(mut self, interval: Duration, patience: Duration) -> Self {
+        self.limits.ping = Some((interval, patience));
+        self
+    }
+
+    /// Pings nobody: a client that has vanished is noticed only when something is sent to it.
+    #[must_use]
+    pub fn no_ping(mut self) -> Self {
+        self.limits.ping = None;
+        self
+    }
+
+    /// How long the client has to answer a Close. Default: 10 seconds.
+    #[must_use]
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.close_timeout = timeout;
+        self
+    }
+
+    /// Opens a WebSocket if the request asks for one, and refuses it else. `run` gets it, and its end is the end of the
+    /// connection. Fields may be added to the answer.
+    pub fn accept<B, F, Fut>(&self, request: &Request<B>, scope: &mut Scope, run: F) -> Response<AsyncBody>
+    where
+        F: FnOnce(WebSocket<Polled>) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        match self.agree(request, scope) {
+            Ok(Agreed { upgrade, head, protocol }) => {
+                let limits = self.limits;
+                upgrade.accept(head, move |io| {
+                    run(WebSocket { connection: Connection::new(io, limits), protocol })
+                })
+            }
+            Err(refusal) => refusal.respond(&Accept::of(request.headers())),
+        }
+    }
+
+    /// [`accept`](Self::accept) for sync applications: `run` has a thread of its own and may block on it.
+    pub fn accept_blocking<B>(
+        &self,
+        request: &Request<B>,
+        scope: &mut Scope,
+        run: impl FnOnce(WebSocket<Blocking>) + Send + 'static,
+    ) -> Response<WriteBody> {
+        match self.agree(request, scope) {
+            Ok(Agreed { upgrade, head, protocol }) => {
+                let limits = self.limits;
+                upgrade.accept_blocking(head, move |io| {
+                    run(WebSocket { connection: Connection::new(Sleeper::new(io), limits), protocol });
+                })
+            }
+            Err(refusal) => refusal.respond(&Accept::of(request.headers())),
+        }
+    }
+
+    fn agree<B>(&self, request: &Request<B>, scope: &mut Scope) -> Result<Agreed, HttpError> {
+        let headers = request.headers();
+        let Some(upgrade) = scope.take_upgrade() else {
+            let able = scope.worker().info().caps.contains(Caps::UPGRADE);
+            return Err(if able { no_upgrade() } else { HttpError::new(StatusCode::NOT_IMPLEMENTED) });
+        };
+        if !upgrade.protocols().any(|name| name.eq_ignore_ascii_case("websocket")) {
+            return Err(no_upgrade());
+        }
+        if only(headers, &header::SEC_WEBSOCKET_VERSION) != Ok(Some("13")) {
+            return Err(other_version());
+        }
+        let mut head = Response::new(());
+        match upgrade.kind() {
+            UpgradeKind::Http1 => {
+                if request.method() != Method::GET {
+                    return Err(HttpError::bad_request("A WebSocket is opened by GET."));
+                }
+                let key = match only(headers, &header::SEC_WEBSOCKET_KEY) {
+                    Ok(Some(key)) if is_nonce(key) => key,
+                    _ => return Err(bad_key()),
+                };
+                let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes()));
+                let accept = accept.map_err(|_| bad_key())?;
+                head.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+                head.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+            }
+            UpgradeKind::ExtendedConnect => {}
+            _ => return Err(no_upgrade()),
+        }
+        match only(headers, &header::ORIGIN) {
+            Ok(None) => {}
+            Ok(Some(origin)) if self.allows(origin, scope.authority()) => {}
+            _ => {
+                let error = HttpError::new(StatusCode::FORBIDDEN);
+                return Err(error.with_detail("Pages of this origin may not connect."));
+            }
+        }
+        let protocol = self.choose(headers);
+        if let Some(value) = protocol.as_deref().and_then(|name| HeaderValue::from_str(name).ok()) {
+            head.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, value);
+        }
+        Ok(Agreed { upgrade, head, protocol })
+    }
+
+    fn allows(&self, origin: &str, authority: Option<&Authority>) -> bool {
+        self.any_origin
+            || self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+            || authority.is_some_and(|authority| same_host(origin, authority))
+    }
+
+    fn choose(&self, headers: &HeaderMap) -> Option<Box<str>> {
+        let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+        let mut offered = lists.filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
+        let chosen = offered.find(|name| self.protocols.iter().any(|spoken| spoken == name.trim()))?;
+        Some(chosen.trim().into())
+    }
+}
+
+struct Agreed {
+    upgrade: Upgrade,
+    head: Response<()>,
+    protocol: Option<Box<str>>,
+}
+
+fn no_upgrade() -> HttpError {
+    HttpError::bad_request("This is no upgrade to WebSocket.")
+}
+
+fn bad_key() -> HttpError {
+    HttpError::bad_request("Sec-WebSocket-Key is not 16 bytes in base64.")
+}
+
+fn other_version() -> HttpError {
+    HttpError::new(StatusCode::UPGRADE_REQUIRED)
+        .with_detail("Only version 13 of WebSocket is spoken here.")
+        .with_header(header::UPGRADE, HeaderValue::from_static("websocket"))
+        .with_header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
+}
+
+/// The one value of a field that must not come twice.
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, ()> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(|value| Some(value.trim())).map_err(|_| ()),
+        (Some(_), Some(_)) => Err(()),
+    }
+}
+
+/// Whether it is 16 bytes in base64.
+fn is_nonce(key: &str) -> bool {
+    let digits = key.strip_suffix("==").unwrap_or_default();
+    digits.len() == 22 && digits.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(&byte))
+}
+
+/// Whether an origin has the host and port that the request was addressed to. Its scheme is taken on trust: behind a proxy
+/// that ends TLS the server does not know its own.
+fn same_host(origin: &str, authority: &Authority) -> bool {
+    let (default_port, host) = match origin.split_once("://") {
+        Some(("http", host)) => (80, host),
+        Some(("https", host)) => (443, host),
+        _ => return false,
+    };
+    let port = |authority: &Authority| authority.port_u16().unwrap_or(default_port);
+    host.parse::<Authority>().is_ok_and(|origin| {
+        origin.host().eq_ignore_ascii_case(authority.host()) && port(&origin) == port(authority)
+    })
+}
