@@ -13,9 +13,9 @@ use std::{
 use mio::{Events, Interest, Token, unix::SourceFd};
 use varvel::{AsyncApp, Control, Event, Level, Outcome, Report, Worker};
 use varvel_server_kit::{
+    connection_deadlines::ConnectionDeadlines,
     journal::Pulse,
     listener::{ACCEPT_PAUSE, AcceptError, Listener},
-    timer_queue::ConnectionDeadlines,
 };
 
 use crate::{

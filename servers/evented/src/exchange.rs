@@ -1,10 +1,15 @@
 //! One exchange under way: the call, then the body of its answer.
 
-use std::{pin::Pin, sync::Arc, task::Waker};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
-use varvel::{PollBody, RequestId};
+use varvel::{BodyError, Frame, PollBody, RequestId};
 use varvel_http1::BodyLength;
 use varvel_server_kit::journal::Account;
 
@@ -108,14 +113,45 @@ impl<F> Exchange<F> {
         self.incoming.as_ref().is_some_and(|incoming| incoming.is_wanted())
     }
 
-    /// Says that the application is about to be polled.
-    pub(crate) fn announce_poll(&self) {
-        if let Some(account) = &self.account {
-            account.polling();
-        }
-    }
-
     pub(crate) fn id(&self, connection: u64, number: u64) -> RequestId<'_> {
         RequestId::new(connection, number, Some(&self.method), &self.target)
     }
+}
+
+/// Code of the application that was polled: what it came to, or what it panicked with.
+pub(crate) type Polled<T> = std::thread::Result<Poll<T>>;
+
+impl<F: Future> Exchange<F> {
+    /// Polls the call, if there is one.
+    pub(crate) fn poll_call(&mut self) -> Option<Polled<F::Output>> {
+        let Self { call, account, incoming, waker, .. } = self;
+        let call = call.as_mut().as_pin_mut()?;
+        Some(poll(account.as_ref(), incoming.as_deref(), waker, |cx| call.poll(cx)))
+    }
+
+    /// Polls the answer's body, if it streams.
+    pub(crate) fn poll_body(&mut self) -> Option<Polled<Option<Result<Frame, BodyError>>>> {
+        let Self { body, account, incoming, waker, .. } = self;
+        let body = body.as_mut()?;
+        Some(poll(account.as_ref(), incoming.as_deref(), waker, |cx| body.as_mut().poll_frame(cx)))
+    }
+}
+
+fn poll<T>(
+    account: Option<&Account>,
+    incoming: Option<&Incoming>,
+    waker: &Waker,
+    poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+) -> Polled<T> {
+    if let Some(account) = account {
+        account.polling();
+    }
+    if let Some(incoming) = incoming {
+        incoming.set_polled(true);
+    }
+    let polled = catch_unwind(AssertUnwindSafe(|| poll(&mut Context::from_waker(waker))));
+    if let Some(incoming) = incoming {
+        incoming.set_polled(false);
+    }
+    polled
 }

@@ -75,85 +75,78 @@ impl UpgradeRequest {
     }
 }
 
-/// Fills `head` from the beginning of `input`, which does not begin with an empty line. `false` if the end of the head is
-/// missing; then `scanner` knows how far it was looked at. `last` is the digest of the connection's last header section.
-#[inline]
-pub(crate) fn read(
-    input: &Bytes,
-    scanner: &mut HeadScanner,
-    last: &mut Digest,
-    limits: &Limits,
-    spare: &mut Spare,
-    head: &mut RequestHead,
-) -> Result<bool, Refusal> {
-    if scanner.is_new() && parse(input, last, limits, spare, head)? {
-        return Ok(true);
-    }
-    read_scanned(input, scanner, last, limits, spare, head)
+/// What reading a head takes and changes. The input does not begin with an empty line.
+pub(crate) struct Reading<'a> {
+    pub(crate) input: &'a Bytes,
+    pub(crate) limits: &'a Limits,
+    /// The digest of the connection's last header section.
+    pub(crate) last: &'a mut Digest,
+    pub(crate) spare: &'a mut Spare,
+    /// What is filled.
+    pub(crate) head: &'a mut RequestHead,
 }
 
-/// For heads that come in pieces, and for those that are refused.
-#[cold]
-fn read_scanned(
-    input: &Bytes,
-    scanner: &mut HeadScanner,
-    last: &mut Digest,
-    limits: &Limits,
-    spare: &mut Spare,
-    head: &mut RequestHead,
-) -> Result<bool, Refusal> {
-    let bounds = ScanLimits {
-        request_line_bytes: limits.request_line_bytes_max,
-        bytes: limits.head_bytes_max,
-        fields: limits.header_count_max,
-    };
-    if scanner.scan(input, &bounds)?.is_none() {
-        return Ok(false);
+impl Reading<'_> {
+    /// Fills the head. `false` if its end is missing; then `scanner` knows how far the input was looked at.
+    #[inline]
+    pub(crate) fn read(mut self, scanner: &mut HeadScanner) -> Result<bool, Refusal> {
+        if scanner.is_new() && self.parse()? {
+            return Ok(true);
+        }
+        self.read_scanned(scanner)
     }
-    match parse(input, last, limits, spare, head)? {
-        true => Ok(true),
-        // The scanner and the parser accept the same heads; if they ever differ, the head is in doubt.
-        false => Err(Refusal::FieldNameInvalid),
-    }
-}
 
-/// Fills `head`, unless there is none that is whole, within the limits and correct by its bytes; why is for the scanner to
-/// say.
-#[inline(always)]
-fn parse(
-    input: &Bytes,
-    last: &mut Digest,
-    limits: &Limits,
-    spare: &mut Spare,
-    head: &mut RequestHead,
-) -> Result<bool, Refusal> {
-    let Some((line, start)) = RequestLine::read(input) else { return Ok(false) };
-    let fields = head.request.headers_mut();
-    if !fields.is_empty() {
-        // A map with fields would lend them to this request.
-        fields.clear();
+    /// For heads that come in pieces, and for those that are refused.
+    #[cold]
+    fn read_scanned(mut self, scanner: &mut HeadScanner) -> Result<bool, Refusal> {
+        let bounds = ScanLimits {
+            request_line_bytes: self.limits.request_line_bytes_max,
+            bytes: self.limits.head_bytes_max,
+            fields: self.limits.header_count_max,
+        };
+        if scanner.scan(self.input, &bounds)?.is_none() {
+            return Ok(false);
+        }
+        match self.parse()? {
+            true => Ok(true),
+            // The scanner and the parser accept the same heads; if they ever differ, the head is in doubt.
+            false => Err(Refusal::FieldNameInvalid),
+        }
     }
-    let lines_max = limits.header_count_max.min(HeadScanner::FIELDS_MAX.into()) as usize;
-    let remembered = spare.sections.find(*last, &input[start..], lines_max);
-    let is_remembered = remembered.is_some();
-    let known = match remembered {
-        Some(section) => section.recall(fields),
-        None => match KnownFields::read(input, start, lines_max, spare, fields) {
-            Ok(known) => known,
-            Err(NoSection) => return Ok(false),
-        },
-    };
-    let length = start + known.length;
-    if line.length() > limits.request_line_bytes_max as usize || length > limits.head_bytes_max as usize {
-        return Ok(false);
+
+    /// Fills the head, unless there is none that is whole, within the limits and correct by its bytes; why is for the
+    /// scanner to say.
+    #[inline(always)]
+    fn parse(&mut self) -> Result<bool, Refusal> {
+        let Self { input, limits, last, spare, head } = self;
+        let Some((line, start)) = RequestLine::read(input) else { return Ok(false) };
+        let fields = head.request.headers_mut();
+        if !fields.is_empty() {
+            // A map with fields would lend them to this request.
+            fields.clear();
+        }
+        let lines_max = limits.header_count_max.min(HeadScanner::FIELDS_MAX.into()) as usize;
+        let remembered = spare.sections.find(**last, &input[start..], lines_max);
+        let is_remembered = remembered.is_some();
+        let known = match remembered {
+            Some(section) => section.recall(fields),
+            None => match KnownFields::read(input, start, lines_max, spare, fields) {
+                Ok(known) => known,
+                Err(NoSection) => return Ok(false),
+            },
+        };
+        let length = start + known.length;
+        if line.length() > limits.request_line_bytes_max as usize || length > limits.head_bytes_max as usize {
+            return Ok(false);
+        }
+        head.length = length;
+        line.understand(input, head)?;
+        judge(known, limits, head)?;
+        if !is_remembered {
+            spare.sections.seen(&input[start..length], last);
+        }
+        Ok(true)
     }
-    head.length = length;
-    line.understand(input, head)?;
-    understand(known, limits, head)?;
-    if !is_remembered {
-        spare.sections.seen(&input[start..length], last);
-    }
-    Ok(true)
 }
 
 /// A request line as it is written.
@@ -204,7 +197,7 @@ impl<'a> RequestLine<'a> {
 
 /// What the fields mean, with the line. Here a head that is correct by its bytes is refused for what it says.
 #[inline(always)]
-fn understand(known: KnownFields, limits: &Limits, head: &mut RequestHead) -> Result<(), Refusal> {
+fn judge(known: KnownFields, limits: &Limits, head: &mut RequestHead) -> Result<(), Refusal> {
     if let Some(fault) = known.fault {
         return Err(fault);
     }
@@ -264,6 +257,13 @@ fn parse_method(method: &[u8]) -> Result<Method, Refusal> {
 mod tests {
     use super::*;
 
+    /// A head that is read on its own.
+    fn with<T>(input: &Bytes, limits: &Limits, read: impl FnOnce(Reading<'_>) -> T) -> (T, RequestHead) {
+        let (mut last, mut spare, mut head) = (Digest::default(), Spare::default(), RequestHead::default());
+        let reading = Reading { input, limits, last: &mut last, spare: &mut spare, head: &mut head };
+        (read(reading), head)
+    }
+
     /// The scanner says where a head ends and why it is refused, the parser what is in it. They must accept
     /// the same heads, or one would be refused for no reason, or accepted against the rules.
     #[test]
@@ -311,16 +311,14 @@ mod tests {
             let mut scanner = HeadScanner::HEAD;
             if let Ok(Some(length)) = scanner.scan(&input, &bounds) {
                 accepted += 1;
-                let mut head = RequestHead::default();
-                let parsed = parse(&input, &mut Digest::default(), &limits, &mut Spare::default(), &mut head);
+                let (parsed, head) = with(&input, &limits, |mut reading| reading.parse());
                 assert!(parsed != Ok(false), "only the scanner accepts {shown}");
                 if parsed.is_ok() {
                     assert_eq!(head.length, length, "{shown}");
                 }
             } else {
                 refused += 1;
-                let (mut spare, mut head) = (Spare::default(), RequestHead::default());
-                let parsed = parse(&input, &mut Digest::default(), &limits, &mut spare, &mut head);
+                let (parsed, _) = with(&input, &limits, |mut reading| reading.parse());
                 assert_eq!(parsed, Ok(false), "only the parser accepts {shown}");
             }
         }
@@ -336,8 +334,7 @@ mod tests {
         let mut begun = HeadScanner::HEAD;
         assert_eq!(begun.scan(&input[..100], &bounds), Ok(None));
         for mut scanner in [HeadScanner::HEAD, begun] {
-            let (mut spare, mut head) = (Spare::default(), RequestHead::default());
-            let read = read(&input, &mut scanner, &mut Digest::default(), &limits, &mut spare, &mut head);
+            let (read, _) = with(&input, &limits, |reading| reading.read(&mut scanner));
             assert_eq!(read, Err(Refusal::TooManyFields));
         }
     }

@@ -28,7 +28,9 @@ pub struct Spare {
 
 impl Spare {
     /// Takes back a head of which everything that is still needed was taken.
-    pub fn recycle(&mut self, head: Box<RequestHead>) {
+    pub fn recycle(&mut self, mut head: Box<RequestHead>) {
+        // Whatever a caller has put there is of that request, and nothing overwrites it.
+        head.request.extensions_mut().clear();
         self.head = Some(head);
     }
 

@@ -9,7 +9,7 @@
 //!                                        ^                   |
 //!                                        +---- outbox <------+  head with http_date, body
 //!
-//!   timer_queue: what to wait for next     worker_pool: what must not run on the loop
+//!   connection_deadlines, timer_queue: what to wait for next     worker_pool: what must not run on the loop
 //!   shutdown: when to end                  journal: what happens, to the access_log and the monitor
 //!   log_files: where lines go              service_manager, pid_file: what others know of the process
 //! ```
@@ -25,6 +25,7 @@ pub mod transport;
 pub mod http_date;
 pub mod outbox;
 
+pub mod connection_deadlines;
 pub mod stopping;
 pub mod timer_queue;
 pub mod worker_pool;

@@ -9,7 +9,7 @@ use std::{
 
 use slab::Slab;
 use varvel::TimerId;
-use varvel_server_kit::timer_queue::{ConnectionDeadlines, TimerQueue};
+use varvel_server_kit::{connection_deadlines::ConnectionDeadlines, timer_queue::TimerQueue};
 
 use crate::{
     connection::Connection,

@@ -1,9 +1,6 @@
 //! The answer: its head, its body, and what is sent when there is none.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    task::{Context, Poll},
-};
+use std::task::Poll;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
@@ -236,16 +233,7 @@ impl<A: AsyncApp> Connection<A> {
                 Err(error) => return self.write_failed_in(exchange, error, shared),
             }
         }
-        exchange.announce_poll();
-        let Some(body) = &mut exchange.body else { return Next::Done };
-        let mut cx = Context::from_waker(&exchange.waker);
-        if let Some(incoming) = &exchange.incoming {
-            incoming.set_polled(true);
-        }
-        let polled = catch_unwind(AssertUnwindSafe(|| body.as_mut().poll_frame(&mut cx)));
-        if let Some(incoming) = &exchange.incoming {
-            incoming.set_polled(false);
-        }
+        let Some(polled) = exchange.poll_body() else { return Next::Done };
         if exchange.head.is_some() && matches!(polled, Ok(Poll::Ready(None | Some(Ok(_))))) {
             match self.send_head_of_stream(exchange, shared) {
                 Next::Go => {}

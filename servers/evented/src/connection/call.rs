@@ -2,17 +2,16 @@
 
 use std::{
     any::Any,
-    future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Poll, Waker},
     time::Instant,
 };
 
 use http::StatusCode;
 use varvel::{
-    AsyncApp, AsyncAppResult, AsyncBody, AsyncTunnel, BodyErrorKind, Event, Exchange as _, Finish,
-    OnDisconnect, Outcome, Phase as Running, Report,
+    AsyncApp, AsyncBody, AsyncTunnel, BodyErrorKind, Event, Exchange as _, Finish, OnDisconnect, Outcome,
+    Phase as Running, Report,
 };
 use varvel_http1::{BodyEvent, BodyFault, BodyFaultKind, RequestHead};
 use varvel_server_kit::{
@@ -154,7 +153,7 @@ impl<A: AsyncApp> Connection<A> {
     }
 
     pub(super) fn poll_call(&mut self, exchange: &mut Exchange<A::Future>, shared: &mut Shared<A>) -> Next {
-        let Some(polled) = self.poll_app(exchange) else {
+        let Some(polled) = exchange.poll_call() else {
             // The call panicked before there was a future, which was reported then.
             return self.respond_error(exchange, &ErrorResponse::INTERNAL, shared);
         };
@@ -183,24 +182,6 @@ impl<A: AsyncApp> Connection<A> {
                 self.respond_error(exchange, &ErrorResponse::INTERNAL, shared)
             }
         }
-    }
-
-    /// Polls the application's future, if there is one.
-    pub(super) fn poll_app(
-        &self,
-        exchange: &mut Exchange<A::Future>,
-    ) -> Option<std::thread::Result<Poll<AsyncAppResult>>> {
-        exchange.announce_poll();
-        let call = exchange.call.as_mut().as_pin_mut()?;
-        let mut cx = Context::from_waker(&exchange.waker);
-        if let Some(incoming) = &exchange.incoming {
-            incoming.set_polled(true);
-        }
-        let polled = catch_unwind(AssertUnwindSafe(|| call.poll(&mut cx)));
-        if let Some(incoming) = &exchange.incoming {
-            incoming.set_polled(false);
-        }
-        Some(polled)
     }
 
     pub(super) fn send_interims(&mut self) {

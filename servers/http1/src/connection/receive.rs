@@ -10,7 +10,7 @@ use crate::close_reason::CloseReason;
 use crate::deadlines::DeadlineKind;
 use crate::error::{BodyFault, Refusal};
 use crate::request_body::{BodyEvent, BodyReader};
-use crate::request_head::{self, RequestHead};
+use crate::request_head::{Reading, RequestHead};
 use crate::spare::Spare;
 use crate::state::{Event, Receiving, Sending, State};
 
@@ -117,7 +117,8 @@ impl Connection {
                 return Ok(false);
             }
         }
-        request_head::read(input, &mut self.scanner, &mut self.section, &self.config.limits, spare, head)
+        let (limits, last) = (&self.config.limits, &mut self.section);
+        Reading { input, limits, last, spare, head }.read(&mut self.scanner)
     }
 
     /// RFC 9112 section 2.2: a server ought to ignore at least one empty line before a request line.

@@ -112,6 +112,19 @@ fn spare_map_is_recycled_and_emptied() {
     assert!(spare.headers.is_empty());
 }
 
+/// Nor what a caller has put beside the fields.
+#[test]
+fn recycled_head_carries_no_extension_into_the_next_request() {
+    let mut spare = Spare::default();
+    for _ in 0..2 {
+        let mut peer = Peer::new();
+        peer.push(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let mut head = peer.connection.receive_head(&mut peer.input, &mut spare, peer.now).unwrap().unwrap();
+        assert_eq!(head.request.extensions_mut().insert("of this request"), None);
+        spare.recycle(head);
+    }
+}
+
 /// What is remembered of one Host must not be taken for another.
 #[test]
 fn authority_is_that_of_the_request_whatever_came_before() {
