@@ -73,6 +73,7 @@
 //! - [`Query`]: names and values of a URL
 //! - [`MediaType`]: what Content-Type says
 //! - [`UrlEncoded`]: forms, as fields or as a type
+//! - [`multipart`]: forms with files, part by part
 //! - [`cookies`]: read, set with safe defaults, signed, private
 //! - [`conditional`]: entity tags, dates, 304 and 412
 //! - [`range`]: parts of a representation
@@ -100,6 +101,7 @@ pub mod cookies;
 pub mod files;
 pub mod media_type;
 pub mod middleware;
+pub mod multipart;
 pub mod problem;
 pub mod query;
 pub mod range;
