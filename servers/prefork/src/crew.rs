@@ -134,6 +134,8 @@ pub(crate) enum Ending {
     BuildFailed {
         may_retry: bool,
     },
+    /// By SIGKILL, which comes from an operator or a system that lacks memory.
+    Killed,
     Other,
 }
 
@@ -305,7 +307,9 @@ impl Crew {
 
     /// Who comes after a worker that was not told to go, and when.
     fn replacement(&mut self, member: &Member, ending: Ending, now: Instant) -> Consequence {
-        if member.ready.is_some_and(|ready| now.saturating_duration_since(ready) >= YOUNG) {
+        // Who is killed from outside has shown nothing of what the next will do.
+        let lasts = |ready| ending == Ending::Killed || now.saturating_duration_since(ready) >= YOUNG;
+        if member.ready.is_some_and(lasts) {
             return Consequence::Replaced;
         }
         // Also the second one that fails, for whom the reload is over already.

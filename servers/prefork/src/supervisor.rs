@@ -14,7 +14,9 @@ use rustix::{
     io::Errno,
     process::{Pid, Signal, WaitOptions, geteuid, getpid, kill_process, wait},
 };
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{
+    SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
+};
 use varvel::{
     Control, Event, Level, PROGRESS_INTERVAL, Report, Reporter, ServeError, Served, StartError, Stderr,
 };
@@ -585,6 +587,7 @@ impl Running {
         let who = process.name();
         let ending = match &process.failure {
             Some((may_retry, _)) => Ending::BuildFailed { may_retry: *may_retry },
+            None if status.signal() == Some(SIGKILL) => Ending::Killed,
             None => Ending::Other,
         };
         let was_complete = self.crew.was_complete();

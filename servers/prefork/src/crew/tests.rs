@@ -266,6 +266,18 @@ fn one_that_dies_after_a_while_is_replaced_at_once() {
 }
 
 #[test]
+fn one_that_is_killed_from_outside_is_replaced_at_once_however_often() {
+    let mut drill = Drill::serving(1);
+    for _ in 0..20 {
+        let young = drill.serving_ids()[0];
+        assert_eq!(drill.end(young, Ending::Killed), Consequence::Replaced);
+        assert_eq!(drill.done(), [fork(0, 1)]);
+        drill.all_ready();
+        drill.done();
+    }
+}
+
+#[test]
 fn where_workers_die_young_the_next_one_waits_and_other_places_do_not() {
     let mut drill = Drill::serving(2);
     drill.end(1, Ending::Other);

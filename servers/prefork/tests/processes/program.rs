@@ -18,7 +18,7 @@ use varvel::{
     bridge::BlockOn, factory_fn,
 };
 use varvel_evented::Evented;
-use varvel_prefork::{Hooks, Sockets, Statistics, Supervisor, WorkerProcess};
+use varvel_prefork::{Heritage, Hooks, Relaunch, Sockets, Statistics, Supervisor, WorkerProcess};
 use varvel_server_kit::settings::Settings;
 use varvel_threaded::Threaded;
 
@@ -32,7 +32,12 @@ pub(crate) const BALLAST: usize = 64 << 20;
 static PLACE: AtomicUsize = AtomicUsize::new(usize::MAX);
 
 pub(crate) fn run() -> ExitCode {
-    set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
+    let heritage = Heritage::claim();
+    // Who takes over outlives its parent.
+    if heritage.predecessor().is_none() {
+        set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
+    }
+    say(&format!("supervisor {}", process::id()));
     let mut arguments = env::args().skip(1);
     let kind = arguments.next().unwrap();
     let mut settings = Settings::default();
@@ -40,9 +45,10 @@ pub(crate) fn run() -> ExitCode {
         let (name, value) = argument.split_once('=').unwrap();
         settings.set(name, value).unwrap();
     }
-    let sockets = Sockets::bind(&settings.bind, &settings.bind_options()).unwrap();
+    let sockets = Sockets::inherit(&settings.bind, &settings.bind_options(), heritage).unwrap();
     say(&format!("address {}", sockets.addresses()[0]));
     let supervisor = Supervisor::new(settings.clone(), sockets).unwrap().with_hooks(Told);
+    let supervisor = supervisor.with_relaunch(Relaunch::of_this_process().unwrap());
     let scoreboard = supervisor.scoreboard();
     let served = match &*kind {
         "evented" => supervisor.run(move |launch| Evented::new(settings).serve(application(), launch)),

@@ -25,6 +25,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// A supervisor; killed if a test fails, and its workers with it.
 pub(crate) struct Running {
     child: Child,
+    /// The supervisor: the child, or who has taken over from it.
+    supervisor: Pid,
     log: Arc<Log>,
     pub(crate) address: SocketAddr,
     directory: PathBuf,
@@ -71,7 +73,8 @@ impl Running {
         let log = Arc::new(Log::default());
         let (stderr, filling) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&log));
         thread::spawn(move || filling.fill(stderr));
-        let mut running = Self { child, log, address: ([0; 4], 0).into(), directory };
+        let supervisor = Pid::from_child(&child);
+        let mut running = Self { child, supervisor, log, address: ([0; 4], 0).into(), directory };
         let line = running.wait_for("address ");
         running.address = line.trim_start_matches("address ").parse().unwrap();
         running
@@ -90,11 +93,20 @@ impl Running {
     }
 
     pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+        self.supervisor.as_raw_nonzero().get().unsigned_abs()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        kill_process(self.supervisor, signal).unwrap();
+    }
+
+    /// Has the program started again, and waits until that has taken over.
+    pub(crate) fn upgrade(&mut self) {
+        let words = self.count("cut ");
+        let line = self.after(|| self.signal(Signal::USR2), "supervisor ");
+        let pid = line.trim_start_matches("supervisor ").parse().unwrap();
+        self.supervisor = Pid::from_raw(pid).unwrap();
+        self.wait_for_more("cut ", words);
     }
 
     /// The lines so far.
@@ -190,6 +202,8 @@ impl Running {
                 test_kill_process(Pid::from_raw(pid).unwrap()).is_err()
             });
         }
+        // Who took over is not ours to wait for.
+        self.wait_until("the supervisor gone", || test_kill_process(self.supervisor).is_err());
         // Its last words may still be in the pipe, which a process that outlives it may keep open.
         self.wait_until("its last word", || {
             let (lines, over) = &*self.log.lines.lock().unwrap();
@@ -201,6 +215,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if self.supervisor != Pid::from_child(&self.child) {
+            let _ = kill_process(self.supervisor, Signal::KILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.directory);

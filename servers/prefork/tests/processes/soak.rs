@@ -1,7 +1,7 @@
 //! Long runs, for machines with time: `TEST_PROCESSES_SOAK=1 cargo test --release -p varvel-prefork --test processes soak`.
 
 use std::{
-    env, thread,
+    env,
     time::{Duration, Instant},
 };
 
@@ -35,9 +35,12 @@ fn replacements(server: &str) {
     const REQUESTS: u64 = 1_000_000;
     const ROUNDS: u64 = 50;
     let settings = ["workers=2", "max-requests=3000", "max-requests-jitter=1000", "drain-timeout=1m"];
-    let running = Running::start(server, &settings);
+    let mut running = Running::start(server, &settings);
     let clients = Clients::start(running.address);
     for round in 0..ROUNDS {
+        if round % 10 == 5 {
+            running.upgrade();
+        }
         running.signal(Signal::TTIN);
         running.wait_for_more("there shall be 3 workers", round as usize);
         clients.go_on(REQUESTS / ROUNDS / 2);
@@ -50,9 +53,16 @@ fn replacements(server: &str) {
     let ledger = clients.end_without_loss();
     let recycled = running.count("leaves: it has answered");
     let ended = running.stop();
-    let [requests, lost, in_flight, _] = ended.numbers("statistics ")[..] else { panic!() };
-    assert_eq!((requests, lost, in_flight), (ledger.asked() - ledger.repeats(), 0, 0));
-    assert_eq!(ended.numbers("cut "), [0]);
+    // Of the supervisors one after the other.
+    let (mut requests, mut supervisors) = (0, 0);
+    for line in ended.log.lines().filter_map(|line| line.strip_prefix("statistics ")) {
+        let numbers: Vec<u64> = line.split_ascii_whitespace().map(|number| number.parse().unwrap()).collect();
+        assert_eq!(numbers[1..3], [0, 0], "lost, in flight");
+        requests += numbers[0];
+        supervisors += 1;
+    }
+    assert_eq!((requests, supervisors), (ledger.asked() - ledger.repeats(), 6));
+    assert_eq!(ended.log.lines().filter(|line| *line == "cut 0").count(), supervisors);
     println!(
         "{server}: {requests} requests, none lost; {} repeated on closed connections; {processes} processes answered, \
          {recycled} were recycled",
@@ -62,17 +72,14 @@ fn replacements(server: &str) {
 
 fn kills(server: &str) {
     const TIME: Duration = Duration::from_secs(60);
-    /// Who lives for a second does not count as one that dies young, behind whom the next has to wait.
-    const LIFE: Duration = Duration::from_millis(1200);
-    /// On a machine that does other things as well.
+    /// On a machine that does other things as well; some hundredths of a second are usual.
     const LONGEST: Duration = Duration::from_secs(5);
     let running = Running::start(server, &["workers=4"]);
     let clients = Clients::start(running.address);
     let start = Instant::now();
     let (mut kills, mut chance, mut longest) = (0, 12345_usize, Duration::ZERO);
     while start.elapsed() < TIME {
-        clients.go_on(500);
-        thread::sleep(LIFE);
+        clients.go_on(1000);
         chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let workers = running.workers();
         let victim = *workers.iter().nth((chance >> 33) % workers.len()).unwrap();
