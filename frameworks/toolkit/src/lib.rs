@@ -66,6 +66,7 @@
 //! - [`HttpError`]: errors that clients are told, as problem details
 //! - [`respond`]: answers of the usual sorts
 //! - [`files`]: the files of a directory, and no way out of it
+//! - [`events`]: server-sent events
 //! - [`websocket`]: the server's side of WebSocket
 //! - [`background`]: what blocks, and what goes on behind the answer
 //!
@@ -98,6 +99,7 @@ pub mod accept;
 pub mod background;
 pub mod conditional;
 pub mod cookies;
+pub mod events;
 pub mod files;
 pub mod media_type;
 pub mod middleware;

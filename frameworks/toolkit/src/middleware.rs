@@ -6,8 +6,17 @@
 //!
 //! | | |
 //! |---|---|
+//! | [`AccessLog`] | a line for each request |
+//! | [`BodyLimit`] | a bound on request bodies |
+//! | [`CatchPanic`] | panics as answers |
+//! | `Compression` | answers by what the client accepts (feature `compression`) |
+//! | [`Cors`] | which pages of other origins may read the answers |
+//! | [`Forwarded`] | who the client is behind proxies |
+//! | [`RateLimit`] | a bound on how often each client may ask |
 //! | [`RequestIds`] | a number for each request, in the scope and in the answer |
 //! | [`SecurityHeaders`] | fields that tell browsers to be careful |
+//! | [`Timeout`] | a bound on how long a call may take to answer |
+//! | [`TrailingSlash`] | one of two URLs that differ by a slash |
 
 use std::{
     fmt,
@@ -22,11 +31,32 @@ use varvel::{App, AppResult, AsyncApp, AsyncAppResult, AsyncBody, Body, ReadBody
 
 use crate::{Blocking, Form, Polled};
 
+mod access_log;
+mod body_limit;
+mod catch_panic;
+#[cfg(feature = "compression")]
+mod compression;
+mod cors;
+mod forwarded;
+mod rate_limit;
 mod request_id;
 mod security_headers;
+mod timeout;
+mod trailing_slash;
+mod vary;
 
+pub use access_log::{AccessLog, Entry};
+pub use body_limit::BodyLimit;
+pub use catch_panic::{CatchPanic, CatchPanicCall};
+#[cfg(feature = "compression")]
+pub use compression::Compression;
+pub use cors::Cors;
+pub use forwarded::{Client, Forwarded, NetworkError};
+pub use rate_limit::RateLimit;
 pub use request_id::{RequestId, RequestIds};
 pub use security_headers::SecurityHeaders;
+pub use timeout::{Timed, TimedCall, Timeout};
+pub use trailing_slash::TrailingSlash;
 
 /// What stands between a server and an application, written once for both forms.
 ///
