@@ -19,7 +19,7 @@
 use std::{mem, sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
-use varvel::{AsyncApp, AsyncTunnel, Outcome};
+use varvel::{AsyncApp, AsyncTunnel, OnDisconnect, Outcome};
 use varvel_http1::{After, CloseReason, Expired, Refusal, RequestHead};
 use varvel_server_kit::{
     outbox::{Outbox, Progress, WriteError},
@@ -32,6 +32,7 @@ use crate::{
     lingering::Lingering,
     shared::Shared,
     tunnel::{Origin, Tunnel},
+    turn::{Ticket, Turn},
 };
 
 mod answer;
@@ -88,8 +89,12 @@ enum Phase<F> {
     Lingering(Box<Lingering>),
 }
 
-/// A request, and when it had arrived.
-struct Queued(Box<RequestHead>, Instant);
+/// A request, when it had arrived, and its place in the queue.
+struct Queued {
+    head: Box<RequestHead>,
+    received: Instant,
+    ticket: Ticket,
+}
 
 /// What the loop is to do with a connection that was driven.
 pub(crate) enum Fate {
@@ -200,12 +205,25 @@ impl<A: AsyncApp> Connection<A> {
 
     /// Breaks off whatever is under way, with this outcome; whether anything was.
     pub(crate) fn abandon(&mut self, outcome: Outcome, shared: &mut Shared<A>) -> bool {
-        match std::mem::replace(&mut self.phase, Phase::Closing { reset: true }) {
-            Phase::Exchange(exchange) => {
-                self.end_exchange(exchange, outcome, shared);
-                true
+        let Some(exchange) = self.take_exchange() else { return false };
+        self.end_exchange(exchange, outcome, shared);
+        true
+    }
+
+    /// Gives up its place in the queue, if it waits there for its turn: before it is dropped.
+    pub(crate) fn leave_queue(&self, turn: &mut Turn) {
+        if let Phase::Queued(queued) = &self.phase {
+            turn.leave(queued.ticket);
+        }
+    }
+
+    fn take_exchange(&mut self) -> Option<Box<Exchange<A::Future>>> {
+        match mem::replace(&mut self.phase, Phase::Head) {
+            Phase::Exchange(exchange) => Some(exchange),
+            other => {
+                self.phase = other;
+                None
             }
-            _ => false,
         }
     }
 
@@ -227,7 +245,7 @@ impl<A: AsyncApp> Connection<A> {
                     requests += 1;
                     self.receive(index, shared)
                 }
-                Phase::Queued(_) => self.dequeue(index, shared),
+                Phase::Queued(_) => self.dequeue(shared),
                 Phase::Exchange(_) => self.advance(shared),
                 Phase::Discard => self.discard(shared),
                 Phase::Closing { .. } => self.close(shared),
@@ -304,13 +322,13 @@ impl<A: AsyncApp> Connection<A> {
         }
         match self.http.receive_head(&mut self.input, &mut shared.spare, shared.now) {
             Ok(Some(head)) => {
-                if shared.turn.take(index) {
-                    self.begin(head, shared.now, shared);
-                    Step::Go
-                } else {
-                    self.phase = Phase::Queued(Box::new(Queued(head, shared.now)));
-                    Step::Wait
+                match shared.turn.ask(index) {
+                    Ok(()) => self.begin(head, shared.now, shared),
+                    Err(ticket) => {
+                        self.phase = Phase::Queued(Box::new(Queued { head, received: shared.now, ticket }));
+                    }
                 }
+                Step::Go
             }
             Ok(None) => match self.read(shared) {
                 Read::Some => Step::Go,
@@ -324,16 +342,32 @@ impl<A: AsyncApp> Connection<A> {
         }
     }
 
-    /// Calls the application, if it is this connection's turn.
-    fn dequeue(&mut self, index: usize, shared: &mut Shared<A>) -> Step {
-        if !shared.turn.take(index) {
+    /// Calls the application, if it is this connection's turn and there is somebody to answer.
+    fn dequeue(&mut self, shared: &mut Shared<A>) -> Step {
+        let Phase::Queued(queued) = &self.phase else { return Step::Go };
+        if self.is_nobody_there(&queued.head, shared) {
+            shared.turn.leave(queued.ticket);
+            self.phase = Phase::Closing { reset: false };
+            return Step::Go;
+        }
+        if !shared.turn.take(queued.ticket) {
             return Step::Wait;
         }
-        if let Phase::Queued(queued) = std::mem::replace(&mut self.phase, Phase::Head) {
-            let Queued(head, received) = *queued;
-            self.begin(head, received, shared);
+        if let Phase::Queued(queued) = mem::replace(&mut self.phase, Phase::Head) {
+            self.begin(queued.head, queued.received, shared);
         }
         Step::Go
+    }
+
+    /// Whether the client has left before the call, as [`check_client`](Self::check_client) sees it during one: nobody
+    /// would learn what became of the request, so it need not wait for its turn.
+    fn is_nobody_there(&self, head: &RequestHead, shared: &Shared<A>) -> bool {
+        let complete = head.framing.exact_len().is_some_and(|len| len <= self.input.len() as u64);
+        match shared.on_disconnect {
+            OnDisconnect::Finish => false,
+            OnDisconnect::Answer => self.broken,
+            _ => self.broken || self.hung_up && complete,
+        }
     }
 
     /// The beginning of a head that stays for now must not hold on to the memory of the requests that came before it.
@@ -361,6 +395,7 @@ impl<A: AsyncApp> Connection<A> {
         self.read_up_to(shared.read_bytes_max, shared)
     }
 
+    /// The same into memory of its own, unless it may be as much as the loop's buffer holds.
     fn read_up_to(&mut self, limit: usize, shared: &mut Shared<A>) -> Read {
         if !self.readable {
             return Read::None;
@@ -453,9 +488,7 @@ impl<A: AsyncApp> Connection<A> {
 
     /// Writing has failed where no exchange is under way, or after the step.
     fn write_failed(&mut self, error: WriteError, shared: &mut Shared<A>) -> Option<Fate> {
-        let Phase::Exchange(mut exchange) = std::mem::replace(&mut self.phase, Phase::Head) else {
-            return Some(Fate::Close);
-        };
+        let Some(mut exchange) = self.take_exchange() else { return Some(Fate::Close) };
         match self.write_failed_in(&mut exchange, error, shared) {
             Next::Over(outcome, fate) => {
                 self.end_exchange(exchange, outcome, shared);

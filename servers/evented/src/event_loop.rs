@@ -307,7 +307,7 @@ where
         let fate = match self.connections.get_mut(index) {
             Some(Slot::Http(connection)) => connection.drive(index, self.shared),
             Some(Slot::Tunnel(_)) => return self.drive_tunnel(index),
-            None => return self.shared.turn.forget(index),
+            None => return,
         };
         self.settle(index, fate);
     }
@@ -342,7 +342,6 @@ where
     }
 
     fn settle(&mut self, index: usize, fate: Fate) {
-        self.shared.turn.pass(index);
         let Some(Slot::Http(connection)) = self.connections.get_mut(index) else { return };
         match fate {
             Fate::Wait | Fate::Again => {
@@ -379,12 +378,15 @@ where
 
     fn remove(&mut self, index: usize) -> Option<Slot<A>> {
         self.deadlines.clear(index);
-        if let Some(Slot::Tunnel(tunnel)) = self.connections.get(index) {
-            // The application may have kept its end: its events must not reach the next connection in this place.
-            let fd = tunnel.transport().as_raw_fd();
-            let _ = self.core.poll.registry().deregister(&mut SourceFd(&fd));
+        match self.connections.get(index) {
+            Some(Slot::Http(connection)) => connection.leave_queue(&mut self.shared.turn),
+            Some(Slot::Tunnel(tunnel)) => {
+                // The application may have kept its end: its events must not reach the next connection in this place.
+                let fd = tunnel.transport().as_raw_fd();
+                let _ = self.core.poll.registry().deregister(&mut SourceFd(&fd));
+            }
+            None => {}
         }
-        self.shared.turn.forget(index);
         if self.loops.leave(self.index) {
             // There is room again for those that had to wait.
             self.acceptable = true;

@@ -31,6 +31,8 @@ pub(crate) struct Exchange<F> {
     pub(crate) incoming: Option<Arc<Incoming>>,
     /// Bytes of it that have not arrived, if it declared a length.
     pub(crate) body_left: Option<u64>,
+    /// The last read of it has filled a good part of the room that there was.
+    pub(crate) body_flows: bool,
     /// The request has arrived as a whole.
     pub(crate) request_complete: bool,
     /// The client is gone, and the policy is to finish: what comes is thrown away.
@@ -78,6 +80,7 @@ impl<F> Exchange<F> {
             body: None,
             incoming: None,
             body_left: None,
+            body_flows: false,
             request_complete: false,
             discarding: false,
             has_file: false,
@@ -98,6 +101,7 @@ impl<F> Exchange<F> {
         self.head = None;
         self.incoming = None;
         self.body_left = None;
+        self.body_flows = false;
         self.request_complete = false;
         self.discarding = false;
         self.has_file = false;

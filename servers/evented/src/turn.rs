@@ -1,6 +1,6 @@
 //! Whose turn it is to call an application whose calls must not overlap (spec S13).
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
 /// A lock on the application that connections wait for in the order in which they came.
 #[derive(Debug)]
@@ -9,58 +9,62 @@ pub(crate) struct Turn {
     exclusive: bool,
     /// A call runs.
     taken: bool,
-    /// Who is next, and is to be driven.
-    next: Option<usize>,
-    waiting: VecDeque<usize>,
+    /// Connections by their tickets. A crowd may come and leave while one call runs, so whoever leaves is gone at once.
+    waiting: BTreeMap<Ticket, usize>,
+    next_ticket: u64,
 }
+
+/// A place in the queue. Whoever has one goes by [`take`](Turn::take) or [`leave`](Turn::leave).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticket(u64);
 
 impl Turn {
     pub(crate) fn new(exclusive: bool) -> Self {
-        Self { exclusive, taken: false, next: None, waiting: VecDeque::new() }
+        Self { exclusive, taken: false, waiting: BTreeMap::new(), next_ticket: 0 }
     }
 
-    /// Takes the turn, or waits for it.
-    pub(crate) fn take(&mut self, index: usize) -> bool {
+    /// Gives this connection its turn at once, or a ticket for later.
+    pub(crate) fn ask(&mut self, index: usize) -> Result<(), Ticket> {
         if !self.exclusive {
-            return true;
+            return Ok(());
         }
-        if self.taken || self.next.is_some_and(|next| next != index) {
-            if !self.waiting.contains(&index) {
-                self.waiting.push_back(index);
-            }
+        if !self.taken && self.waiting.is_empty() {
+            self.taken = true;
+            return Ok(());
+        }
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.waiting.insert(ticket, index);
+        Err(ticket)
+    }
+
+    /// Takes the turn, if it is this one's.
+    pub(crate) fn take(&mut self, ticket: Ticket) -> bool {
+        let is_next = self.waiting.first_key_value().is_some_and(|(first, _)| *first == ticket);
+        if self.taken || !is_next {
             return false;
         }
-        self.next = None;
+        self.waiting.remove(&ticket);
         self.taken = true;
         true
+    }
+
+    /// Waits no more.
+    pub(crate) fn leave(&mut self, ticket: Ticket) {
+        self.waiting.remove(&ticket);
     }
 
     /// The call is over, or none came of it.
     pub(crate) fn give_back(&mut self) {
         self.taken = false;
-        if self.next.is_none() {
-            self.next = self.waiting.pop_front();
-        }
     }
 
     /// Who is to be driven because it is their turn.
     pub(crate) fn next(&self) -> Option<usize> {
-        self.next.filter(|_| !self.taken)
-    }
-
-    /// This connection was driven, or is gone: if it did not use its turn, somebody else has it.
-    pub(crate) fn pass(&mut self, index: usize) {
-        if self.next == Some(index) {
-            self.next = self.waiting.pop_front();
+        if self.taken {
+            return None;
         }
-    }
-
-    /// This connection is gone.
-    pub(crate) fn forget(&mut self, index: usize) {
-        if self.exclusive {
-            self.waiting.retain(|waiting| *waiting != index);
-            self.pass(index);
-        }
+        self.waiting.first_key_value().map(|(_, index)| *index)
     }
 }
 
@@ -71,20 +75,20 @@ mod tests {
     #[test]
     fn one_at_a_time_in_the_order_of_arrival() {
         let mut turn = Turn::new(true);
-        assert!(turn.take(1));
-        assert!(!turn.take(2));
-        assert!(!turn.take(3));
-        assert_eq!(turn.next(), None);
+        assert_eq!(turn.ask(1), Ok(()));
+        let second = turn.ask(2).unwrap_err();
+        let third = turn.ask(3).unwrap_err();
+        assert_eq!((turn.next(), turn.take(second)), (None, false));
         turn.give_back();
-        assert_eq!(turn.next(), Some(2));
+        assert_eq!((turn.next(), turn.take(third)), (Some(2), false));
         // Whoever has just had their turn waits behind the others.
-        assert!(!turn.take(1));
-        assert!(turn.take(2));
+        let first = turn.ask(1).unwrap_err();
+        assert!(turn.take(second));
+        turn.leave(third);
         turn.give_back();
-        turn.forget(3);
         assert_eq!(turn.next(), Some(1));
-        turn.pass(1);
+        turn.leave(first);
         assert_eq!(turn.next(), None);
-        assert!(turn.take(7));
+        assert_eq!(turn.ask(7), Ok(()));
     }
 }

@@ -358,3 +358,59 @@ fn clients_that_go_on_connecting_keep_a_stopped_server_from_its_end() {
     let count = count.load(Ordering::Relaxed);
     assert!((1..CLIENTS).contains(&count), "{count} came in after the stop");
 }
+
+/// One call at a time. Those of `/wait` last until the sender is dropped; of all others the number is told.
+fn exclusive(policy: Policy) -> (Running, mpsc::Sender<()>, Arc<AtomicUsize>) {
+    let (release, released) = mpsc::channel::<()>();
+    let (released, calls) = (Arc::new(Mutex::new(released)), Arc::new(AtomicUsize::new(0)));
+    let app_calls = Arc::clone(&calls);
+    let app = app_fn(move |request: Request<AsyncBody>, scope: Scope| {
+        let waits = request.uri().path() == "/wait";
+        if !waits {
+            app_calls.fetch_add(1, Ordering::Relaxed);
+        }
+        let released = Arc::clone(&released);
+        async move {
+            while waits && released.lock().unwrap().try_recv() == Err(mpsc::TryRecvError::Empty) {
+                scope.worker().sleep(Duration::from_millis(1)).await;
+            }
+            line("fine\n")
+        }
+    });
+    let factory = factory_fn(move |_| std::future::ready(Ok::<_, StartError>(app.clone())));
+    let server =
+        start(|settings| settings.max_connections = Some(2), factory.with_policy(policy.exclusive()));
+    (server, release, calls)
+}
+
+#[test]
+fn clients_that_left_while_they_waited_for_their_turn_keep_others_from_being_accepted() {
+    let (server, release, calls) = exclusive(Policy::default());
+    let mut first = server.connect();
+    first.write_all(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    for _ in 0..3 {
+        let mut second = server.connect();
+        second.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    }
+    // It needs no turn to be refused, but to be accepted.
+    let mut third = server.connect();
+    third.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    read_line(&mut third).unwrap();
+    drop(release);
+    assert_eq!(read_line(&mut first).unwrap(), "fine");
+    assert_eq!(calls.load(Ordering::Relaxed), 0, "calls for nobody");
+    server.stop(GRACE).unwrap();
+}
+
+#[test]
+fn a_client_that_ended_its_side_while_it_waited_for_its_turn_gets_no_answer() {
+    let (server, release, calls) = exclusive(Policy::default().answer_half_closed());
+    let (mut first, mut second) = (server.connect(), server.connect());
+    first.write_all(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    second.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    second.shutdown(std::net::Shutdown::Write).unwrap();
+    drop(release);
+    assert_eq!(read_line(&mut second).unwrap(), "fine");
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    server.stop(GRACE).unwrap();
+}

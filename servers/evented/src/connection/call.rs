@@ -33,7 +33,7 @@ use crate::{
 const STEPS_PER_TURN: u32 = 32;
 
 /// The least a read takes room for while a large body arrives, in bytes.
-const BODY_READ_MIN: u64 = 4 * 1024;
+const BODY_READ_MIN: usize = 4 * 1024;
 
 /// How an exchange goes on.
 pub(super) enum Next {
@@ -255,7 +255,7 @@ impl<A: AsyncApp> Connection<A> {
                 }
                 Ok(BodyEvent::NeedMore) => {}
             }
-            match self.read_body(exchange, shared) {
+            match self.read_body(exchange.body_left, &mut exchange.body_flows, shared) {
                 Read::Some => {}
                 Read::None => return false,
                 Read::Over => {
@@ -266,15 +266,17 @@ impl<A: AsyncApp> Connection<A> {
         }
     }
 
-    /// Reads more of a body. A large one is received right where it stays.
-    pub(super) fn read_body(&mut self, exchange: &Exchange<A::Future>, shared: &mut Shared<A>) -> Read {
-        let left = exchange.body_left.unwrap_or(0);
-        let limit = if left < BODY_READ_MIN {
-            shared.read_bytes_max
-        } else {
-            left.min(shared.read_bytes_max as u64) as usize
-        };
-        self.read_up_to(limit, shared)
+    /// Reads more of a body of which so much is left. If much comes at a time, it is received right where it stays.
+    fn read_body(&mut self, left: Option<u64>, flows: &mut bool, shared: &mut Shared<A>) -> Read {
+        let left = left.unwrap_or(0).min(shared.read_bytes_max as u64) as usize;
+        let limit = if *flows && left >= BODY_READ_MIN { left } else { shared.read_bytes_max };
+        let before = self.input.len();
+        let read = self.read_up_to(limit, shared);
+        if let Read::Some = read {
+            // Else room for much would be made each time that little comes.
+            *flows = self.input.len() - before >= limit / 4;
+        }
+        read
     }
 
     /// The answer is complete: what comes next on this connection?

@@ -22,6 +22,9 @@ static ALLOCATOR: Counting = Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
+/// Bytes that were ever allocated, by whichever thread.
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+
 /// Bytes that are allocated, by whichever thread.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
@@ -35,20 +38,17 @@ thread_local! {
 // SAFETY: everything is passed on to the system's allocator as it is. Counting allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        LIVE.fetch_add(layout.size(), SeqCst);
+        count(layout.size());
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
-        LIVE.fetch_add(layout.size(), SeqCst);
+        count(layout.size());
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count();
-        LIVE.fetch_add(new_size, SeqCst);
+        count(new_size);
         LIVE.fetch_sub(layout.size(), SeqCst);
         unsafe { System.realloc(memory, layout, new_size) }
     }
@@ -59,10 +59,17 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-fn count() {
+fn count(bytes: usize) {
+    ALLOCATED.fetch_add(bytes, SeqCst);
+    LIVE.fetch_add(bytes, SeqCst);
     if IS_COUNTED.get() {
         ALLOCATIONS.fetch_add(1, SeqCst);
     }
+}
+
+/// How many bytes were ever allocated.
+pub(crate) fn allocated() -> usize {
+    ALLOCATED.load(SeqCst)
 }
 
 /// How many bytes are allocated.

@@ -81,8 +81,9 @@ define! {
 
     /// Connections that are open at the same time.
     ///
-    /// Beyond, new ones wait in the kernel's queue until one closes. Each takes a descriptor. A program raises its soft limit
-    /// (ulimit -Sn) by itself; where the hard one (ulimit -Hn) is too low it says so, and serves fewer.
+    /// Beyond, new ones wait in the kernel's queue until one closes; event loops that accept at the same instant may each take
+    /// one more. Each takes a descriptor. A program raises its soft limit (ulimit -Sn) by itself; where the hard one
+    /// (ulimit -Hn) is too low it says so, and serves fewer.
     max_connections: Option<u32> as CountLimit = Some(65_536),
         "max-connections", "actix-web 25000 per worker, nginx worker_connections 512";
 
@@ -244,7 +245,8 @@ define! {
 
     /// Bytes of a request's body that are taken from the client before the application asks for them.
     ///
-    /// Beyond: the client has to wait.
+    /// Beyond: the client has to wait. Bytes that the application keeps hold on to what was read with them, in up to four
+    /// times as much memory.
     read_ahead: u64 as Bytes = 128 << 10,
         "read-ahead", "uvicorn 64KiB high-water mark, hyper 408KiB";
 
