@@ -312,7 +312,10 @@ impl Connection<Sleeper> {
             if let Poll::Ready(result) = poll(self, &mut cx) {
                 return result;
             }
-            self.frames.get_mut().link.sleep()?;
+            if let Err(error) = self.frames.get_mut().link.sleep() {
+                self.stage = Stage::Closed;
+                return Err(error.into());
+            }
         }
     }
 }

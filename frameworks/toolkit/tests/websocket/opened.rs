@@ -2,12 +2,18 @@
 
 use std::sync::mpsc;
 
+use proptest::{collection::vec, prelude::any, proptest, test_runner::Config};
+use varvel_lint::Lint;
+use varvel_test::Client;
 use varvel_toolkit::{
     Blocking,
     websocket::{Close, Error, Handshake, Message, WebSocket},
 };
 
-use crate::{BINARY, CLOSE, FIN, PING, PONG, TEXT, frame, in_process, masked, open, status};
+use crate::{
+    BINARY, CLOSE, FIN, PING, PONG, TEXT, async_app, echo, echo_blocking, frame, in_process, masked, open,
+    status, sync_app,
+};
 
 /// What became of it, as the application was told.
 fn told(end: Result<Option<Message>, Error>, closed_with: Option<&Close>) -> String {
@@ -156,4 +162,41 @@ fn what_came_while_sending_is_received_afterwards_and_in_order() {
             assert_eq!(tunnel.receive_to_end(), [expected, frame(FIN | CLOSE, "")].concat());
         },
     );
+}
+
+#[test]
+fn it_keeps_to_the_contract() {
+    let handshake = Handshake::new();
+    for client in [
+        Client::new(Lint::new(async_app(handshake.clone(), echo))),
+        Client::sync(Lint::new(sync_app(handshake, echo_blocking))),
+    ] {
+        let mut tunnel = open(&client);
+        tunnel.send([masked(FIN | TEXT, "hi"), masked(FIN | CLOSE, "")].concat());
+        assert_eq!(tunnel.receive_to_end(), [frame(FIN | TEXT, "hi"), frame(FIN | CLOSE, "")].concat());
+    }
+}
+
+proptest! {
+    #![proptest_config(Config { failure_persistence: None, ..Config::with_cases(200) })]
+
+    /// Frames of any kind, and between them bytes of no kind.
+    #[test]
+    fn whatever_comes_it_ends_and_nothing_panics(
+        frames in vec((any::<u8>(), vec(any::<u8>(), 0..140), any::<bool>()), 0..8),
+        end in vec(any::<u8>(), 0..20),
+    ) {
+        let client = Client::new(async_app(Handshake::new().message_bytes_max(200), echo));
+        let mut tunnel = open(&client);
+        let frames = frames.iter().map(|(first, payload, plain)| {
+            if *plain { frame(*first, payload) } else { masked(*first & 0x8f, payload) }
+        });
+        let sent = frames.chain([end]).collect::<Vec<_>>().concat();
+        // It may be refused from the middle on.
+        let _ = std::io::Write::write_all(&mut tunnel, &sent);
+        tunnel.end_sending();
+        tunnel.receive_to_end();
+        let reports = client.reports();
+        assert!(reports.is_empty(), "{reports:?}");
+    }
 }
