@@ -405,7 +405,7 @@ fn validators(metadata: &Metadata, now: SystemTime) -> Validators {
 }
 
 /// By the extension. Text is said to be UTF-8: what is not said, browsers take for something else.
-fn media_type(path: &Path) -> String {
+pub(crate) fn media_type(path: &Path) -> String {
     let media_type = mime_guess::from_path(path).first_or_octet_stream();
     if media_type.type_() == "text" { format!("{media_type}; charset=utf-8") } else { media_type.to_string() }
 }

@@ -65,6 +65,7 @@
 //! - [`Router`]: templates, converters, precedence, and reverse URLs, for whatever belongs to a path
 //! - [`HttpError`]: errors that clients are told, as problem details
 //! - [`respond`]: answers of the usual sorts
+//! - `templates`, with the feature of that name: HTML and other text from templates
 //! - [`files`]: the files of a directory, and no way out of it
 //! - [`events`]: server-sent events
 //! - [`websocket`]: the server's side of WebSocket
@@ -110,6 +111,8 @@ pub mod range;
 pub mod respond;
 pub mod router;
 pub mod routes;
+#[cfg(feature = "templates")]
+pub mod templates;
 pub mod transform;
 pub mod urlencoded;
 #[cfg(feature = "websocket")]

@@ -11,10 +11,12 @@
 //! | [`CatchPanic`] | panics as answers |
 //! | `Compression` | answers by what the client accepts (feature `compression`) |
 //! | [`Cors`] | which pages of other origins may read the answers |
+//! | [`Csrf`] | refuses what other sites have a browser send |
 //! | [`Forwarded`] | who the client is behind proxies |
 //! | [`RateLimit`] | a bound on how often each client may ask |
 //! | [`RequestIds`] | a number for each request, in the scope and in the answer |
 //! | [`SecurityHeaders`] | fields that tell browsers to be careful |
+//! | [`Sessions`] | what is remembered of a browser from one request to the next |
 //! | [`Timeout`] | a bound on how long a call may take to answer |
 //! | [`TrailingSlash`] | one of two URLs that differ by a slash |
 
@@ -37,10 +39,13 @@ mod catch_panic;
 #[cfg(feature = "compression")]
 mod compression;
 mod cors;
+mod csrf;
 mod forwarded;
 mod rate_limit;
 mod request_id;
 mod security_headers;
+#[cfg(feature = "signed")]
+mod sessions;
 mod timeout;
 mod trailing_slash;
 mod vary;
@@ -51,10 +56,13 @@ pub use catch_panic::{CatchPanic, CatchPanicCall};
 #[cfg(feature = "compression")]
 pub use compression::Compression;
 pub use cors::Cors;
+pub use csrf::{Csrf, InvalidOrigin};
 pub use forwarded::{Client, Forwarded, NetworkError};
 pub use rate_limit::RateLimit;
 pub use request_id::{RequestId, RequestIds};
 pub use security_headers::SecurityHeaders;
+#[cfg(feature = "signed")]
+pub use sessions::{MemoryStore, NoSession, Record, Session, SessionNote, SessionStore, Sessions};
 pub use timeout::{Timed, TimedCall, Timeout};
 pub use trailing_slash::TrailingSlash;
 

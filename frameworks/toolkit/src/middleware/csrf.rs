@@ -1,0 +1,218 @@
+//! Requests that other sites have a browser send.
+
+use std::{error::Error, fmt};
+
+use http::{HeaderMap, Method, Request, Response, StatusCode, header, uri::Authority};
+use varvel::{Body, Scope};
+
+use crate::{Accept, Form, HttpError, Middleware};
+
+/// Refuses, with 403, what a browser sends at the behest of another site (cross-site request forgery): its user's cookies come
+/// along, the user's will does not. No tokens are needed for that, as browsers say where a request comes from:
+///
+/// | the request | |
+/// |---|---|
+/// | is GET, HEAD, OPTIONS or TRACE, and no upgrade | passes: it must not change anything |
+/// | has `Sec-Fetch-Site: same-origin` or `none` | passes: from here, or from the user |
+/// | has another `Sec-Fetch-Site` | is refused, also if it comes from a subdomain |
+/// | has no such field, and an `Origin` other than the host it is for | is refused |
+/// | has neither | passes: it is from no browser, or one of before 2020 |
+///
+/// Upgrades count, since a WebSocket is a GET that other sites may open. Where other origins are to be let in, they are named.
+///
+/// Behind a proxy `Host` must be what the browser has sent. Over plain HTTP a page of the same host may be forged on its
+/// way; [`SecurityHeaders::hsts`](super::SecurityHeaders::hsts) is against that.
+///
+/// ```
+/// use varvel::sync_fn;
+/// use varvel_toolkit::{Middleware, middleware::Csrf, respond};
+///
+/// let app = Csrf::new()
+///     .trust("https://accounts.example.com")?
+///     .around(sync_fn(|_, _| Ok(respond::text("done"))));
+/// # let client = varvel_test::Client::sync(app);
+/// # let post = |site| client.post("/").header("sec-fetch-site", site).send().status();
+/// # assert_eq!(post("same-origin"), 200);
+/// # assert_eq!(post("cross-site"), 403);
+/// # Ok::<_, varvel_toolkit::middleware::InvalidOrigin>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Csrf {
+    trusted: Vec<String>,
+}
+
+impl Csrf {
+    /// Lets nothing in from other origins.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets in what comes from this origin, too: `https://example.com`, with a port if it is an unusual one.
+    ///
+    /// # Errors
+    /// If it is no origin: without a scheme, or with a path.
+    pub fn trust(mut self, origin: &str) -> Result<Self, InvalidOrigin> {
+        let host = origin.split_once("://").map(|(_, host)| host).unwrap_or_default();
+        if host.is_empty() || host.contains(['/', '?', '#', '@']) {
+            return Err(InvalidOrigin);
+        }
+        self.trusted.push(origin.to_owned());
+        Ok(self)
+    }
+
+    fn lets_in(&self, method: &Method, headers: &HeaderMap, host: Option<&Authority>) -> bool {
+        let is_safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
+        if is_safe && !headers.contains_key(header::UPGRADE) {
+            return true;
+        }
+        let origin = headers.get(header::ORIGIN).map(|value| value.to_str().unwrap_or_default());
+        let is_trusted =
+            origin.is_some_and(|origin| self.trusted.iter().any(|known| known.eq_ignore_ascii_case(origin)));
+        let is_own = match headers.get("sec-fetch-site") {
+            Some(site) => site == "same-origin" || site == "none",
+            None => origin.is_none_or(|origin| host.is_some_and(|host| is_of(origin, host))),
+        };
+        is_own || is_trusted
+    }
+}
+
+/// Whether an origin is of this host. Its scheme cannot be compared, for a proxy may have changed it.
+fn is_of(origin: &str, host: &Authority) -> bool {
+    let Some((scheme, from)) = origin.split_once("://") else { return false };
+    // Browsers leave out the usual port, and clients need not.
+    let usual_port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+    let host = host.as_str();
+    from.eq_ignore_ascii_case(host.strip_suffix(usual_port).unwrap_or(host))
+}
+
+impl Middleware for Csrf {
+    type Note = ();
+
+    fn request<F: Form>(
+        &self,
+        request: &mut Request<Body<F::In>>,
+        scope: &mut Scope,
+    ) -> Result<(), Response<Body<F::Out>>> {
+        if self.lets_in(request.method(), request.headers(), scope.authority()) {
+            return Ok(());
+        }
+        let error = HttpError::new(StatusCode::FORBIDDEN)
+            .with_code("cross_origin")
+            .with_detail("The request comes from another site.");
+        Err(error.respond(&Accept::of(request.headers())))
+    }
+
+    fn response<F: Form>(&self, _note: (), response: Response<Body<F::Out>>) -> Response<Body<F::Out>> {
+        response
+    }
+}
+
+/// What was given is no origin: a scheme, `://`, a host, perhaps a port, and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidOrigin;
+
+impl fmt::Display for InvalidOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an origin is a scheme and a host, such as https://example.com")
+    }
+}
+
+impl Error for InvalidOrigin {}
+
+#[cfg(test)]
+mod tests {
+    use varvel::{app_fn, sync_fn};
+    use varvel_test::Client;
+
+    use super::*;
+    use crate::respond;
+
+    #[test]
+    fn only_what_comes_from_here_or_from_no_browser_gets_in() {
+        let csrf =
+            Csrf::new().trust("https://other.example").unwrap().trust("http://third.example:81").unwrap();
+        let clients = [
+            Client::sync(csrf.clone().around(sync_fn(|_, _| Ok(respond::text("in"))))),
+            Client::new(csrf.around(app_fn(|_, _| async { Ok(respond::text("in")) }))),
+        ];
+        type Fields = &'static [(&'static str, &'static str)];
+        let table: &[(&str, Fields, bool)] = &[
+            ("GET", &[("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")], true),
+            ("HEAD", &[("sec-fetch-site", "cross-site")], true),
+            ("OPTIONS", &[("origin", "https://evil.example")], true),
+            ("POST", &[], true),
+            ("POST", &[("sec-fetch-site", "same-origin")], true),
+            ("POST", &[("sec-fetch-site", "same-origin"), ("origin", "null")], true),
+            ("POST", &[("sec-fetch-site", "none")], true),
+            ("POST", &[("sec-fetch-site", "cross-site")], false),
+            ("POST", &[("sec-fetch-site", "same-site")], false),
+            ("POST", &[("sec-fetch-site", "")], false),
+            ("PUT", &[("sec-fetch-site", "cross-site")], false),
+            ("DELETE", &[("sec-fetch-site", "cross-site")], false),
+            ("PURGE", &[("sec-fetch-site", "cross-site")], false),
+            // The browser's word on the site counts more than an origin that looks right.
+            ("POST", &[("sec-fetch-site", "cross-site"), ("origin", "http://here.example")], false),
+            // From browsers that say no more than the origin.
+            ("POST", &[("origin", "http://here.example")], true),
+            ("POST", &[("origin", "https://here.example")], true),
+            ("POST", &[("origin", "https://HERE.example")], true),
+            ("POST", &[("origin", "http://here.example:8080")], false),
+            ("POST", &[("origin", "http://here.example.evil.example")], false),
+            ("POST", &[("origin", "http://evil.example")], false),
+            ("POST", &[("origin", "null")], false),
+            ("POST", &[("origin", "")], false),
+            ("POST", &[("origin", "here.example")], false),
+            // Trusted, exactly.
+            ("POST", &[("sec-fetch-site", "cross-site"), ("origin", "https://other.example")], true),
+            ("POST", &[("origin", "https://other.example")], true),
+            ("POST", &[("origin", "http://other.example")], false),
+            ("POST", &[("origin", "https://sub.other.example")], false),
+            ("POST", &[("origin", "http://third.example:81")], true),
+            ("POST", &[("origin", "http://third.example")], false),
+        ];
+        for client in &clients {
+            for (method, fields, gets_in) in table {
+                let request = client.request(*method, "/").header("host", "here.example");
+                let request =
+                    fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+                let expected = if *gets_in { StatusCode::OK } else { StatusCode::FORBIDDEN };
+                assert_eq!(request.send().status(), expected, "{method} {fields:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_usual_port_may_be_said_or_not() {
+        let host = |text: &str| text.parse::<Authority>().unwrap();
+        assert!(is_of("https://here.example", &host("here.example:443")));
+        assert!(is_of("http://here.example", &host("here.example:80")));
+        assert!(!is_of("http://here.example", &host("here.example:443")));
+        assert!(is_of("http://[::1]:8000", &host("[::1]:8000")));
+    }
+
+    #[test]
+    fn other_sites_open_no_tunnels() {
+        let client = Client::sync(Csrf::new().around(sync_fn(|_, _| Ok(respond::text("in")))));
+        let ask = |site| {
+            let request = client.get("/chat").header("connection", "upgrade").header("upgrade", "websocket");
+            request.header("sec-fetch-site", site).send().status()
+        };
+        assert_eq!(ask("same-origin"), 200);
+        assert_eq!(ask("cross-site"), 403);
+    }
+
+    #[test]
+    fn what_is_no_origin_cannot_be_trusted() {
+        for origin in
+            ["", "example.com", "https://", "https://example.com/", "https://user@example.com", "null"]
+        {
+            assert_eq!(Csrf::new().trust(origin).unwrap_err(), InvalidOrigin, "{origin}");
+        }
+    }
+
+    #[test]
+    fn it_keeps_to_the_contract() {
+        varvel_lint::middleware(|inner| Csrf::new().around(inner));
+        varvel_lint::middleware_sync(|inner| Csrf::new().around(inner));
+    }
+}

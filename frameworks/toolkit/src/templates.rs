@@ -1,0 +1,183 @@
+//! HTML and other text from templates in the language of Jinja, by `minijinja`.
+//!
+//! ```
+//! use varvel::sync_fn;
+//! use varvel_toolkit::templates::{Templates, context};
+//!
+//! let mut templates = Templates::new();
+//! templates.add("hello.html", "<h1>Hello, {{ name }}!</h1>")?;
+//! let app = sync_fn(move |_, _| Ok(templates.respond("hello.html", context! { name => "<Ferris>" })?));
+//! # let client = varvel_test::Client::sync(app);
+//! # let response = client.get("/").send();
+//! # assert_eq!(response.text(), "<h1>Hello, &lt;Ferris&gt;!</h1>");
+//! # assert_eq!(response.header("content-type"), Some("text/html; charset=utf-8"));
+//! # Ok::<_, varvel_toolkit::templates::Error>(())
+//! ```
+//!
+//! What is put into a template whose name ends with `.html`, `.htm` or `.xml` is escaped, unless the template says `|safe`. In
+//! scripts and in attributes without quotes that is not enough. A template is part of the program: never make one of what a
+//! client has sent.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use http::{HeaderValue, Response, header};
+pub use minijinja::{Environment, Error, Value, context};
+use serde::Serialize;
+use varvel::{Body, Mode};
+
+/// Templates by their names.
+///
+/// Clones share them. They are read and checked when they are first asked for, or [added](Self::add), and kept.
+#[derive(Clone, Debug)]
+pub struct Templates {
+    environment: Arc<RwLock<Environment<'static>>>,
+    is_reloaded: bool,
+}
+
+impl Templates {
+    /// None at first.
+    pub fn new() -> Self {
+        Self { environment: Arc::new(RwLock::new(Environment::new())), is_reloaded: false }
+    }
+
+    /// Those of a directory, by their paths in it: `users/list.html`. No name leads out of it. The first use of each reads its
+    /// file on the thread that renders.
+    pub fn of_directory(path: impl Into<PathBuf>) -> Self {
+        let mut templates = Self::new();
+        let path: PathBuf = path.into();
+        templates.change(|environment| environment.set_loader(minijinja::path_loader(path)));
+        templates
+    }
+
+    /// Whether each file is read again each time, for those who write templates while the program runs; off.
+    #[must_use]
+    pub fn reloaded(mut self, is_reloaded: bool) -> Self {
+        self.is_reloaded = is_reloaded;
+        self
+    }
+
+    /// Adds a template, in place of another of this name.
+    ///
+    /// # Errors
+    /// If it is no template; the error says where.
+    pub fn add(&mut self, name: impl Into<String>, source: impl Into<String>) -> Result<(), Error> {
+        self.change(|environment| environment.add_template_owned(name.into(), source.into()))
+    }
+
+    /// Changes what templates find: functions such as `url_for`, filters, globals, how what is missing is taken.
+    ///
+    /// ```
+    /// use varvel_toolkit::templates::{Templates, context};
+    ///
+    /// let mut templates = Templates::new();
+    /// templates.change(|environment| environment.add_function("twice", |n: u32| n * 2));
+    /// templates.add("a.txt", "{{ twice(n) }}")?;
+    /// assert_eq!(templates.render("a.txt", context! { n => 21 })?, "42");
+    /// # Ok::<_, varvel_toolkit::templates::Error>(())
+    /// ```
+    pub fn change<T>(&mut self, change: impl FnOnce(&mut Environment<'static>) -> T) -> T {
+        change(&mut self.environment.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The text that a template makes of what it is given.
+    ///
+    /// # Errors
+    /// If there is no such template, or it fails; the error says where.
+    pub fn render(&self, name: &str, given: impl Serialize) -> Result<String, Error> {
+        if self.is_reloaded {
+            let mut environment = self.environment.write().unwrap_or_else(PoisonError::into_inner);
+            environment.clear_templates();
+        }
+        let environment = self.environment.read().unwrap_or_else(PoisonError::into_inner);
+        environment.get_template(name)?.render(given)
+    }
+
+    /// 200 with what a template makes, of the media type that its name tells.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render).
+    pub fn respond<M: Mode>(&self, name: &str, given: impl Serialize) -> Result<Response<Body<M>>, Error> {
+        let mut response = Response::new(Body::full(self.render(name, given)?));
+        let media_type = crate::files::media_type(Path::new(name));
+        if let Ok(media_type) = HeaderValue::try_from(media_type) {
+            response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+        }
+        Ok(response)
+    }
+}
+
+impl Default for Templates {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use varvel::{AppError, FailKind, Push};
+
+    use super::*;
+
+    fn content_type(name: &str) -> HeaderValue {
+        let mut templates = Templates::new();
+        templates.add(name, "x").unwrap();
+        templates.respond::<Push>(name, ()).unwrap().headers()[header::CONTENT_TYPE].clone()
+    }
+
+    #[test]
+    fn the_name_tells_the_media_type() {
+        assert_eq!(content_type("a.html"), "text/html; charset=utf-8");
+        assert_eq!(content_type("mail.txt"), "text/plain; charset=utf-8");
+        assert_eq!(content_type("feed.xml"), "text/xml; charset=utf-8");
+    }
+
+    #[test]
+    fn html_is_escaped_and_text_is_not() {
+        let mut templates = Templates::new();
+        templates.add("a.html", "<a title=\"{{ a }}\">{{ a }}{{ a|safe }}</a>").unwrap();
+        templates.add("a.txt", "{{ a }}").unwrap();
+        let render = |name| templates.render(name, context! { a => "<\"'&>" }).unwrap();
+        assert_eq!(
+            render("a.html"),
+            "<a title=\"&lt;&quot;&#x27;&amp;&gt;\">&lt;&quot;&#x27;&amp;&gt;<\"'&></a>"
+        );
+        assert_eq!(render("a.txt"), "<\"'&>");
+    }
+
+    #[test]
+    fn what_fails_is_our_own_fault_and_says_where() {
+        let mut templates = Templates::new();
+        let error = templates.add("a.html", "one\n{% if %}").unwrap_err();
+        assert_eq!((error.name(), error.line()), (Some("a.html"), Some(2)));
+        let missing = templates.render("missing.html", ()).unwrap_err();
+        assert_eq!(AppError::from(missing).kind(), FailKind::Internal);
+    }
+
+    #[test]
+    fn templates_of_a_directory_include_each_other_and_stay_in_it() {
+        let directory = std::env::temp_dir().join(format!("varvel-templates-{}", std::process::id()));
+        fs::create_dir_all(directory.join("root/users")).unwrap();
+        fs::write(directory.join("secret.html"), "secret").unwrap();
+        fs::write(directory.join("root/base.html"), "[{% block body %}{% endblock %}]").unwrap();
+        let page = "{% extends \"base.html\" %}{% block body %}{{ n }}{% endblock %}";
+        fs::write(directory.join("root/users/list.html"), page).unwrap();
+
+        let kept = Templates::of_directory(directory.join("root"));
+        let fresh = Templates::of_directory(directory.join("root")).reloaded(true);
+        for templates in [&kept, &fresh] {
+            assert_eq!(templates.render("users/list.html", context! { n => 1 }).unwrap(), "[1]");
+            for name in ["../secret.html", "users/../../secret.html", "/etc/passwd", "users"] {
+                assert!(templates.render(name, ()).is_err(), "{name}");
+            }
+        }
+        fs::write(directory.join("root/base.html"), "({% block body %}{% endblock %})").unwrap();
+        assert_eq!(kept.render("users/list.html", context! { n => 1 }).unwrap(), "[1]");
+        assert_eq!(fresh.render("users/list.html", context! { n => 1 }).unwrap(), "(1)");
+        fs::remove_dir_all(directory).unwrap();
+    }
+}
