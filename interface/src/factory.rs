@@ -214,7 +214,8 @@ pub struct FactoryFn<F> {
     policy: Policy,
 }
 
-/// A factory of a function that builds a sync application for a worker.
+/// A factory of a function that builds a sync application for a worker. What goes wrong is a [`StartError`]: `?` takes errors
+/// of IO, [`StartError::new`] texts and all others.
 ///
 /// ```
 /// use varvel::{WriteBody, sync_factory_fn, sync_fn};

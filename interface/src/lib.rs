@@ -140,7 +140,8 @@
 //! # let _ = (upper_case, echo);
 //! ```
 //!
-//! Share state: keep it in an [`Arc`](std::sync::Arc), and give each call a handle:
+//! Share state: keep it in an [`Arc`](std::sync::Arc), and give each call a handle. (Worker processes, `--server prefork`,
+//! have a copy each.)
 //!
 //! ```
 //! use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
@@ -196,8 +197,8 @@
 //! [`spawn`](Worker::spawn) for what goes on after the answer. Channels and locks of any crate work as they are.
 //!
 //! A library that is written on tokio works inside a runtime of yours, which must outlive the server. Build it with
-//! `enable_all`, keep its `Handle` in the application, and enter it for each poll of the call, and of the response body
-//! if that uses the library too:
+//! `enable_all` (in worker processes by a factory, [`factory_fn`], since threads do not survive a fork), keep its `Handle` in
+//! the application, and enter it for each poll of the call, and of the response body if that uses the library too:
 //!
 //! ```ignore
 //! struct InTokio<F> {

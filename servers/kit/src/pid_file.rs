@@ -51,8 +51,16 @@ impl PidFile {
         let mut name = self.path.file_name().ok_or(ErrorKind::InvalidInput)?.to_owned();
         name.push(format!(".{}", self.owner));
         let new = self.path.with_file_name(name);
-        fs::write(&new, format!("{}\n", self.owner))?;
-        fs::rename(&new, &self.path).inspect_err(|_| _ = fs::remove_file(&new))
+        fs::write(&new, format!("{}\n", self.owner)).map_err(|error| self.name_in(&error))?;
+        fs::rename(&new, &self.path).map_err(|error| {
+            let _ = fs::remove_file(&new);
+            self.name_in(&error)
+        })
+    }
+
+    /// The error with the file that it is about.
+    fn name_in(&self, error: &io::Error) -> io::Error {
+        io::Error::new(error.kind(), format!("{}: {error}", self.path.display()))
     }
 
     /// Whom it names. `None` if there is no such file, or no number in it.

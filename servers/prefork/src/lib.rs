@@ -43,14 +43,50 @@
 //! | signal to the supervisor | does | gunicorn |
 //! |---|---|---|
 //! | TERM | stops: workers finish what they have begun, within `drain-timeout` | the same |
-//! | INT, QUIT | stops at once | the same |
+//! | INT, QUIT | stops at once; who hangs is killed 7 s later | the same |
 //! | HUP | reloads: new workers are started, and take over when all of them are ready | kills the old ones whatever becomes of the new |
 //! | TTIN, TTOU | one worker more, one fewer | the same |
 //! | USR1 | opens the log files anew, in all workers, too | the same |
 //! | USR2 | starts the program anew, which takes over when all its workers serve; see [`Relaunch`] | starts a second one, and the operator stops one of them |
 //!
+//! HUP starts the program that runs already: a factory reads its files anew, `main` and its arguments are not gone through
+//! again. A program that was built anew is for USR2.
+//!
 //! As process 1 of a container it takes in the processes that others have left. When its program was replaced (USR2) it
 //! stays, passes all these signals on to whoever serves, and ends with the status of that.
+//!
+//! # Options
+//!
+//! What gunicorn's are called with `varvel_serve`. Each is also an environment variable (`VARVEL_WORKERS`), and
+//! `--print-config` shows what came of all of them; there is no configuration file.
+//!
+//! | gunicorn | here |
+//! |---|---|
+//! | `-w 4`, `--workers 4` | `--server prefork --workers 4` |
+//! | `-k gthread --threads 8` | `--worker threaded --threads 8` |
+//! | `-k gevent`, `-k uvicorn.workers.UvicornWorker` | `--worker evented`, the default |
+//! | `--worker-connections` | `--max-connections`, of each worker |
+//! | `-b`, `--bind` | `--bind`; in place of `fd://3` it is `fd:3` |
+//! | `--timeout` | `--worker-timeout` |
+//! | `--graceful-timeout` | `--drain-timeout` |
+//! | `--keep-alive` | `--keep-alive-timeout` |
+//! | `--max-requests`, `--max-requests-jitter` | the same |
+//! | `--limit-request-line`, `--limit-request-fields` | `--request-line-bytes-max`, `--header-count-max` |
+//! | `--limit-request-field_size` | `--head-bytes-max`, of all fields together |
+//! | `--access-logfile FILE` | `--access-log combined --access-log-file FILE` |
+//! | `--error-logfile` | `--log-file` |
+//! | `-p`, `--pid` | `--pid-file` |
+//! | `-u`, `--user`, `-g`, `--group` | `--user`, `--group` |
+//! | `--preload` | what `main` makes is there before the fork; what a factory builds is not |
+//! | `--reload`, `--daemon`, `-c` | none: `watchexec`, a service manager and the environment do that |
+//!
+//! # What workers share
+//!
+//! Nothing that is written behind the fork: each has its own copy of the application's memory, so a counter or a cache counts
+//! and holds what its worker has seen. State that all of them need belongs into a database.
+//!
+//! The process that forks has one thread. What starts threads, such as a runtime of tokio or a pool of connections, is
+//! built by a factory ([`factory_fn`](varvel::factory_fn), [`sync_factory_fn`](varvel::sync_factory_fn)), in the worker.
 //!
 //! # Who a worker is
 //!

@@ -390,6 +390,14 @@ impl Running {
         }
     }
 
+    /// How many workers there are to be, for the log.
+    fn number(&self) -> String {
+        match self.crew.wanted() {
+            1 => "1 worker from now on".to_owned(),
+            workers => format!("{workers} workers from now on"),
+        }
+    }
+
     /// What there is, for the service manager.
     fn summary(&self) -> String {
         match self.crew.wanted() {
@@ -416,7 +424,7 @@ impl Running {
             Why::Worn(Wear::Lifetime) => format!("it is {} s old", process.forked.elapsed().as_secs()),
             Why::Worn(Wear::Memory { rss }) => format!("it occupies {} MiB", rss >> 20),
             Why::ReloadAbandoned => "the reload was given up".to_owned(),
-            Why::Superfluous => format!("there shall be {} workers", self.crew.wanted()),
+            Why::Superfluous => self.number(),
             // Nobody will be forked for those who would wait in their queues.
             Why::Stop => return self.supervisor.sockets.close(),
             _ => return,
@@ -509,10 +517,15 @@ impl Running {
                 }
             }
             SIGTTIN | SIGTTOU if !self.crew.is_stopping() => {
-                let change = if signal == SIGTTIN { 1 } else { -1 };
+                let (name, change) = if signal == SIGTTIN { ("SIGTTIN", 1) } else { ("SIGTTOU", -1) };
+                let before = self.crew.wanted();
                 let wanted = self.crew.resize(change, WORKERS_MAX);
-                let workers = if wanted == 1 { "1 worker".to_owned() } else { format!("{wanted} workers") };
-                self.info(&format!("there shall be {workers}"));
+                let bound = match (wanted == before, change) {
+                    (false, _) => "",
+                    (true, 1) => "; there can be no more",
+                    (true, _) => "; at least one stays",
+                };
+                self.info(&format!("{name}: {}{bound}", self.number()));
                 self.supervisor.service_manager.status(&self.summary());
                 for Retired { place, sockets } in self.supervisor.sockets.shrink(wanted) {
                     if let Some(last) = self.processes.iter_mut().rfind(|process| process.place == place) {
@@ -610,7 +623,12 @@ impl Running {
         let is_expected = consequence == Consequence::Expected;
         if !is_expected || status.signal().is_some() {
             let age = process.forked.elapsed().as_secs_f32();
-            self.error(&format!("{who} {how} after {age:.1} s{then}"));
+            // The reason of a failure is somebody else's text: it is not to read as if its time belonged to it.
+            let age = match process.failure {
+                Some(_) => format!(" (after {age:.1} s)"),
+                None => format!(" after {age:.1} s"),
+            };
+            self.error(&format!("{who} {how}{age}{then}"));
         }
         if is_expected && post_mortem::is_violent(status) {
             self.cut += process.board.exchanges_under_way();

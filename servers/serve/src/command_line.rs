@@ -377,7 +377,7 @@ fn heading(setting: &str) -> &'static str {
         | "max-lifetime"
         | "max-memory"
         | "user"
-        | "group" => "Worker processes",
+        | "group" => "Worker processes (with --server prefork)",
         "drain-timeout" | "lame-duck-delay" => "Stopping",
         "read-ahead" | "write-high-water" => "Buffers of a connection",
         "access-log" | "access-log-file" | "log-file" => "Log",
@@ -407,7 +407,7 @@ Environment:
 
 Signals:
   SIGTERM           stop: no new connections, running requests may finish within --drain-timeout
-  SIGINT            the same, and a second one stops now; with --server prefork the first
+  SIGINT            the same, and a second one stops now; with --server prefork the first one does
   SIGQUIT           stop now
   SIGUSR1           open the log files anew
   SIGHUP            prefork: reload; new workers take over when all of them are ready

@@ -240,9 +240,10 @@ impl Kind for Positive {
     const UNIT: Unit = Unit::Count;
 
     fn parse(text: &str) -> Result<u32, ValueError> {
-        match Count::parse(text)? {
-            0 => Err(ValueError::new(text, "too small: at least 1")),
-            count => Ok(count),
+        match Count::parse(text) {
+            Ok(0) => Err(ValueError::new(text, "too small: at least 1")),
+            Ok(count) => Ok(count),
+            Err(_) => Err(ValueError::new(text, "no number from 1 to 4294967295")),
         }
     }
 

@@ -69,7 +69,7 @@ pub(crate) fn more_and_fewer_workers_lose_no_request(server: &str) {
             running.wait_whole(count);
         }
         // The last one stays.
-        running.after(|| running.signal(Signal::TTOU), "there shall be 1 worker");
+        running.after(|| running.signal(Signal::TTOU), "SIGTTOU: 1 worker");
         clients.go_on(50);
         running.wait_whole(1);
         clients.end_without_loss();

@@ -42,11 +42,11 @@ fn replacements(server: &str) {
             running.upgrade();
         }
         running.signal(Signal::TTIN);
-        running.wait_for_more("there shall be 3 workers", round as usize);
+        running.wait_for_more("SIGTTIN: 3 workers", round as usize);
         clients.go_on(REQUESTS / ROUNDS / 2);
         running.after(|| running.signal(Signal::HUP), "reloaded: ");
         running.signal(Signal::TTOU);
-        running.wait_for_more("there shall be 2 workers", round as usize);
+        running.wait_for_more("SIGTTOU: 2 workers", round as usize);
         clients.go_on(REQUESTS / ROUNDS / 2);
     }
     let processes = clients.processes();

@@ -50,7 +50,7 @@ pub(crate) fn signals_reach_whoever_serves() {
     kill_process(first, Signal::HUP).unwrap();
     running.expect("reloaded: ");
     kill_process(first, Signal::TTIN).unwrap();
-    running.expect("there shall be 3 workers");
+    running.expect("SIGTTIN: 3 workers from now on");
     clients.end();
     // Those between have ended, and nobody is left of them.
     wait_until("process 1 has one child", || children(first).len() == 1);
