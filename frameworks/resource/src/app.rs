@@ -1,0 +1,506 @@
+//! The application: one table of routes, and what is around them.
+
+use std::{any::type_name, error::Error, fmt, future, path::PathBuf, sync::Arc};
+
+use http::{HeaderValue, Method, Request as HttpRequest};
+use varvel::{
+    AppError, AppFactory, AppFuture, AppResult, AsyncApp, AsyncAppFactory, AsyncBody, BoxError, ReadBody,
+    Scope, StartError, Worker,
+};
+use varvel_toolkit::{
+    Endpoint, HttpError, Router,
+    files::Files,
+    router::{Converters, RouteError, UrlError},
+};
+
+use crate::{
+    IntoResource, Middleware, RequestHead, Resource, Responders, ResponseHead, Result, call, media::Handlers,
+    resource::MethodMap,
+};
+
+/// A table of routes to resources, with middleware, error handlers and media handlers: an application of the contract in
+/// both forms, and a factory of it.
+///
+/// ```
+/// use varvel_resource::{App, Request, Resource, Responders, Response, Result};
+///
+/// struct Hello;
+///
+/// impl Resource for Hello {
+///     fn responders(on: Responders<Self>) -> Responders<Self> {
+///         on.get(Self::on_get)
+///     }
+/// }
+///
+/// impl Hello {
+///     fn on_get(&self, req: &mut Request, resp: &mut Response) -> Result {
+///         resp.set_text(format!("Hello, {}!", req.path_param::<String>("name")?));
+///         Ok(())
+///     }
+/// }
+///
+/// let mut app = App::new();
+/// app.add_route("/hello/{name}", Hello)?;
+/// # let client = varvel_test::Client::new(app.clone());
+/// # assert_eq!(client.get("/hello/World").send().text(), "Hello, World!");
+/// # assert_eq!(client.post("/hello/World").send().header("allow"), Some("GET, HEAD, OPTIONS"));
+/// # Ok::<_, varvel_toolkit::router::RouteError>(())
+/// ```
+///
+/// A clone has a table of its own, so that workers share nothing but the resources.
+pub struct App {
+    core: Arc<Core>,
+}
+
+/// All that a call needs, unchanged while the application serves.
+#[derive(Clone)]
+pub(crate) struct Core {
+    pub(crate) router: Router<Route>,
+    pub(crate) middleware: Vec<Arc<dyn Middleware>>,
+    pub(crate) error_handlers: Vec<ErrorHandler>,
+    pub(crate) settings: Arc<Settings>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Route {
+    pub(crate) template: Arc<str>,
+    pub(crate) target: Target,
+}
+
+#[derive(Clone)]
+pub(crate) enum Target {
+    Resource(MethodMap),
+    /// Responders for all paths below a prefix.
+    Sink(MethodMap),
+    /// An application for all paths below a prefix.
+    Mount(Endpoint),
+}
+
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) media: Handlers,
+    /// What content is where nobody says.
+    pub(crate) media_type: &'static str,
+    pub(crate) media_type_value: HeaderValue,
+    pub(crate) media_bytes_max: usize,
+    pub(crate) error_serializer: Option<Arc<ErrorSerializer>>,
+}
+
+type ErrorSerializer = dyn Fn(&RequestHead, &mut ResponseHead, &HttpError) + Send + Sync;
+
+/// What is done about errors of a type.
+#[derive(Clone)]
+pub(crate) struct ErrorHandler {
+    /// Whether it is only for some of its type, which come before those that are for all.
+    pub(crate) is_narrow: bool,
+    pub(crate) handle: Arc<HandleError>,
+}
+
+/// `None` if the error is none of those it is for.
+type HandleError =
+    dyn Fn(&(dyn Error + 'static), &RequestHead, &mut ResponseHead) -> Option<Result> + Send + Sync;
+
+impl App {
+    /// An application without routes, which answers everything with 404.
+    pub fn new() -> Self {
+        let media_type = "application/json";
+        let settings = Settings {
+            media: Handlers::default(),
+            media_type,
+            media_type_value: HeaderValue::from_static(media_type),
+            media_bytes_max: 1024 * 1024,
+            error_serializer: None,
+        };
+        Self {
+            core: Arc::new(Core {
+                router: Router::new(),
+                middleware: Vec::new(),
+                error_handlers: Vec::new(),
+                settings: Arc::new(settings),
+            }),
+        }
+    }
+
+    /// An application whose templates may name converters of its own: `router_options.converters`.
+    pub fn with_converters(converters: Converters) -> Self {
+        let mut app = Self::new();
+        app.core_mut().router = Router::with_converters(converters);
+        app
+    }
+
+    fn core_mut(&mut self) -> &mut Core {
+        Arc::make_mut(&mut self.core)
+    }
+
+    fn settings_mut(&mut self) -> &mut Settings {
+        Arc::make_mut(&mut self.core_mut().settings)
+    }
+
+    /// Adds a route to a resource, or to an `Arc` of one. How templates are written, and which of several routes comes first,
+    /// says [`router`](varvel_toolkit::router); in which order they are added does not matter.
+    ///
+    /// # Errors
+    /// If this is no template, or another route is for the same paths.
+    pub fn add_route(
+        &mut self,
+        template: &str,
+        resource: impl IntoResource,
+    ) -> Result<&mut Self, RouteError> {
+        self.add_route_with_suffix(template, resource, Resource::responders)
+    }
+
+    /// Adds a route to another list of a resource's responders: what `suffix` is in Falcon, where the list consists of the
+    /// methods whose names end with it. Here it is a function of the resource, like [`Resource::responders`]:
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use varvel_resource::{App, Request, Resource, Responders, Response, Result};
+    ///
+    /// struct Users;
+    ///
+    /// impl Resource for Users {
+    ///     fn responders(on: Responders<Self>) -> Responders<Self> {
+    ///         on.get(Self::on_get)
+    ///     }
+    /// }
+    ///
+    /// impl Users {
+    ///     fn item(on: Responders<Self>) -> Responders<Self> {
+    ///         on.get(Self::on_get_item)
+    ///     }
+    ///
+    ///     fn on_get(&self, _req: &mut Request, resp: &mut Response) -> Result {
+    ///         resp.set_media(&["ada", "grace"])
+    ///     }
+    ///
+    ///     fn on_get_item(&self, req: &mut Request, resp: &mut Response) -> Result {
+    ///         resp.set_media(&req.path_param::<String>("name")?)
+    ///     }
+    /// }
+    ///
+    /// let users = Arc::new(Users);
+    /// let mut app = App::new();
+    /// app.add_route("/users", users.clone())?;
+    /// app.add_route_with_suffix("/users/{name}", users, Users::item)?;
+    /// # let client = varvel_test::Client::new(app);
+    /// # assert_eq!(client.get("/users/ada").send().text(), "\"ada\"");
+    /// # Ok::<_, varvel_toolkit::router::RouteError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`add_route`](Self::add_route).
+    pub fn add_route_with_suffix<I: IntoResource>(
+        &mut self,
+        template: &str,
+        resource: I,
+        suffix: fn(Responders<I::Resource>) -> Responders<I::Resource>,
+    ) -> Result<&mut Self, RouteError> {
+        let methods = suffix(Responders::of(resource.into_resource())).finish();
+        let route = Route { template: template.into(), target: Target::Resource(methods) };
+        self.core_mut().router.add(template, route)?;
+        Ok(self)
+    }
+
+    /// Has a resource, most likely with a responder for [any](Responders::any) method, answer all paths below a prefix that
+    /// have no route; `/` is the prefix of all. Prefixes end where segments do, and may have fields.
+    ///
+    /// # Errors
+    /// As [`add_route`](Self::add_route).
+    pub fn add_sink(&mut self, prefix: &str, sink: impl IntoResource) -> Result<&mut Self, RouteError> {
+        let methods = Resource::responders(Responders::of(sink.into_resource())).finish();
+        let route = Route { template: prefix.into(), target: Target::Sink(methods) };
+        self.core_mut().router.add_prefix(prefix, route)?;
+        Ok(self)
+    }
+
+    /// Sends the files of a directory for the paths below a prefix; how, and what not, says [`Files`].
+    ///
+    /// # Errors
+    /// If the directory cannot be opened, and as [`add_route`](Self::add_route).
+    pub fn add_static_route(
+        &mut self,
+        prefix: &str,
+        directory: impl Into<PathBuf>,
+    ) -> Result<&mut Self, BoxError> {
+        let files = Files::new(directory)?;
+        Ok(self.add_app(prefix, Endpoint::blocking(files))?)
+    }
+
+    /// Has another application answer all paths below a prefix: a framework's, the toolkit's [`Files`] as you like them, or
+    /// one on the bare contract. Middleware sees its requests, too.
+    ///
+    /// # Errors
+    /// As [`add_route`](Self::add_route).
+    pub fn add_app(&mut self, prefix: &str, app: impl Into<Endpoint>) -> Result<&mut Self, RouteError> {
+        let route = Route { template: prefix.into(), target: Target::Mount(app.into()) };
+        self.core_mut().router.add_prefix(prefix, route)?;
+        Ok(self)
+    }
+
+    /// Names the route of a template, for [`url_for`](Self::url_for).
+    ///
+    /// # Errors
+    /// If there is no such route, or another has the name.
+    pub fn name_route(&mut self, name: &str, template: &str) -> Result<&mut Self, RouteError> {
+        self.core_mut().router.name(name, template)?;
+        Ok(self)
+    }
+
+    /// The path of the route of this name, with these values in its fields.
+    ///
+    /// # Errors
+    /// If no route has the name, or values are missing, too many or not acceptable.
+    pub fn url_for(
+        &self,
+        name: &str,
+        values: &[(&str, &dyn fmt::Display)],
+    ) -> std::result::Result<String, UrlError> {
+        self.core.router.url_for(name, values)
+    }
+
+    /// All templates and what they answer, in the order in which they were added: `falcon.inspect`.
+    pub fn inspect(&self) -> impl Iterator<Item = (&str, &[Method])> {
+        self.core.router.routes().map(|route| match &route.value().target {
+            Target::Resource(methods) | Target::Sink(methods) if !methods.is_for_any() => {
+                (&*route.value().template, &methods.methods[..])
+            }
+            _ => (&*route.value().template, &[][..]),
+        })
+    }
+
+    /// Adds a component, inside of those that were added before.
+    pub fn add_middleware(&mut self, middleware: impl Middleware) -> &mut Self {
+        self.core_mut().middleware.push(Arc::new(middleware));
+        self
+    }
+
+    /// Has a function answer for errors of a type: those that are one, and those that come from one.
+    ///
+    /// What inheritance is to exceptions [`source`](Error::source) is to errors: a `NoSuchUser` whose source is a `DatabaseError`
+    /// is a special `DatabaseError`, and its handler handles both. Of several handlers that of the most special error is
+    /// chosen, and of several for one type that which was added last. An error of the handler's own is answered as if there
+    /// were no handlers.
+    ///
+    /// ```
+    /// use std::io;
+    /// use http::StatusCode;
+    /// use varvel_resource::App;
+    ///
+    /// let mut app = App::new();
+    /// app.add_error_handler(|error: &io::Error, _req, resp| {
+    ///     resp.status = StatusCode::SERVICE_UNAVAILABLE;
+    ///     resp.set_media(&error.kind().to_string())
+    /// });
+    /// ```
+    pub fn add_error_handler<E: Error + 'static>(
+        &mut self,
+        handler: impl Fn(&E, &RequestHead, &mut ResponseHead) -> Result + Send + Sync + 'static,
+    ) -> &mut Self {
+        self.error_handler(false, move |error, req, resp| Some(handler(error, req, resp)))
+    }
+
+    /// Has a function answer for some errors of a type, such as all [`HttpError`]s with a status, before a handler that is for
+    /// all of that type.
+    ///
+    /// ```
+    /// use varvel_resource::{App, HttpError};
+    ///
+    /// let mut app = App::new();
+    /// let is_not_found = |error: &HttpError| error.status() == 404;
+    /// app.add_error_handler_if(is_not_found, |_error, req, resp| {
+    ///     resp.status = http::StatusCode::NOT_FOUND;
+    ///     resp.set_media(&format!("no {}", req.path()))
+    /// });
+    /// ```
+    pub fn add_error_handler_if<E: Error + 'static>(
+        &mut self,
+        is_for: impl Fn(&E) -> bool + Send + Sync + 'static,
+        handler: impl Fn(&E, &RequestHead, &mut ResponseHead) -> Result + Send + Sync + 'static,
+    ) -> &mut Self {
+        self.error_handler(true, move |error, req, resp| is_for(error).then(|| handler(error, req, resp)))
+    }
+
+    fn error_handler<E: Error + 'static>(
+        &mut self,
+        is_narrow: bool,
+        handler: impl Fn(&E, &RequestHead, &mut ResponseHead) -> Option<Result> + Send + Sync + 'static,
+    ) -> &mut Self {
+        let handle: Arc<HandleError> =
+            Arc::new(move |error, req, resp| handler(error.downcast_ref()?, req, resp));
+        self.core_mut().error_handlers.push(ErrorHandler { is_narrow, handle });
+        self
+    }
+
+    /// Has a function write the content of [`HttpError`]s, in place of problem details in the form that the client accepts.
+    /// Status and fields are set already.
+    pub fn set_error_serializer(
+        &mut self,
+        serializer: impl Fn(&RequestHead, &mut ResponseHead, &HttpError) + Send + Sync + 'static,
+    ) -> &mut Self {
+        self.settings_mut().error_serializer = Some(Arc::new(serializer));
+        self
+    }
+
+    /// The handlers by media type, to be changed: `req_options.media_handlers` and `resp_options.media_handlers`.
+    pub fn media_handlers(&mut self) -> &mut Handlers {
+        &mut self.settings_mut().media
+    }
+
+    /// What content is where neither request nor responder says: `media_type`; JSON unless set.
+    ///
+    /// # Panics
+    /// If it cannot be the value of a field.
+    pub fn set_media_type(&mut self, media_type: &'static str) -> &mut Self {
+        let settings = self.settings_mut();
+        settings.media_type = media_type;
+        settings.media_type_value = HeaderValue::from_static(media_type);
+        self
+    }
+
+    /// How many bytes of a request's content are taken as data or media, 1 MiB unless set; more is 413.
+    pub fn set_media_bytes_max(&mut self, bytes: usize) -> &mut Self {
+        self.settings_mut().media_bytes_max = bytes;
+        self
+    }
+
+    fn start_up(&self, worker: &Worker) -> std::result::Result<Self, StartError> {
+        let app = self.clone();
+        for middleware in &app.core.middleware {
+            middleware.process_startup(worker)?;
+        }
+        Ok(app)
+    }
+
+    fn shut_down(&self, worker: &Worker) -> std::result::Result<(), BoxError> {
+        let ends = self.core.middleware.iter().rev().map(|middleware| middleware.process_shutdown(worker));
+        // Each gets its chance, whatever became of the others.
+        ends.collect::<Vec<_>>().into_iter().collect()
+    }
+}
+
+impl Default for App {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clone for App {
+    fn clone(&self) -> Self {
+        let mut core = Core::clone(&self.core);
+        core.settings = Arc::new(Settings::clone(&core.settings));
+        Self { core: Arc::new(core) }
+    }
+}
+
+impl varvel::App for App {
+    fn call(&self, request: HttpRequest<ReadBody>, scope: Scope) -> AppResult {
+        call::blocking(&self.core, request, scope)
+    }
+}
+
+impl AsyncApp for App {
+    type Future = AppFuture;
+
+    fn call(&self, request: HttpRequest<AsyncBody>, scope: Scope) -> AppFuture {
+        Box::pin(call::polled(Arc::clone(&self.core), request, scope))
+    }
+}
+
+/// Runs the start-up of middleware before each worker's application, and its shutdown behind it.
+impl AppFactory for App {
+    type App = Self;
+
+    fn build(&self, worker: &Worker) -> std::result::Result<Self, StartError> {
+        self.start_up(worker)
+    }
+
+    fn teardown(&self, app: Self, worker: &Worker) -> std::result::Result<(), BoxError> {
+        app.shut_down(worker)
+    }
+}
+
+/// Runs the start-up of middleware before each worker's application, and its shutdown behind it.
+impl AsyncAppFactory for App {
+    type App = Self;
+
+    fn build(&self, worker: &Worker) -> impl Future<Output = std::result::Result<Self, StartError>> {
+        future::ready(self.start_up(worker))
+    }
+
+    fn teardown(
+        &self,
+        app: Self,
+        worker: &Worker,
+    ) -> impl Future<Output = std::result::Result<(), BoxError>> {
+        future::ready(app.shut_down(worker))
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", type_name::<Self>())?;
+        f.debug_map().entries(self.inspect()).finish()
+    }
+}
+
+impl Core {
+    /// Answers for a failure, if there is an answer to it here; else it is the server's.
+    pub(crate) fn answer_for(&self, failure: AppError, req: &RequestHead, resp: &mut ResponseHead) -> Result {
+        resp.forget_representation();
+        match self.handle(&failure, req, resp) {
+            None => self.answer_by_default(failure, req, resp),
+            Some(Ok(())) => Ok(()),
+            Some(Err(failure)) => self.answer_by_default(failure, req, resp),
+        }
+    }
+
+    /// The handler for the most special of the errors that this one is.
+    fn handle(&self, failure: &AppError, req: &RequestHead, resp: &mut ResponseHead) -> Option<Result> {
+        if self.error_handlers.is_empty() {
+            return None;
+        }
+        let mut next = failure.source().map(|source| source as &(dyn Error + 'static));
+        while let Some(error) = next {
+            for is_narrow in [true, false] {
+                let handlers = self.error_handlers.iter().rev();
+                let mut handlers = handlers.filter(|handler| handler.is_narrow == is_narrow);
+                if let Some(handled) = handlers.find_map(|handler| (handler.handle)(error, req, resp)) {
+                    return Some(handled);
+                }
+            }
+            // An `io::Error` names the source of what it carries as its source, and so hides what it carries.
+            let carried = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+            next = carried.map(|carried| carried as _).or_else(|| error.source());
+        }
+        None
+    }
+
+    fn answer_by_default(&self, failure: AppError, req: &RequestHead, resp: &mut ResponseHead) -> Result {
+        let source = failure.source().map(|source| source as &(dyn Error + 'static));
+        if let Some(status) = source.and_then(<dyn Error>::downcast_ref::<crate::HttpStatus>) {
+            let answer = status.answer();
+            resp.status = answer.status;
+            resp.headers.extend(answer.headers.clone());
+            resp.text(answer.text.clone());
+            return Ok(());
+        }
+        let own = source.and_then(<dyn Error>::downcast_ref::<HttpError>);
+        if let (Some(error), Some(serializer)) = (own, &self.settings.error_serializer) {
+            resp.status = error.status();
+            resp.headers.extend(error.headers().clone());
+            resp.clear();
+            serializer(req, resp, error);
+            return Ok(());
+        }
+        match HttpError::answer_for::<varvel::Push>(&failure, &req.accept()) {
+            None => Err(failure),
+            Some(answer) => {
+                let (parts, body) = answer.into_parts();
+                resp.status = parts.status;
+                resp.headers.extend(parts.headers);
+                resp.content_of(body);
+                Ok(())
+            }
+        }
+    }
+}

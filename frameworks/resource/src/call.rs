@@ -1,0 +1,259 @@
+//! A call from its request to its response, in either form.
+//!
+//! Most of it is the same in both: it looks at heads, and never waits. What differs is how a responder is called. Where
+//! application and responder are of different forms, the rest of the call, from the hooks on, is carried over by the
+//! contract's bridges.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::{Method, Request as HttpRequest, StatusCode};
+use varvel::{
+    App, AppError, AppFuture, AppResult, AsyncApp, AsyncAppResult, AsyncBody, Body, ReadBody, Scope,
+    bridge::{BlockOn, Offloaded},
+};
+use varvel_toolkit::{Blocking, Endpoint, Form, HttpError, Polled};
+
+use crate::{
+    Request, RequestHead, Response, ResponseHead, Result,
+    app::{Core, Target},
+    errors,
+    resource::{AsyncCall, Call, Hooks, Responder, SyncCall},
+};
+
+/// What a request leads to.
+enum Next<'c> {
+    /// The response is complete.
+    Nothing,
+    Responder(&'c Responder),
+    /// An application, below a mount of so many bytes.
+    Mount(&'c Endpoint, usize),
+}
+
+pub(crate) fn blocking(core: &Arc<Core>, request: HttpRequest<ReadBody>, scope: Scope) -> AppResult {
+    let (mut req, mut resp) = begin::<Blocking>(core, request, scope);
+    match core.prepare(&mut req.head, &mut resp.head) {
+        Ok(Next::Responder(Responder { hooks, call: Call::Sync(call) })) => {
+            let outcome = respond_blocking(hooks, &**call, &mut req, &mut resp);
+            conclude(core, outcome, req.head, resp)
+        }
+        Ok(Next::Responder(Responder { hooks, call: Call::Async(call) })) => {
+            let (request, scope, rest) = Rest::of(core, hooks, call, req, resp);
+            BlockOn::new(rest).call(request, scope)
+        }
+        Ok(Next::Mount(endpoint, taken)) => {
+            let Request { head, body, scope, .. } = req;
+            let inner = descend::<Blocking>(&head, body, scope, taken);
+            let outcome = inner.and_then(|(request, scope)| App::call(endpoint, request, scope));
+            conclude(core, outcome.map(|answer| resp.replace(answer)), head, resp)
+        }
+        Ok(Next::Nothing) => conclude(core, Ok(()), req.head, resp),
+        Err(failure) => conclude(core, Err(failure), req.head, resp),
+    }
+}
+
+pub(crate) async fn polled(core: Arc<Core>, request: HttpRequest<AsyncBody>, scope: Scope) -> AsyncAppResult {
+    let (mut req, mut resp) = begin::<Polled>(&core, request, scope);
+    match core.prepare(&mut req.head, &mut resp.head) {
+        Ok(Next::Responder(Responder { hooks, call: Call::Async(call) })) => {
+            let outcome = respond_polled(hooks, &**call, &mut req, &mut resp).await;
+            conclude(&core, outcome, req.head, resp)
+        }
+        Ok(Next::Responder(Responder { hooks, call: Call::Sync(call) })) => {
+            let (request, scope, rest) = Rest::of(&core, hooks, call, req, resp);
+            Offloaded::new(rest).call(request, scope).await
+        }
+        Ok(Next::Mount(endpoint, taken)) => {
+            let Request { head, body, scope, .. } = req;
+            let outcome = match descend::<Polled>(&head, body, scope, taken) {
+                Ok((request, scope)) => AsyncApp::call(endpoint, request, scope).await,
+                Err(failure) => Err(failure),
+            };
+            conclude(&core, outcome.map(|answer| resp.replace(answer)), head, resp)
+        }
+        Ok(Next::Nothing) => conclude(&core, Ok(()), req.head, resp),
+        Err(failure) => conclude(&core, Err(failure), req.head, resp),
+    }
+}
+
+fn begin<F: Form>(core: &Core, request: HttpRequest<Body<F::In>>, scope: Scope) -> (Request<F>, Response<F>) {
+    let (parts, body) = request.into_parts();
+    let head = RequestHead::new(parts, &scope, Arc::clone(&core.settings));
+    let resp = ResponseHead::new(Arc::clone(&core.settings));
+    (Request::new(head, body, scope), Response::new(resp))
+}
+
+impl Core {
+    /// Everything before the hooks: middleware, and the way to the responder.
+    fn prepare(&self, req: &mut RequestHead, resp: &mut ResponseHead) -> Result<Next<'_>> {
+        for middleware in &self.middleware {
+            middleware.process_request(req, resp)?;
+            if resp.is_complete {
+                return Ok(Next::Nothing);
+            }
+        }
+        let Some(found) = self.router.find(req.path()) else {
+            if *req.method() == Method::OPTIONS && req.path() == "*" {
+                resp.status = StatusCode::NO_CONTENT;
+                return Ok(Next::Nothing);
+            }
+            return Err(errors::not_found().into());
+        };
+        let (route, taken) = (found.value(), found.taken());
+        req.params = found.into_params(&req.parts.uri, req.mount);
+        req.template = Some(Arc::clone(&route.template));
+        if let Target::Resource(_) = route.target {
+            for middleware in &self.middleware {
+                middleware.process_resource(req, resp)?;
+                if resp.is_complete {
+                    return Ok(Next::Nothing);
+                }
+            }
+        }
+        let methods = match &route.target {
+            Target::Resource(methods) | Target::Sink(methods) => methods,
+            Target::Mount(endpoint) => return Ok(Next::Mount(endpoint, taken)),
+        };
+        match methods.find(req.method()) {
+            Some(responder) => Ok(Next::Responder(responder)),
+            None if *req.method() == Method::OPTIONS => {
+                resp.status = StatusCode::NO_CONTENT;
+                resp.headers.insert(http::header::ALLOW, methods.allow.clone());
+                Ok(Next::Nothing)
+            }
+            None => {
+                let refusal = HttpError::new(StatusCode::METHOD_NOT_ALLOWED);
+                Err(refusal.with_header(http::header::ALLOW, methods.allow.clone()).into())
+            }
+        }
+    }
+}
+
+fn respond_blocking(
+    hooks: &Hooks,
+    call: &SyncCall,
+    req: &mut Request<Blocking>,
+    resp: &mut Response<Blocking>,
+) -> Result {
+    if before(hooks, &mut req.head, &mut resp.head)? {
+        call(req, resp)?;
+        after(hooks, &mut req.head, &mut resp.head)?;
+    }
+    Ok(())
+}
+
+async fn respond_polled(
+    hooks: &Hooks,
+    call: &dyn AsyncCall,
+    req: &mut Request<Polled>,
+    resp: &mut Response<Polled>,
+) -> Result {
+    if before(hooks, &mut req.head, &mut resp.head)? {
+        call.call(req, resp).await?;
+        after(hooks, &mut req.head, &mut resp.head)?;
+    }
+    Ok(())
+}
+
+/// Whether the responder is to come.
+fn before(hooks: &Hooks, req: &mut RequestHead, resp: &mut ResponseHead) -> Result<bool> {
+    for hook in &hooks.before {
+        hook(req, resp)?;
+        if resp.is_complete {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn after(hooks: &Hooks, req: &mut RequestHead, resp: &mut ResponseHead) -> Result {
+    hooks.after.iter().try_for_each(|hook| hook(req, resp))
+}
+
+/// The request for an application below a mount. The head stays, for `process_response`.
+fn descend<F: Form>(
+    head: &RequestHead,
+    body: Body<F::In>,
+    mut scope: Scope,
+    taken: usize,
+) -> Result<(HttpRequest<Body<F::In>>, Scope)> {
+    scope.descend(head.uri(), taken).map_err(|_| errors::not_found())?;
+    if let Some(params) = head.params.clone() {
+        params.insert_into(&mut scope);
+    }
+    Ok((HttpRequest::from_parts(head.parts.clone(), body), scope))
+}
+
+/// Everything behind the responder: errors, middleware, and the answer.
+fn conclude<F: Form>(
+    core: &Core,
+    outcome: Result,
+    mut req: RequestHead,
+    mut resp: Response<F>,
+) -> Result<http::Response<Body<F::Out>>> {
+    let mut succeeded = outcome.is_ok();
+    let mut outcome = outcome.or_else(|failure| core.answer_for(failure, &req, &mut resp.head));
+    for middleware in core.middleware.iter().rev() {
+        if let Err(failure) = middleware.process_response(&mut req, &mut resp.head, succeeded) {
+            succeeded = false;
+            outcome = outcome.and(core.answer_for(failure, &req, &mut resp.head));
+        }
+    }
+    outcome?;
+    Ok(resp.finish(&req))
+}
+
+/// The rest of a call whose responder is of the other form.
+struct Rest<C: ?Sized> {
+    core: Arc<Core>,
+    hooks: Hooks,
+    call: Arc<C>,
+    /// Taken by the one call that there is.
+    heads: Mutex<Option<(RequestHead, ResponseHead)>>,
+}
+
+impl<C: ?Sized> Rest<C> {
+    fn of<F: Form>(
+        core: &Arc<Core>,
+        hooks: &Hooks,
+        call: &Arc<C>,
+        req: Request<F>,
+        resp: Response<F>,
+    ) -> (HttpRequest<Body<F::In>>, Scope, Self) {
+        let Request { head, body, scope, .. } = req;
+        let mut request = HttpRequest::new(body);
+        // What the bridges look at.
+        *request.method_mut() = head.method().clone();
+        *request.version_mut() = head.version();
+        let heads = Mutex::new(Some((head, resp.head)));
+        let rest = Self { core: Arc::clone(core), hooks: hooks.clone(), call: Arc::clone(call), heads };
+        (request, scope, rest)
+    }
+
+    fn resume<F: Form>(&self, body: Body<F::In>, scope: Scope) -> Result<(Request<F>, Response<F>)> {
+        let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (req, resp) = heads.ok_or_else(|| AppError::internal("a call was made twice"))?;
+        Ok((Request::new(req, body, scope), Response::new(resp)))
+    }
+}
+
+impl App for Rest<SyncCall> {
+    fn call(&self, request: HttpRequest<ReadBody>, scope: Scope) -> AppResult {
+        let (mut req, mut resp) = self.resume::<Blocking>(request.into_body(), scope)?;
+        let outcome = respond_blocking(&self.hooks, &*self.call, &mut req, &mut resp);
+        conclude(&self.core, outcome, req.head, resp)
+    }
+}
+
+impl AsyncApp for Rest<dyn AsyncCall> {
+    type Future = AppFuture;
+
+    fn call(&self, request: HttpRequest<AsyncBody>, scope: Scope) -> AppFuture {
+        let resumed = self.resume::<Polled>(request.into_body(), scope);
+        let (core, hooks, call) = (Arc::clone(&self.core), self.hooks.clone(), Arc::clone(&self.call));
+        Box::pin(async move {
+            let (mut req, mut resp) = resumed?;
+            let outcome = respond_polled(&hooks, &*call, &mut req, &mut resp).await;
+            conclude(&core, outcome, req.head, resp)
+        })
+    }
+}

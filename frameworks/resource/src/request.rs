@@ -1,0 +1,425 @@
+//! What is asked.
+
+use std::{borrow::Cow, fmt, ops, str::FromStr, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Uri, Version, header, request::Parts};
+use serde::de::DeserializeOwned;
+use varvel::{Address, AppError, AsyncBody, Body, ReadBody, Scope};
+use varvel_toolkit::{
+    Accept, Blocking, Form, HttpError, Polled, Query,
+    conditional::{self, Validators, Verdict},
+    cookies::Cookies,
+    range::Ranges,
+    router::PathParams,
+};
+
+use crate::{Context, Result, app::Settings, errors};
+
+/// A request to a sync responder: a [`RequestHead`] and a body that is read.
+///
+/// What is not about the body is found in [`RequestHead`], to which this dereferences.
+pub struct Request<F: Form = Blocking> {
+    pub(crate) head: RequestHead,
+    pub(crate) body: Body<F::In>,
+    pub(crate) scope: Scope,
+    /// The whole body, once somebody has asked for it.
+    data: Option<Bytes>,
+}
+
+/// A request to an async responder: a [`RequestHead`] and a body that is waited for.
+pub type AsyncRequest = Request<Polled>;
+
+impl<F: Form> Request<F> {
+    pub(crate) fn new(head: RequestHead, body: Body<F::In>, scope: Scope) -> Self {
+        Self { head, body, scope, data: None }
+    }
+
+    /// The contract's own view of the exchange: connection, worker, disconnects, upgrades.
+    pub fn scope(&mut self) -> &mut Scope {
+        &mut self.scope
+    }
+
+    /// The cookies that came; changes to them go to [`ResponseHead::set_cookies`](crate::ResponseHead::set_cookies).
+    pub fn cookies(&self) -> Cookies {
+        Cookies::of(&self.head.parts.headers, &self.scope)
+    }
+
+    /// The body as it comes, for whoever does not want all of it at once. Empty once the data or media was asked for.
+    pub fn stream(&mut self) -> &mut Body<F::In> {
+        &mut self.body
+    }
+
+    /// Takes the body, to be kept or handed on.
+    pub fn take_stream(&mut self) -> Body<F::In> {
+        std::mem::take(&mut self.body)
+    }
+}
+
+impl Request<Blocking> {
+    /// The whole body, up to the [limit](crate::App::set_media_bytes_max). It is kept, and there for the next who asks.
+    ///
+    /// # Errors
+    /// If it is larger (413), or cannot be had.
+    pub fn data(&mut self) -> Result<Bytes> {
+        if let Some(data) = &self.data {
+            return Ok(data.clone());
+        }
+        let body: ReadBody = std::mem::take(&mut self.body);
+        let data = body.collect(self.head.settings.media_bytes_max)?;
+        Ok(self.data.insert(data).clone())
+    }
+
+    /// The body as a value, by the [handler](crate::media) of its Content-Type.
+    ///
+    /// # Errors
+    /// 415 if there is no handler for it, 400 if it is empty or malformed, 422 if it is another value, and as
+    /// [`data`](Self::data).
+    pub fn media<T: DeserializeOwned>(&mut self) -> Result<T> {
+        let data = self.data()?;
+        self.head.read_media(&data)
+    }
+}
+
+impl Request<Polled> {
+    /// The whole body, up to the [limit](crate::App::set_media_bytes_max). It is kept, and there for the next who asks.
+    ///
+    /// # Errors
+    /// If it is larger (413), or cannot be had.
+    pub async fn data(&mut self) -> Result<Bytes> {
+        if let Some(data) = &self.data {
+            return Ok(data.clone());
+        }
+        let body: AsyncBody = std::mem::take(&mut self.body);
+        let data = body.collect(self.head.settings.media_bytes_max).await?;
+        Ok(self.data.insert(data).clone())
+    }
+
+    /// The body as a value, by the [handler](crate::media) of its Content-Type.
+    ///
+    /// # Errors
+    /// 415 if there is no handler for it, 400 if it is empty or malformed, 422 if it is another value, and as
+    /// [`data`](Self::data).
+    pub async fn media<T: DeserializeOwned>(&mut self) -> Result<T> {
+        let data = self.data().await?;
+        self.head.read_media(&data)
+    }
+}
+
+impl<F: Form> ops::Deref for Request<F> {
+    type Target = RequestHead;
+
+    fn deref(&self) -> &RequestHead {
+        &self.head
+    }
+}
+
+impl<F: Form> ops::DerefMut for Request<F> {
+    fn deref_mut(&mut self) -> &mut RequestHead {
+        &mut self.head
+    }
+}
+
+impl<F: Form> fmt::Debug for Request<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("head", &self.head).field("body", &self.body).finish()
+    }
+}
+
+/// A request without its body: what middleware, hooks and error handlers see, and a [`Request`] has.
+pub struct RequestHead {
+    /// Values that those who handle the request hand on to each other.
+    pub context: Context,
+    pub(crate) parts: Parts,
+    /// How many bytes of the path lead to this application.
+    pub(crate) mount: usize,
+    pub(crate) peer: Address,
+    is_secure: bool,
+    pub(crate) params: Option<PathParams>,
+    pub(crate) template: Option<Arc<str>>,
+    pub(crate) settings: Arc<Settings>,
+}
+
+impl RequestHead {
+    pub(crate) fn new(parts: Parts, scope: &Scope, settings: Arc<Settings>) -> Self {
+        let (peer, is_secure) = (scope.conn().peer.clone(), scope.conn().is_secure());
+        let mount = scope.mount(&parts.uri).len();
+        let context = Context::default();
+        Self { context, parts, mount, peer, is_secure, params: None, template: None, settings }
+    }
+
+    /// The method.
+    pub fn method(&self) -> &Method {
+        &self.parts.method
+    }
+
+    /// Has routing see another method; for `process_request`.
+    pub fn set_method(&mut self, method: Method) {
+        self.parts.method = method;
+    }
+
+    /// The URI, with the path at which this application may be mounted.
+    pub fn uri(&self) -> &Uri {
+        &self.parts.uri
+    }
+
+    /// Has routing see another URI; for `process_request`.
+    pub fn set_uri(&mut self, uri: Uri) {
+        self.parts.uri = uri;
+    }
+
+    /// The path below the application's mount (`path`), still percent-encoded.
+    pub fn path(&self) -> &str {
+        let path = self.parts.uri.path();
+        path.split_at_checked(self.mount).map_or(path, |(_, local)| local)
+    }
+
+    /// The path at which the application is mounted: `root_path`.
+    pub fn root_path(&self) -> &str {
+        self.parts.uri.path().get(..self.mount).unwrap_or_default()
+    }
+
+    /// The version of HTTP.
+    pub fn version(&self) -> Version {
+        self.parts.version
+    }
+
+    /// The fields of the head.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    /// The fields of the head, to be changed by middleware.
+    pub fn headers_mut(&mut self) -> &mut HeaderMap {
+        &mut self.parts.headers
+    }
+
+    /// The first value of a field, if it is text.
+    pub fn get_header(&self, name: &str) -> Option<&str> {
+        self.parts.headers.get(name)?.to_str().ok()
+    }
+
+    /// The first value of a field, which must be there: `get_header(…, required=True)`.
+    ///
+    /// # Errors
+    /// 400, naming the field.
+    pub fn get_required_header(&self, name: &str) -> Result<&str, HttpError> {
+        self.get_header(name).ok_or_else(|| errors::missing_header(name))
+    }
+
+    /// Content-Type.
+    pub fn content_type(&self) -> Option<&str> {
+        self.get_header(header::CONTENT_TYPE.as_str())
+    }
+
+    /// Content-Length. Where a body has none, it may still be there: ask the stream.
+    pub fn content_length(&self) -> Option<u64> {
+        self.get_header(header::CONTENT_LENGTH.as_str())?.parse().ok()
+    }
+
+    /// Authorization: `auth`.
+    pub fn auth(&self) -> Option<&str> {
+        self.get_header(header::AUTHORIZATION.as_str())
+    }
+
+    /// User-Agent.
+    pub fn user_agent(&self) -> Option<&str> {
+        self.get_header(header::USER_AGENT.as_str())
+    }
+
+    /// Host and port, as the client knows them: `netloc`.
+    pub fn netloc(&self) -> Option<&str> {
+        let authority = self.parts.uri.authority().map(|authority| authority.as_str());
+        authority.or_else(|| self.get_header(header::HOST.as_str()))
+    }
+
+    /// The scheme of this hop: `https` where the connection is encrypted.
+    pub fn scheme(&self) -> &'static str {
+        if self.is_secure { "https" } else { "http" }
+    }
+
+    /// The other end of the connection. Behind a proxy that is the proxy.
+    pub fn remote_addr(&self) -> &Address {
+        &self.peer
+    }
+
+    /// The template of the route that was found.
+    pub fn uri_template(&self) -> Option<&str> {
+        self.template.as_deref()
+    }
+
+    /// The value of a field of the route's template, as a type of your choice. In Falcon it is an argument of the responder.
+    ///
+    /// # Errors
+    /// 404 if it is no such value, 500 if the template has no such field.
+    pub fn path_param<T: FromStr>(&self, name: &str) -> Result<T, HttpError> {
+        match &self.params {
+            Some(params) => params.parse(name),
+            None => Err(errors::internal_server_error(format!("the route has no field `{name}`"))),
+        }
+    }
+
+    /// The value of a field of the route's template, as text.
+    pub fn path_param_str(&self, name: &str) -> Option<&str> {
+        self.params.as_ref()?.get(name)
+    }
+
+    /// The parameters of the query: `params`.
+    pub fn params(&self) -> Query<'_> {
+        Query::of(&self.parts.uri)
+    }
+
+    /// The query, without its `?`: `query_string`.
+    pub fn query_string(&self) -> &str {
+        self.parts.uri.query().unwrap_or_default()
+    }
+
+    /// The first value of a parameter of the query.
+    pub fn get_param(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.params().get(name)
+    }
+
+    /// All values of a parameter: `get_param_as_list`.
+    pub fn get_param_as_list(&self, name: &str) -> Vec<Cow<'_, str>> {
+        self.params().all(name).collect()
+    }
+
+    /// A parameter as any type: integers, dates, UUIDs, your own.
+    ///
+    /// # Errors
+    /// 400, naming the parameter, if it is there and is no such value.
+    pub fn get_param_as<T: FromStr>(&self, name: &str) -> Result<Option<T>, HttpError> {
+        self.params().parse(name)
+    }
+
+    /// A parameter as any type, which must be there: `required=True`.
+    ///
+    /// # Errors
+    /// 400, naming the parameter.
+    pub fn get_required_param_as<T: FromStr>(&self, name: &str) -> Result<T, HttpError> {
+        self.params().required(name)
+    }
+
+    /// A parameter as an integer.
+    ///
+    /// # Errors
+    /// 400, naming the parameter.
+    pub fn get_param_as_int(&self, name: &str) -> Result<Option<i64>, HttpError> {
+        self.get_param_as(name)
+    }
+
+    /// A parameter as an integer between bounds, such as `1..=100`: `min_value` and `max_value`.
+    ///
+    /// # Errors
+    /// 400, naming the parameter.
+    pub fn get_param_as_int_in(
+        &self,
+        name: &str,
+        bounds: impl ops::RangeBounds<i64> + fmt::Debug,
+    ) -> Result<Option<i64>, HttpError> {
+        match self.get_param_as_int(name)? {
+            Some(number) if !bounds.contains(&number) => {
+                Err(errors::invalid_param(&format!("It must be in {bounds:?}."), name))
+            }
+            number => Ok(number),
+        }
+    }
+
+    /// A parameter as a number with a fraction.
+    ///
+    /// # Errors
+    /// 400, naming the parameter.
+    pub fn get_param_as_float(&self, name: &str) -> Result<Option<f64>, HttpError> {
+        match self.get_param_as::<f64>(name)? {
+            Some(number) if !number.is_finite() => Err(errors::invalid_param("It must be finite.", name)),
+            number => Ok(number),
+        }
+    }
+
+    /// A parameter as yes or no: `true`, `yes`, `on`, `t`, `y`, `1` and their opposites, in small or initial capitals. Without a
+    /// value, as in `?verbose`, it means yes.
+    ///
+    /// # Errors
+    /// 400, naming the parameter.
+    pub fn get_param_as_bool(&self, name: &str) -> Result<Option<bool>, HttpError> {
+        match self.get_param(name).as_deref() {
+            None => Ok(None),
+            Some("true" | "True" | "t" | "yes" | "Yes" | "y" | "on" | "On" | "1" | "") => Ok(Some(true)),
+            Some("false" | "False" | "f" | "no" | "No" | "n" | "off" | "Off" | "0") => Ok(Some(false)),
+            Some(_) => Err(errors::invalid_param("It must be true or false.", name)),
+        }
+    }
+
+    /// A parameter that holds JSON.
+    ///
+    /// # Errors
+    /// 400, naming the parameter.
+    pub fn get_param_as_json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, HttpError> {
+        let Some(text) = self.get_param(name) else { return Ok(None) };
+        match serde_json::from_str(&text) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => Err(errors::invalid_param(&error.to_string(), name)),
+        }
+    }
+
+    /// Which media types the client accepts: `accept`.
+    pub fn accept(&self) -> Accept {
+        Accept::of(&self.parts.headers)
+    }
+
+    /// Whether the client accepts a media type.
+    pub fn client_accepts(&self, media_type: &str) -> bool {
+        self.accept().accepts(media_type)
+    }
+
+    /// `client_accepts_json`.
+    pub fn client_accepts_json(&self) -> bool {
+        self.client_accepts("application/json")
+    }
+
+    /// `client_accepts_xml`.
+    pub fn client_accepts_xml(&self) -> bool {
+        self.client_accepts("application/xml")
+    }
+
+    /// `client_accepts_msgpack`.
+    pub fn client_accepts_msgpack(&self) -> bool {
+        self.client_accepts("application/msgpack") || self.client_accepts("application/x-msgpack")
+    }
+
+    /// Which of these media types the client likes best, if any.
+    pub fn client_prefers<'o>(&self, media_types: &[&'o str]) -> Option<&'o str> {
+        self.accept().best(media_types)
+    }
+
+    /// What If-Match, If-None-Match, If-Modified-Since and If-Unmodified-Since come to, for this version of the resource, or
+    /// none: before something is changed. For answers there is
+    /// [`make_conditional`](crate::ResponseHead::make_conditional).
+    pub fn precondition(&self, current: Option<&Validators>) -> Verdict {
+        conditional::evaluate(&self.parts.method, &self.parts.headers, current)
+    }
+
+    /// Which parts of so many bytes the client asks for: `range`.
+    pub fn range(&self, whole: u64, ranges_max: usize) -> Ranges {
+        Ranges::of(&self.parts.headers, whole, ranges_max)
+    }
+
+    fn read_media<T: DeserializeOwned>(&self, data: &Bytes) -> Result<T> {
+        let media_type = match self.parts.headers.get(header::CONTENT_TYPE) {
+            None => self.settings.media_type,
+            Some(value) => value.to_str().map_err(|_| errors::invalid_header("", "content-type"))?,
+        };
+        self.settings.media.deserialize(media_type, data).map_err(AppError::from)
+    }
+}
+
+impl fmt::Debug for RequestHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestHead")
+            .field("method", &self.parts.method)
+            .field("uri", &self.parts.uri)
+            .field("template", &self.template)
+            .field("params", &self.params)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,326 @@
+//! Resources and their responders.
+//!
+//! A resource is a value of your own. Its responders are ordinary methods, sync or async, by whatever names; which of
+//! them answers which method is said once, by the resource itself, in [`Resource::responders`]:
+//!
+//! ```
+//! use varvel_resource::{AsyncRequest, AsyncResponse, Request, Resource, Responders, Response, Result};
+//!
+//! struct Notes;
+//!
+//! impl Resource for Notes {
+//!     fn responders(on: Responders<Self>) -> Responders<Self> {
+//!         on.get(Self::on_get).post(Self::on_post)
+//!     }
+//! }
+//!
+//! impl Notes {
+//!     /// Sync: may block.
+//!     fn on_get(&self, _req: &mut Request, resp: &mut Response) -> Result {
+//!         resp.set_media(&["buy milk"])
+//!     }
+//!
+//!     /// Async: may wait.
+//!     async fn on_post(&self, req: &mut AsyncRequest, resp: &mut AsyncResponse) -> Result {
+//!         let note: String = req.media().await?;
+//!         resp.status = http::StatusCode::CREATED;
+//!         resp.set_media(&note)
+//!     }
+//! }
+//! ```
+//!
+//! So nothing is looked up by name, the compiler warns of a responder that is not in the list, refuses one in it that is not
+//! there, and a resource may have several lists: those are Falcon's suffixes.
+
+use std::{fmt, pin::Pin, sync::Arc};
+
+use http::{HeaderValue, Method};
+
+use crate::{AsyncRequest, AsyncResponse, Request, RequestHead, Response, ResponseHead, Result, errors};
+
+/// Something that has a URL, and answers requests for it.
+pub trait Resource: Send + Sync + Sized + 'static {
+    /// Which responder answers which method. What is not here is answered with 405; HEAD is answered by GET, and OPTIONS
+    /// with a list of what there is, unless they have responders of their own.
+    fn responders(on: Responders<Self>) -> Responders<Self>;
+}
+
+/// A [`Resource`], or a pointer to one that several routes lead to.
+pub trait IntoResource {
+    /// The resource.
+    type Resource: Resource;
+
+    /// A pointer to it.
+    fn into_resource(self) -> Arc<Self::Resource>;
+}
+
+impl<R: Resource> IntoResource for R {
+    type Resource = R;
+
+    fn into_resource(self) -> Arc<R> {
+        Arc::new(self)
+    }
+}
+
+impl<R: Resource> IntoResource for Arc<R> {
+    type Resource = R;
+
+    fn into_resource(self) -> Arc<R> {
+        self
+    }
+}
+
+/// The responders of a resource, by method, with the hooks around them. Made by an [`App`](crate::App) that a route is
+/// added to.
+pub struct Responders<R> {
+    resource: Arc<R>,
+    by_method: Vec<(Method, Responder)>,
+    any: Option<Responder>,
+    before: Vec<(Option<Method>, Arc<Hook>)>,
+    after: Vec<(Option<Method>, Arc<Hook>)>,
+}
+
+/// What is done before or after a responder: Falcon's hook, a function of the heads.
+pub type Hook = dyn Fn(&mut RequestHead, &mut ResponseHead) -> Result + Send + Sync;
+
+/// A method of a resource `R` that answers requests:
+/// `fn(&R, &mut Request, &mut Response) -> Result`, or
+/// `async fn(&R, &mut AsyncRequest, &mut AsyncResponse) -> Result`.
+///
+/// `Form` tells the two apart, and is found by the compiler.
+pub trait Respond<R, Form>: Send + Sync + 'static {
+    #[doc(hidden)]
+    fn into_call(self, resource: Arc<R>) -> Call;
+}
+
+/// A responder with its resource.
+#[derive(Clone)]
+#[doc(hidden)]
+pub enum Call {
+    Sync(Arc<SyncCall>),
+    Async(Arc<dyn AsyncCall>),
+}
+
+pub(crate) type SyncCall = dyn Fn(&mut Request, &mut Response) -> Result + Send + Sync;
+
+#[doc(hidden)]
+pub trait AsyncCall: Send + Sync {
+    fn call<'c>(
+        &'c self,
+        req: &'c mut AsyncRequest,
+        resp: &'c mut AsyncResponse,
+    ) -> Pin<Box<dyn Future<Output = Result> + Send + 'c>>;
+}
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum SyncForm {}
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum AsyncForm {}
+
+impl<R, F> Respond<R, SyncForm> for F
+where
+    R: Resource,
+    F: Fn(&R, &mut Request, &mut Response) -> Result + Send + Sync + 'static,
+{
+    fn into_call(self, resource: Arc<R>) -> Call {
+        Call::Sync(Arc::new(move |req, resp| self(&resource, req, resp)))
+    }
+}
+
+impl<R, F> Respond<R, AsyncForm> for F
+where
+    R: Resource,
+    F: for<'c> AsyncMethod<'c, R> + Send + Sync + 'static,
+{
+    fn into_call(self, resource: Arc<R>) -> Call {
+        Call::Async(Arc::new(Bound(resource, self)))
+    }
+}
+
+/// An async method and its resource.
+struct Bound<R, F>(Arc<R>, F);
+
+impl<R, F> AsyncCall for Bound<R, F>
+where
+    R: Resource,
+    F: for<'c> AsyncMethod<'c, R> + Send + Sync + 'static,
+{
+    fn call<'c>(
+        &'c self,
+        req: &'c mut AsyncRequest,
+        resp: &'c mut AsyncResponse,
+    ) -> Pin<Box<dyn Future<Output = Result> + Send + 'c>> {
+        Box::pin(self.1.call(&self.0, req, resp))
+    }
+}
+
+/// An async method of a resource, whose future borrows from all its arguments.
+#[doc(hidden)]
+pub trait AsyncMethod<'c, R: 'c> {
+    type Future: Future<Output = Result> + Send + 'c;
+
+    fn call(&self, resource: &'c R, req: &'c mut AsyncRequest, resp: &'c mut AsyncResponse) -> Self::Future;
+}
+
+impl<'c, R, F, Fut> AsyncMethod<'c, R> for F
+where
+    R: 'c,
+    F: Fn(&'c R, &'c mut AsyncRequest, &'c mut AsyncResponse) -> Fut,
+    Fut: Future<Output = Result> + Send + 'c,
+{
+    type Future = Fut;
+
+    fn call(&self, resource: &'c R, req: &'c mut AsyncRequest, resp: &'c mut AsyncResponse) -> Fut {
+        self(resource, req, resp)
+    }
+}
+
+macro_rules! responders {
+    ($($function:ident $method:ident)*) => {$(
+        #[doc = concat!("What answers ", stringify!($method), ": `on_", stringify!($function), "`.")]
+        #[must_use]
+        pub fn $function<Form>(self, responder: impl Respond<R, Form>) -> Self {
+            self.on(Method::$method, responder)
+        }
+    )*};
+}
+
+impl<R: Resource> Responders<R> {
+    pub(crate) fn of(resource: Arc<R>) -> Self {
+        Self { resource, by_method: Vec::new(), any: None, before: Vec::new(), after: Vec::new() }
+    }
+
+    responders! { get GET head HEAD post POST put PUT patch PATCH delete DELETE options OPTIONS }
+
+    /// What answers this method; of several for one the last.
+    #[must_use]
+    pub fn on<Form>(mut self, method: Method, responder: impl Respond<R, Form>) -> Self {
+        let responder = Responder::new(responder.into_call(Arc::clone(&self.resource)));
+        self.by_method.retain(|(known, _)| *known != method);
+        self.by_method.push((method, responder));
+        self
+    }
+
+    /// What answers every method that has no responder of its own, HEAD and OPTIONS included: as a sink does.
+    #[must_use]
+    pub fn any<Form>(mut self, responder: impl Respond<R, Form>) -> Self {
+        self.any = Some(Responder::new(responder.into_call(Arc::clone(&self.resource))));
+        self
+    }
+
+    /// A hook before each responder of this list; of several the first comes first. An error of it, or
+    /// [`ResponseHead::complete`], is the end of the call.
+    #[must_use]
+    pub fn before<H>(mut self, hook: H) -> Self
+    where
+        H: Fn(&mut RequestHead, &mut ResponseHead) -> Result + Send + Sync + 'static,
+    {
+        self.before.push((None, Arc::new(hook)));
+        self
+    }
+
+    /// A hook before the responder for this method.
+    #[must_use]
+    pub fn before_on<H>(mut self, method: Method, hook: H) -> Self
+    where
+        H: Fn(&mut RequestHead, &mut ResponseHead) -> Result + Send + Sync + 'static,
+    {
+        self.before.push((Some(method), Arc::new(hook)));
+        self
+    }
+
+    /// A hook behind each responder of this list, unless that failed; of several the first comes first.
+    #[must_use]
+    pub fn after<H>(mut self, hook: H) -> Self
+    where
+        H: Fn(&mut RequestHead, &mut ResponseHead) -> Result + Send + Sync + 'static,
+    {
+        self.after.push((None, Arc::new(hook)));
+        self
+    }
+
+    /// A hook behind the responder for this method.
+    #[must_use]
+    pub fn after_on<H>(mut self, method: Method, hook: H) -> Self
+    where
+        H: Fn(&mut RequestHead, &mut ResponseHead) -> Result + Send + Sync + 'static,
+    {
+        self.after.push((Some(method), Arc::new(hook)));
+        self
+    }
+
+    pub(crate) fn finish(self) -> MethodMap {
+        let (mut by_method, mut any) = (self.by_method, self.any);
+        let of = |hooks: &[(Option<Method>, Arc<Hook>)], method: Option<&Method>| {
+            let is_for_it = |of: &Option<Method>| of.is_none() || of.as_ref() == method;
+            hooks.iter().filter(|(of, _)| is_for_it(of)).map(|(_, hook)| Arc::clone(hook)).collect()
+        };
+        let by_method_and_any = by_method.iter_mut().map(|(method, responder)| (Some(&*method), responder));
+        for (method, responder) in by_method_and_any.chain(any.iter_mut().map(|responder| (None, responder)))
+        {
+            responder.hooks.before = of(&self.before, method);
+            responder.hooks.after = of(&self.after, method);
+        }
+        let mut methods = Vec::new();
+        for (method, _) in &by_method {
+            methods.push(method.clone());
+            if *method == Method::GET && !by_method.iter().any(|(known, _)| *known == Method::HEAD) {
+                methods.push(Method::HEAD);
+            }
+        }
+        if !methods.contains(&Method::OPTIONS) {
+            methods.push(Method::OPTIONS);
+        }
+        MethodMap { allow: errors::allow(&methods), methods, by_method, any }
+    }
+}
+
+impl<R> fmt::Debug for Responders<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.by_method.iter().map(|(method, _)| method)).finish()
+    }
+}
+
+/// A responder and what is around it.
+#[derive(Clone)]
+pub(crate) struct Responder {
+    pub(crate) hooks: Hooks,
+    pub(crate) call: Call,
+}
+
+/// What comes before a responder and behind it.
+#[derive(Clone, Default)]
+pub(crate) struct Hooks {
+    pub(crate) before: Vec<Arc<Hook>>,
+    pub(crate) after: Vec<Arc<Hook>>,
+}
+
+impl Responder {
+    fn new(call: Call) -> Self {
+        Self { hooks: Hooks::default(), call }
+    }
+}
+
+/// The responders of a route.
+#[derive(Clone)]
+pub(crate) struct MethodMap {
+    by_method: Vec<(Method, Responder)>,
+    any: Option<Responder>,
+    /// What is answered without 405.
+    pub(crate) methods: Vec<Method>,
+    pub(crate) allow: HeaderValue,
+}
+
+impl MethodMap {
+    pub(crate) fn find(&self, method: &Method) -> Option<&Responder> {
+        let of = |method: &Method| self.by_method.iter().find(|(known, _)| known == method);
+        let found = of(method).or_else(|| of(&Method::GET).filter(|_| *method == Method::HEAD));
+        found.map(|(_, responder)| responder).or(self.any.as_ref())
+    }
+
+    pub(crate) fn is_for_any(&self) -> bool {
+        self.any.is_some()
+    }
+}

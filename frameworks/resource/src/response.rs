@@ -1,0 +1,327 @@
+//! What is answered.
+
+use std::{fmt, io::Read, ops, sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
+use varvel::{AppError, AsyncBody, Body, BodyParts, FileRegion, WriteBody};
+use varvel_toolkit::{
+    Blocking, Form, Polled,
+    conditional::{self, ETag},
+    cookies::Cookies,
+};
+
+use crate::{Context, RequestHead, Result, app::Settings};
+
+/// The response of a sync responder, to be filled in: a [`ResponseHead`], and a stream if there is to be one.
+///
+/// What is not about streams is found in [`ResponseHead`], to which this dereferences. A new one is 200 without content.
+pub struct Response<F: Form = Blocking> {
+    pub(crate) head: ResponseHead,
+    stream: Body<F::Out>,
+}
+
+/// The response of an async responder.
+pub type AsyncResponse = Response<Polled>;
+
+impl<F: Form> Response<F> {
+    pub(crate) fn new(head: ResponseHead) -> Self {
+        Self { head, stream: Body::empty() }
+    }
+
+    /// The content as a body of the contract, in whatever way that is made.
+    pub fn set_body(&mut self, body: Body<F::Out>) {
+        self.head.content = Content::Stream;
+        self.stream = body;
+    }
+
+    /// Makes it that of another application.
+    pub(crate) fn replace(&mut self, answer: http::Response<Body<F::Out>>) {
+        let (parts, body) = answer.into_parts();
+        self.head.status = parts.status;
+        // Fields that middleware has set stand beside those of the answer, unless it has them, too.
+        for name in parts.headers.keys() {
+            self.head.headers.remove(name);
+        }
+        self.head.headers.extend(parts.headers);
+        self.set_body(body);
+    }
+
+    pub(crate) fn finish(mut self, req: &RequestHead) -> http::Response<Body<F::Out>> {
+        let body = match self.head.content {
+            Content::Empty => Body::empty(),
+            Content::Data(data, media_type) => {
+                if let header::Entry::Vacant(entry) = self.head.headers.entry(header::CONTENT_TYPE) {
+                    entry.insert(media_type);
+                }
+                Body::full(data)
+            }
+            Content::File(region) => Body::file(region),
+            Content::Stream => self.stream,
+        };
+        let mut response = http::Response::new(body);
+        *response.status_mut() = self.head.status;
+        *response.headers_mut() = self.head.headers;
+        match self.head.ranges_max {
+            None => response,
+            Some(ranges_max) => conditional::answer::<F>(req.method(), req.headers(), response, ranges_max),
+        }
+    }
+}
+
+impl Response<Blocking> {
+    /// Has the content be all that a reader gives, sent as it comes: `stream`.
+    pub fn set_stream(&mut self, reader: impl Read + Send + 'static) {
+        self.set_body(WriteBody::from_reader(reader));
+    }
+}
+
+impl Response<Polled> {
+    /// Has the content be this body, sent as it comes, such as of [`AsyncBody::generate`]: `stream`.
+    pub fn set_stream(&mut self, stream: AsyncBody) {
+        self.set_body(stream);
+    }
+}
+
+impl<F: Form> ops::Deref for Response<F> {
+    type Target = ResponseHead;
+
+    fn deref(&self) -> &ResponseHead {
+        &self.head
+    }
+}
+
+impl<F: Form> ops::DerefMut for Response<F> {
+    fn deref_mut(&mut self) -> &mut ResponseHead {
+        &mut self.head
+    }
+}
+
+impl<F: Form> fmt::Debug for Response<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Response").field(&self.head).finish()
+    }
+}
+
+/// A response as far as it is the same in both forms, which is all but a stream: what middleware, hooks and error handlers
+/// see, and a [`Response`] has.
+pub struct ResponseHead {
+    /// The status, 200 unless set.
+    pub status: StatusCode,
+    /// The fields of the head.
+    pub headers: HeaderMap,
+    /// Values that those who fill in the response hand on to each other.
+    pub context: Context,
+    pub(crate) content: Content,
+    pub(crate) is_complete: bool,
+    ranges_max: Option<usize>,
+    settings: Arc<Settings>,
+}
+
+pub(crate) enum Content {
+    Empty,
+    /// And its media type, unless the fields name one.
+    Data(Bytes, HeaderValue),
+    File(FileRegion),
+    /// What the [`Response`] has.
+    Stream,
+}
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+impl ResponseHead {
+    pub(crate) fn new(settings: Arc<Settings>) -> Self {
+        Self {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            context: Context::default(),
+            content: Content::Empty,
+            is_complete: false,
+            ranges_max: None,
+            settings,
+        }
+    }
+
+    /// Has the content be a value, now, by the [handler](crate::media) of the media type that was set before, or else of
+    /// JSON.
+    ///
+    /// # Errors
+    /// If the value has no such form.
+    pub fn set_media(&mut self, value: &impl Serialize) -> Result {
+        let media_type = match self.headers.get(header::CONTENT_TYPE) {
+            None => self.settings.media_type,
+            Some(value) => value.to_str()?,
+        };
+        let data = self.settings.media.serialize(media_type, value)?;
+        self.content = Content::Data(data.into(), self.settings.media_type_value.clone());
+        Ok(())
+    }
+
+    /// Has the content be text, `text/plain` unless another media type is set.
+    pub fn set_text(&mut self, text: impl Into<String>) {
+        self.content = Content::Data(text.into().into(), TEXT);
+    }
+
+    /// Has the content be bytes, `application/octet-stream` unless another media type is set.
+    pub fn set_data(&mut self, data: impl Into<Bytes>) {
+        self.content = Content::Data(data.into(), BYTES);
+    }
+
+    /// Has the content be a part of a file, which servers send without reading it.
+    pub fn set_file(&mut self, region: FileRegion) {
+        self.content = Content::File(region);
+    }
+
+    /// Has there be no content.
+    pub fn clear(&mut self) {
+        self.content = Content::Empty;
+    }
+
+    /// The content, where it is in memory.
+    pub fn data(&self) -> Option<&[u8]> {
+        match &self.content {
+            Content::Empty => Some(b""),
+            Content::Data(data, _) => Some(data),
+            Content::File(_) | Content::Stream => None,
+        }
+    }
+
+    /// Ends the call: neither responder nor hooks come, only `process_response`.
+    pub fn complete(&mut self) {
+        self.is_complete = true;
+    }
+
+    /// The first value of a field, if it is text.
+    pub fn get_header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Sets a field, in place of those of its name.
+    ///
+    /// # Errors
+    /// If the value cannot be one.
+    pub fn set_header(&mut self, name: HeaderName, value: impl TryInto<HeaderValue>) -> Result {
+        let value = value.try_into().map_err(|_| unsendable(&name))?;
+        self.headers.insert(name, value);
+        Ok(())
+    }
+
+    /// Adds a field, beside those of its name.
+    ///
+    /// # Errors
+    /// If the value cannot be one.
+    pub fn append_header(&mut self, name: HeaderName, value: impl TryInto<HeaderValue>) -> Result {
+        let value = value.try_into().map_err(|_| unsendable(&name))?;
+        self.headers.append(name, value);
+        Ok(())
+    }
+
+    /// Removes all fields of a name.
+    pub fn delete_header(&mut self, name: HeaderName) {
+        self.headers.remove(name);
+    }
+
+    /// Content-Type: `content_type`. Before [`set_media`](Self::set_media) it chooses the handler.
+    pub fn set_content_type(&mut self, media_type: &'static str) {
+        self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    }
+
+    /// Sends the cookies that were changed, which [`Request::cookies`](crate::Request::cookies) gave: `set_cookie` and
+    /// `unset_cookie`.
+    pub fn set_cookies(&mut self, cookies: &Cookies) {
+        cookies.write_to(&mut self.headers);
+    }
+
+    /// Which version of the resource this is: `etag`.
+    pub fn set_etag(&mut self, etag: &ETag) -> Result {
+        self.set_header(header::ETAG, etag.to_str())
+    }
+
+    /// When the resource last changed: `last_modified`.
+    pub fn set_last_modified(&mut self, moment: SystemTime) {
+        if let Some(date) = conditional::http_date(moment) {
+            self.headers.insert(header::LAST_MODIFIED, date);
+        }
+    }
+
+    /// Has the conditions of the request be looked at when the response is done, by its ETag and Last-Modified: 304, 412, or
+    /// as many as `ranges_max` parts of it where the client asks for parts. Falcon leaves that to responders.
+    pub fn make_conditional(&mut self, ranges_max: usize) {
+        self.ranges_max = Some(ranges_max);
+    }
+
+    /// Has browsers save the content under this name: `downloadable_as`.
+    ///
+    /// # Errors
+    /// If the name has control characters.
+    pub fn set_downloadable_as(&mut self, filename: &str) -> Result {
+        if filename.chars().any(char::is_control) {
+            return Err(unsendable(&header::CONTENT_DISPOSITION));
+        }
+        let is_plain = |letter: &char| letter.is_ascii() && !matches!(letter, '"' | '\\' | '%');
+        let plain: String =
+            filename.chars().map(|letter| if is_plain(&letter) { letter } else { '_' }).collect();
+        let mut value = format!("attachment; filename=\"{plain}\"");
+        if plain != filename {
+            // RFC 6266 section 4.1, RFC 8187 section 3.2.
+            value.push_str("; filename*=UTF-8''");
+            for byte in filename.bytes() {
+                match byte {
+                    b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'.' | b'_' => value.push(byte.into()),
+                    _ => value.push_str(&format!("%{byte:02X}")),
+                }
+            }
+        }
+        self.set_header(header::CONTENT_DISPOSITION, value)
+    }
+
+    /// Adds a Link to another resource, of this relation: `append_link`.
+    ///
+    /// # Errors
+    /// If either cannot be sent.
+    pub fn append_link(&mut self, target: &str, relation: &str) -> Result {
+        let target = target.replace('>', "%3E");
+        self.append_header(header::LINK, format!("<{target}>; rel=\"{}\"", relation.replace('"', "")))
+    }
+
+    /// Before it becomes an answer for a failure: whatever the responder had said of its content.
+    pub(crate) fn forget_representation(&mut self) {
+        self.clear();
+        for name in [
+            header::CONTENT_TYPE,
+            header::CONTENT_LENGTH,
+            header::CONTENT_ENCODING,
+            header::ETAG,
+            header::LAST_MODIFIED,
+        ] {
+            self.headers.remove(name);
+        }
+    }
+
+    pub(crate) fn content_of<M: varvel::Mode>(&mut self, body: Body<M>) {
+        // What the toolkit makes of errors is in memory.
+        self.content = match body.into_parts() {
+            BodyParts::Full(data) => Content::Data(data, BYTES),
+            _ => Content::Empty,
+        };
+    }
+
+    pub(crate) fn text(&mut self, text: Bytes) {
+        self.content = if text.is_empty() { Content::Empty } else { Content::Data(text, TEXT) };
+    }
+}
+
+fn unsendable(name: &HeaderName) -> AppError {
+    AppError::internal(format!("the value for the field {name} cannot be sent"))
+}
+
+impl fmt::Debug for ResponseHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseHead")
+            .field("status", &self.status)
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
+}

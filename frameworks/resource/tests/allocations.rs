@@ -1,0 +1,112 @@
+//! How often the framework allocates for a request, beyond what an application on the bare contract does for the same answer.
+
+use std::{
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use http::{HeaderValue, Request as HttpRequest, header};
+use varvel::{AsyncApp, Body, Mode, Scope, app_fn, sync_fn};
+use varvel_resource::{
+    App, AsyncRequest, AsyncResponse, Middleware, Request, Resource, Responders, Response, Result,
+};
+use varvel_toolkit::respond;
+
+#[path = "support/counting.rs"]
+mod counting;
+
+use counting::counted;
+
+struct Users;
+
+impl Resource for Users {
+    fn responders(on: Responders<Self>) -> Responders<Self> {
+        on.get(Self::on_get)
+    }
+}
+
+impl Users {
+    fn polled(on: Responders<Self>) -> Responders<Self> {
+        on.get(Self::on_get_polled)
+    }
+
+    fn on_get(&self, req: &mut Request, resp: &mut Response) -> Result {
+        resp.set_media(&req.path_param::<u64>("id")?)
+    }
+
+    async fn on_get_polled(&self, req: &mut AsyncRequest, resp: &mut AsyncResponse) -> Result {
+        resp.set_media(&req.path_param::<u64>("id")?)
+    }
+}
+
+fn request<M: Mode>(path: &'static str) -> HttpRequest<Body<M>> {
+    let mut request = HttpRequest::new(Body::empty());
+    *request.uri_mut() = path.parse().unwrap();
+    request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    request
+}
+
+/// For a call that is made when the like has been before.
+fn of_sync(app: &impl varvel::App, path: &'static str) -> usize {
+    let mut count = 0;
+    for _ in 0..2 {
+        let (request, scope) = (request(path), Scope::for_test());
+        // As servers have it: a slice of what was read, which is shared already.
+        let _shared = request.uri().clone();
+        count = counted(|| app.call(request, scope).unwrap());
+    }
+    count
+}
+
+fn of_polled(app: &impl AsyncApp, path: &'static str) -> usize {
+    let mut count = 0;
+    for _ in 0..2 {
+        let (request, scope) = (request(path), Scope::for_test());
+        let _shared = request.uri().clone();
+        count = counted(|| {
+            let mut call = pin!(app.call(request, scope));
+            match call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(answer) => answer.unwrap(),
+                Poll::Pending => panic!("it waits"),
+            }
+        });
+    }
+    count
+}
+
+/// A table of so many routes, with the ones that are asked for in the middle.
+fn app(routes: usize) -> App {
+    let mut app = App::new();
+    for number in 0..routes {
+        if number == routes / 2 {
+            app.add_route("/users/{id:int}/sync", Users).unwrap();
+            app.add_route_with_suffix("/users/{id:int}/polled", Users, Users::polled).unwrap();
+        }
+        app.add_route(&format!("/r{number}/{{id}}"), Users).unwrap();
+    }
+    app
+}
+
+#[test]
+fn a_request_costs_what_the_front_page_says() {
+    let bare_sync = of_sync(&sync_fn(|_, _| Ok(respond::json(&1234_u64)?)), "/users/1234/sync");
+    let bare_polled =
+        of_polled(&app_fn(|_, _| async { Ok(respond::json(&1234_u64)?) }), "/users/1234/polled");
+    for routes in [1, 1000] {
+        let app = app(routes);
+        assert_eq!(of_sync(&app, "/users/1234/sync"), bare_sync, "of {routes}");
+        // The future of the call, and that of the responder.
+        assert_eq!(of_polled(&app, "/users/1234/polled"), bare_polled + 2, "of {routes}");
+    }
+}
+
+#[test]
+fn middleware_and_hooks_cost_what_they_do() {
+    struct Nothing;
+    impl Middleware for Nothing {}
+    let bare = of_sync(&app(1), "/users/1234/sync");
+    let mut app = app(1);
+    app.add_middleware(Nothing).add_middleware(Nothing);
+    app.add_error_handler(|_: &std::io::Error, _, _| Ok(()));
+    assert_eq!(of_sync(&app, "/users/1234/sync"), bare);
+}

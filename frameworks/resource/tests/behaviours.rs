@@ -1,0 +1,641 @@
+//! What Falcon promises, in both forms of the contract, with sync and async responders, and the lint around it all.
+
+use std::{
+    error::Error,
+    fmt, fs, io,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use varvel::{AsyncBody, Worker};
+use varvel_lint::Lint;
+use varvel_resource::{
+    App, AsyncRequest, AsyncResponse, HttpError, HttpStatus, Middleware, Request, RequestHead, Resource,
+    Responders, Response, ResponseHead, Result, errors, testing::TestClient,
+};
+use varvel_test::Client;
+use varvel_toolkit::conditional::ETag;
+
+/// Called by an event loop, and by a thread.
+fn in_both_forms(app: App, check: impl Fn(&Client)) {
+    check(&Client::new(Lint::new(app.clone())));
+    check(&Client::sync(Lint::new(app)));
+}
+
+#[derive(Debug, Serialize, Deserialize, PartialEq)]
+struct Note {
+    text: String,
+}
+
+/// Sync and async responders in one resource.
+struct Notes {
+    notes: Mutex<Vec<Note>>,
+}
+
+impl Resource for Notes {
+    fn responders(on: Responders<Self>) -> Responders<Self> {
+        on.get(Self::on_get).post(Self::on_post)
+    }
+}
+
+impl Notes {
+    fn item(on: Responders<Self>) -> Responders<Self> {
+        on.get(Self::on_get_item).delete(Self::on_delete_item)
+    }
+
+    fn on_get(&self, _req: &mut Request, resp: &mut Response) -> Result {
+        resp.set_media(&*self.notes.lock().unwrap())
+    }
+
+    async fn on_post(&self, req: &mut AsyncRequest, resp: &mut AsyncResponse) -> Result {
+        let note: Note = req.media().await?;
+        resp.set_media(&note)?;
+        resp.status = StatusCode::CREATED;
+        self.notes.lock().unwrap().push(note);
+        Ok(())
+    }
+
+    async fn on_get_item(&self, req: &mut AsyncRequest, resp: &mut AsyncResponse) -> Result {
+        let index: usize = req.path_param("index")?;
+        match self.notes.lock().unwrap().get(index) {
+            Some(note) => resp.set_media(note),
+            None => Err(errors::not_found().with_detail("There are fewer notes.").into()),
+        }
+    }
+
+    fn on_delete_item(&self, req: &mut Request, resp: &mut Response) -> Result {
+        self.notes.lock().unwrap().remove(req.path_param("index")?);
+        resp.status = StatusCode::NO_CONTENT;
+        Ok(())
+    }
+}
+
+fn notes() -> App {
+    let notes = Arc::new(Notes { notes: Mutex::new(vec![Note { text: "first".into() }]) });
+    let mut app = App::new();
+    app.add_route("/notes", Arc::clone(&notes)).unwrap();
+    app.add_route_with_suffix("/notes/{index:int(min=0)}", notes, Notes::item).unwrap();
+    app
+}
+
+/// A resource of one responder, for any method.
+struct Any<F>(F);
+
+impl<F: Fn(&mut Request, &mut Response) -> Result + Send + Sync + 'static> Resource for Any<F> {
+    fn responders(on: Responders<Self>) -> Responders<Self> {
+        on.any(Self::on_any)
+    }
+}
+
+impl<F: Fn(&mut Request, &mut Response) -> Result> Any<F> {
+    fn on_any(&self, req: &mut Request, resp: &mut Response) -> Result {
+        (self.0)(req, resp)
+    }
+}
+
+/// An application of one resource at `/`, of one responder.
+fn one<F: Fn(&mut Request, &mut Response) -> Result + Send + Sync + 'static>(responder: F) -> App {
+    let mut app = App::new();
+    app.add_route("/", Any(responder)).unwrap();
+    app
+}
+
+#[test]
+fn sync_and_async_responders_stand_side_by_side() {
+    for form in [|app| Client::new(Lint::new(app)), |app| Client::sync(Lint::new(app))] {
+        let client: Client = form(notes());
+        let created = client.post("/notes").json(&Note { text: "second".into() }).send();
+        assert_eq!(
+            (created.status(), created.header("content-type")),
+            (StatusCode::CREATED, Some("application/json"))
+        );
+        assert_eq!(client.get("/notes/1").send().json::<Note>().text, "second");
+        let gone = client.delete("/notes/0").send();
+        assert_eq!((gone.status(), gone.header("content-type")), (StatusCode::NO_CONTENT, None));
+        assert_eq!(client.get("/notes").send().json::<Vec<Note>>(), [Note { text: "second".into() }]);
+    }
+}
+
+#[test]
+fn what_a_resource_has_is_what_it_answers() {
+    in_both_forms(notes(), |client| {
+        let refused = client.put("/notes").send();
+        assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(refused.header("allow"), Some("GET, HEAD, POST, OPTIONS"));
+        let options = client.options("/notes/0").send();
+        assert_eq!(options.status(), StatusCode::NO_CONTENT);
+        assert_eq!(options.header("allow"), Some("GET, HEAD, DELETE, OPTIONS"));
+        let head = client.head("/notes/0").send();
+        assert_eq!((head.status(), head.text()), (StatusCode::OK, ""));
+        assert_eq!(client.get("/elsewhere").send().status(), StatusCode::NOT_FOUND);
+        assert_eq!(client.get("/notes/none").send().status(), StatusCode::NOT_FOUND);
+        let far = client.get("/notes/7").header("accept", "text/xml").send();
+        assert_eq!(far.header("content-type"), Some("application/problem+xml"));
+        assert!(far.text().contains("<detail>There are fewer notes.</detail>"));
+    });
+}
+
+#[test]
+fn a_conflict_is_an_error_where_the_route_is_added() {
+    let mut app = notes();
+    let error = app.add_route("/notes/{other:int(min=0)}", Streams).unwrap_err();
+    assert!(error.to_string().contains("/notes/{index:int(min=0)}"), "{error}");
+    let templates: Vec<_> = app.inspect().map(|(template, methods)| (template, methods.len())).collect();
+    assert_eq!(templates, [("/notes", 4), ("/notes/{index:int(min=0)}", 4)]);
+    app.name_route("note", "/notes/{index:int(min=0)}").unwrap();
+    assert_eq!(app.url_for("note", &[("index", &7)]).unwrap(), "/notes/7");
+}
+
+#[test]
+fn media_is_refused_for_the_reason_that_it_has() {
+    in_both_forms(notes(), |client| {
+        let status = |media_type: &'static str, body: &'static str| {
+            let request = client.post("/notes").header("content-type", media_type).body(body);
+            let response = request.send();
+            let problem: serde_json::Value = response.json();
+            (response.status().as_u16(), problem["code"].as_str().map(str::to_owned))
+        };
+        assert_eq!(status("application/json", ""), (400, Some("media_not_found".into())));
+        assert_eq!(status("application/json", "{"), (400, Some("media_malformed".into())));
+        assert_eq!(status("application/json", r#"{"name": 1}"#), (422, Some("media_validation".into())));
+        assert_eq!(status("text/csv", "text\nnote"), (415, None));
+        assert_eq!(status("application/vnd.note+json; a=b", r#"{"text": "x"}"#).0, 201);
+        assert_eq!(status("application/x-www-form-urlencoded", "text=a+b").0, 201);
+        assert_eq!(client.post("/notes").body(r#"{"text": "untold"}"#).send().status(), 201);
+        let large = client.post("/notes").body(vec![b' '; 1024 * 1024 + 1]).send();
+        assert_eq!(large.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    });
+}
+
+#[test]
+fn media_is_there_as_often_as_it_is_asked_for_and_message_pack_goes_both_ways() {
+    let app = one(|req, resp| {
+        let first: Note = req.media()?;
+        let again: Note = req.media()?;
+        assert_eq!(first, again);
+        resp.set_content_type("application/msgpack");
+        resp.set_media(&again)
+    });
+    in_both_forms(app, |client| {
+        let body = rmp_serde::to_vec_named(&Note { text: "packed".into() }).unwrap();
+        let response =
+            client.post("/").header("content-type", "application/msgpack").body(body.clone()).send();
+        assert_eq!(response.header("content-type"), Some("application/msgpack"));
+        assert_eq!(response.body(), &body);
+    });
+}
+
+#[test]
+fn a_handler_of_ones_own_takes_the_place_of_another() {
+    struct Upper;
+    impl varvel_resource::media::MediaHandler for Upper {
+        fn serialize(
+            &self,
+            value: &dyn erased_serde::Serialize,
+        ) -> std::result::Result<Vec<u8>, varvel::BoxError> {
+            Ok(serde_json::to_string(value)?.to_uppercase().into())
+        }
+        fn deserialize(
+            &self,
+            content: &[u8],
+            read: &mut varvel_resource::media::Read<'_>,
+        ) -> std::result::Result<(), varvel::BoxError> {
+            let lower = content.to_ascii_lowercase();
+            let mut json = serde_json::Deserializer::from_slice(&lower);
+            read(&mut <dyn erased_serde::Deserializer<'_>>::erase(&mut json))
+        }
+    }
+    let mut app = one(|req, resp| {
+        let text: String = req.media()?;
+        resp.set_media(&format!("got {text}"))
+    });
+    app.media_handlers().insert("application/json", Upper);
+    app.media_handlers().remove("application/x-www-form-urlencoded");
+    in_both_forms(app, |client| {
+        let json = client.post("/").header("content-type", "application/json");
+        assert_eq!(json.body("\"ABC\"").send().text(), "\"GOT ABC\"");
+        let form = client.post("/").header("content-type", "application/x-www-form-urlencoded");
+        assert_eq!(form.body("a=b").send().status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    });
+}
+
+/// Writes down what it sees in a field of the answer.
+struct Trace(&'static str);
+
+fn trace(resp: &mut ResponseHead, word: &str) -> Result {
+    let so_far = resp.get_header("x-trace").unwrap_or_default();
+    let so_far = format!("{so_far} {word}");
+    resp.set_header(header::HeaderName::from_static("x-trace"), so_far.trim_start())
+}
+
+impl Middleware for Trace {
+    fn process_request(&self, req: &mut RequestHead, resp: &mut ResponseHead) -> Result {
+        trace(resp, &format!("{}:request", self.0))?;
+        if req.path() == "/moved" {
+            req.set_uri("/here".parse()?);
+        }
+        if req.get_header("stop") == Some(self.0) {
+            resp.set_text("stopped");
+            resp.complete();
+        }
+        Ok(())
+    }
+
+    fn process_resource(&self, req: &mut RequestHead, resp: &mut ResponseHead) -> Result {
+        trace(resp, &format!("{}:{}", self.0, req.uri_template().unwrap_or("?")))
+    }
+
+    fn process_response(&self, _: &mut RequestHead, resp: &mut ResponseHead, succeeded: bool) -> Result {
+        trace(resp, &format!("{}:{succeeded}", self.0))
+    }
+}
+
+struct Hooked;
+
+impl Resource for Hooked {
+    fn responders(on: Responders<Self>) -> Responders<Self> {
+        on.before(|_, resp| trace(resp, "before"))
+            .before_on(Method::POST, |req, resp| {
+                trace(resp, "before-post")?;
+                match req.get_header("x-key") {
+                    Some(_) => Ok(()),
+                    None => Err(errors::missing_header("x-key").into()),
+                }
+            })
+            .get(Self::on_get)
+            .post(Self::on_post)
+            .after(|_, resp| trace(resp, "after"))
+            .after_on(Method::GET, |_, resp| trace(resp, "after-get"))
+    }
+}
+
+impl Hooked {
+    fn on_get(&self, _: &mut Request, resp: &mut Response) -> Result {
+        trace(resp, "get")
+    }
+
+    async fn on_post(&self, _: &mut AsyncRequest, resp: &mut AsyncResponse) -> Result {
+        trace(resp, "post")
+    }
+}
+
+#[test]
+fn middleware_and_hooks_come_in_falcons_order() {
+    let mut app = App::new();
+    app.add_middleware(Trace("a")).add_middleware(Trace("b"));
+    app.add_route("/here", Hooked).unwrap();
+    in_both_forms(app, |client| {
+        let all = "a:request b:request a:/here b:/here";
+        for path in ["/here", "/moved"] {
+            let response = client.get(path).send();
+            let expected = format!("{all} before get after after-get b:true a:true");
+            assert_eq!(response.header("x-trace"), Some(&*expected));
+        }
+        let response = client.post("/here").header("x-key", "k").send();
+        let expected = format!("{all} before before-post post after b:true a:true");
+        assert_eq!(response.header("x-trace"), Some(&*expected));
+
+        let response = client.post("/here").send();
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+        let expected = format!("{all} before before-post b:false a:false");
+        assert_eq!(response.header("x-trace"), Some(&*expected));
+
+        let response = client.get("/nowhere").send();
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+        assert_eq!(response.header("x-trace"), Some("a:request b:request b:false a:false"));
+
+        let response = client.get("/here").header("stop", "a").send();
+        assert_eq!(response.text(), "stopped");
+        assert_eq!(response.header("x-trace"), Some("a:request b:true a:true"));
+    });
+}
+
+#[test]
+fn the_life_of_a_worker_is_told_to_middleware() {
+    struct Life(Arc<Mutex<Vec<&'static str>>>);
+    impl Middleware for Life {
+        fn process_startup(&self, _: &Worker) -> std::result::Result<(), varvel::StartError> {
+            self.0.lock().unwrap().push("startup");
+            Ok(())
+        }
+        fn process_shutdown(&self, _: &Worker) -> std::result::Result<(), varvel::BoxError> {
+            self.0.lock().unwrap().push("shutdown");
+            Err("the lights could not be put out".into())
+        }
+    }
+    for form in [|app| Client::factory(app).unwrap(), |app: App| Client::sync_factory(app).unwrap()] {
+        let told = Arc::default();
+        let mut app = App::new();
+        app.add_middleware(Life(Arc::clone(&told))).add_middleware(Life(Arc::clone(&told)));
+        let client: Client = form(app);
+        assert_eq!(client.get("/").send().status(), StatusCode::NOT_FOUND);
+        assert_eq!(*told.lock().unwrap(), ["startup", "startup"]);
+        assert_eq!(client.close().unwrap_err().to_string(), "the lights could not be put out");
+        assert_eq!(*told.lock().unwrap(), ["startup", "startup", "shutdown", "shutdown"]);
+    }
+}
+
+#[derive(Debug)]
+struct NoSuchUser(io::Error);
+
+impl fmt::Display for NoSuchUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no such user")
+    }
+}
+
+impl Error for NoSuchUser {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+#[test]
+fn a_handler_is_for_a_type_and_for_all_that_come_from_it() {
+    let fails = || {
+        one(|req, resp| {
+            resp.set_etag(&ETag::strong("unwanted").unwrap())?;
+            match &*req.get_param("with").unwrap_or_default() {
+                "user" => Err(NoSuchUser(io::Error::other("disk")).into()),
+                "io" => Err(io::Error::other("disk").into()),
+                "gone" => Err(errors::gone("It was here.").into()),
+                "teapot" => Err(errors::im_a_teapot("Short and stout.").into()),
+                _ => Err("12x".parse::<i32>().unwrap_err().into()),
+            }
+        })
+    };
+    let mut app = fails();
+    app.add_error_handler(|error: &io::Error, _, resp| {
+        resp.status = StatusCode::SERVICE_UNAVAILABLE;
+        resp.set_text(format!("io: {error}"));
+        Ok(())
+    });
+    app.add_error_handler_if(
+        |error: &HttpError| error.status() == StatusCode::GONE,
+        |_, _, _| Err(errors::not_found().with_detail("by a handler").into()),
+    );
+    in_both_forms(app.clone(), |client| {
+        let response = client.get("/?with=user").send();
+        assert_eq!((response.status().as_u16(), response.text()), (503, "io: disk"));
+        assert_eq!(response.header("etag"), None);
+        assert_eq!(client.get("/?with=io").send().text(), "io: disk");
+        let response = client.get("/?with=gone").send();
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+        assert!(response.text().contains("by a handler"));
+        assert_eq!(client.get("/?with=teapot").send().status(), StatusCode::IM_A_TEAPOT);
+        // Nobody's: the server answers and reports it.
+        let response = client.get("/").send();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.error().unwrap().to_string(), "invalid digit found in string");
+    });
+    app.add_error_handler(|_: &NoSuchUser, _, resp| {
+        resp.status = StatusCode::NOT_FOUND;
+        Ok(())
+    });
+    app.set_error_serializer(|_, resp, error| resp.set_text(format!("<{}>", error.title())));
+    in_both_forms(app, |client| {
+        assert_eq!(client.get("/?with=user").send().status(), StatusCode::NOT_FOUND);
+        assert_eq!(client.get("/?with=io").send().status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(client.get("/?with=teapot").send().text(), "<I'm a teapot>");
+    });
+}
+
+#[test]
+fn an_answer_can_be_returned_from_anywhere() {
+    let app = one(|req, _| match &*req.get_param("to").unwrap_or_default() {
+        "" => Err(HttpStatus::new(StatusCode::ACCEPTED, "later").into()),
+        to => Err(HttpStatus::see_other(to).into()),
+    });
+    in_both_forms(app, |client| {
+        let response = client.get("/").send();
+        assert_eq!((response.status(), response.text()), (StatusCode::ACCEPTED, "later"));
+        let response = client.get("/?to=/a%20b").send();
+        assert_eq!(response.status(), StatusCode::SEE_OTHER);
+        assert_eq!(response.header("location"), Some("/a%20b"));
+    });
+}
+
+#[test]
+fn parameters_are_taken_as_what_they_are_asked_for() {
+    let app = one(|req, resp| {
+        let int = req.get_param_as_int_in("int", 1..=10)?;
+        let float = req.get_param_as_float("float")?;
+        let flag = req.get_param_as_bool("flag")?;
+        let list = req.get_param_as_list("list");
+        let json: Option<Vec<u8>> = req.get_param_as_json("json")?;
+        let word: String = req.get_required_param_as("word")?;
+        resp.set_media(&(int, float, flag, list, json, word))
+    });
+    in_both_forms(app, |client| {
+        let all = client.get("/?int=7&float=.5&flag&list=a&list=b&json=[1]&word=w").send();
+        assert_eq!(all.text(), r#"[7,0.5,true,["a","b"],[1],"w"]"#);
+        assert_eq!(client.get("/?word=w").send().text(), r#"[null,null,null,[],null,"w"]"#);
+        for (query, parameter) in [
+            ("int=11&word=w", "int"),
+            ("int=x&word=w", "int"),
+            ("float=inf&word=w", "float"),
+            ("flag=maybe&word=w", "flag"),
+            ("json=[&word=w", "json"),
+            ("int=1", "word"),
+        ] {
+            let response = client.get(&format!("/?{query}")).send();
+            assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{query}");
+            assert_eq!(response.json::<serde_json::Value>()["parameter"], parameter, "{query}");
+        }
+    });
+}
+
+#[test]
+fn a_sink_takes_what_no_route_has() {
+    let mut app = notes();
+    let sink = |req: &mut Request, resp: &mut Response| {
+        resp.set_text(format!("{} {}", req.method(), req.path()));
+        Ok(())
+    };
+    app.add_sink("/notes", Any(sink)).unwrap();
+    app.add_middleware(Trace("m"));
+    in_both_forms(app, |client| {
+        assert_eq!(client.request("PURGE", "/notes/a/b").send().text(), "PURGE /notes/a/b");
+        let response = client.delete("/notes/x").send();
+        assert_eq!((response.status(), response.text()), (StatusCode::OK, "DELETE /notes/x"));
+        // As in Falcon, a sink is no resource.
+        assert_eq!(response.header("x-trace"), Some("m:request m:true"));
+        assert_eq!(client.get("/notesx").send().status(), StatusCode::NOT_FOUND);
+    });
+}
+
+#[test]
+fn files_are_sent_below_a_prefix_and_middleware_sees_them() {
+    let directory = std::env::temp_dir().join(format!("varvel-resource-{}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("a.txt"), "0123456789").unwrap();
+    let mut app = App::new();
+    app.add_static_route("/static", &directory).unwrap();
+    app.add_middleware(Trace("m"));
+    in_both_forms(app, |client| {
+        let response = client.get("/static/a.txt").header("range", "bytes=2-3").send();
+        assert_eq!((response.status(), response.text()), (StatusCode::PARTIAL_CONTENT, "23"));
+        assert_eq!(response.header("x-trace"), Some("m:request m:true"));
+        assert_eq!(client.get("/static/../Cargo.toml").send().status(), StatusCode::NOT_FOUND);
+    });
+    fs::remove_dir_all(directory).unwrap();
+}
+
+struct Streams;
+
+impl Resource for Streams {
+    fn responders(on: Responders<Self>) -> Responders<Self> {
+        on.get(Self::on_get).post(Self::on_post).put(Self::on_put)
+    }
+}
+
+impl Streams {
+    fn on_get(&self, _: &mut Request, resp: &mut Response) -> Result {
+        resp.set_content_type("text/plain");
+        resp.set_stream(io::Cursor::new("as it comes"));
+        Ok(())
+    }
+
+    async fn on_post(&self, req: &mut AsyncRequest, resp: &mut AsyncResponse) -> Result {
+        resp.set_stream(AsyncBody::from_chunks([Bytes::from_static(b"you said: ")]));
+        let body = req.take_stream();
+        resp.set_body(body);
+        Ok(())
+    }
+
+    fn on_put(&self, req: &mut Request, resp: &mut Response) -> Result {
+        let bytes = io::copy(req.stream(), &mut io::sink())?;
+        resp.set_media(&bytes)
+    }
+}
+
+#[test]
+fn bodies_stream_both_ways() {
+    let mut app = App::new();
+    app.add_route("/", Streams).unwrap();
+    in_both_forms(app, |client| {
+        assert_eq!(client.get("/").send().text(), "as it comes");
+        assert_eq!(client.post("/").body("echo").in_pieces_of(1).send().text(), "echo");
+        assert_eq!(client.put("/").body("12345").in_pieces_of(2).send().text(), "5");
+    });
+}
+
+#[test]
+fn conditions_parts_cookies_and_names_of_downloads() {
+    let app = one(|req, resp| {
+        let mut cookies = req.cookies();
+        let visits = cookies.get("visits").and_then(|visits| visits.parse().ok()).unwrap_or(0) + 1;
+        cookies.set(("visits", visits.to_string()))?;
+        resp.set_cookies(&cookies);
+        resp.set_text("0123456789");
+        resp.set_etag(&ETag::strong("v1").unwrap())?;
+        resp.set_downloadable_as("naïve \"plan\".txt")?;
+        resp.append_link("/next", "next")?;
+        resp.make_conditional(1);
+        Ok(())
+    });
+    in_both_forms(app, |client| {
+        let whole = client.get("/").header("cookie", "visits=41").send();
+        assert!(whole.header("set-cookie").unwrap().starts_with("visits=42;"));
+        assert_eq!(whole.header("link"), Some("</next>; rel=\"next\""));
+        let name = "attachment; filename=\"na_ve _plan_.txt\"; filename*=UTF-8''na%C3%AFve%20%22plan%22.txt";
+        assert_eq!(whole.header("content-disposition"), Some(name));
+        let part = client.get("/").header("range", "bytes=-3").send();
+        assert_eq!((part.status(), part.text()), (StatusCode::PARTIAL_CONTENT, "789"));
+        let same = client.get("/").header("if-none-match", "\"v1\"").send();
+        assert_eq!((same.status(), same.text()), (StatusCode::NOT_MODIFIED, ""));
+    });
+}
+
+#[test]
+fn the_client_is_asked_what_it_likes() {
+    let app = one(|req, resp| {
+        let prefers = req.client_prefers(&["application/json", "application/msgpack"]);
+        let accepts = (req.client_accepts_json(), req.client_accepts_xml(), req.client_accepts_msgpack());
+        resp.set_media(&(prefers, accepts, req.netloc(), req.scheme(), req.content_length()))
+    });
+    in_both_forms(app, |client| {
+        let response = client
+            .get("/")
+            .header("host", "example.com")
+            .header("accept", "application/msgpack, text/*")
+            .send();
+        assert_eq!(
+            response.text(),
+            r#"["application/msgpack",[false,false,true],"example.com","http",null]"#
+        );
+    });
+}
+
+#[test]
+fn values_of_the_context_reach_the_responder_and_come_back() {
+    struct User;
+    impl Middleware for User {
+        fn process_request(&self, req: &mut RequestHead, _: &mut ResponseHead) -> Result {
+            req.context.insert("ada");
+            Ok(())
+        }
+        fn process_response(&self, req: &mut RequestHead, resp: &mut ResponseHead, _: bool) -> Result {
+            let count: u32 = resp.context.remove().unwrap_or_default();
+            resp.append_header(header::AGE, HeaderValue::from(count))?;
+            assert_eq!(req.context.get::<&str>(), Some(&"ada"));
+            Ok(())
+        }
+    }
+    let mut app = one(|req, resp| {
+        resp.context.insert(7_u32);
+        resp.set_text(*req.context.get::<&str>().unwrap());
+        Ok(())
+    });
+    app.add_middleware(User);
+    in_both_forms(app, |client| {
+        let response = client.get("/").send();
+        assert_eq!((response.text(), response.header("age")), ("ada", Some("7")));
+    });
+}
+
+#[test]
+fn an_application_below_another_knows_where_it_is() {
+    let mut outer = App::new();
+    let inner = one(|req, resp| {
+        let outer: String = req.root_path().to_owned();
+        resp.set_text(format!("{outer} {}", req.path()));
+        Ok(())
+    });
+    outer.add_app("/v1", varvel_toolkit::Endpoint::polled(inner)).unwrap();
+    in_both_forms(outer, |client| {
+        assert_eq!(client.get("/v1/").send().text(), "/v1 /");
+        assert_eq!(client.get("/v1/x").send().status(), StatusCode::NOT_FOUND);
+    });
+}
+
+#[test]
+fn requests_are_simulated_by_falcons_names() {
+    let client = TestClient::new(notes()).with_header(header::ACCEPT, "text/plain");
+    assert_eq!(client.simulate_post("/notes", &Note { text: "x".into() }).status(), 201);
+    assert_eq!(client.simulate_get("/notes/1").json::<Note>().text, "x");
+    assert_eq!(client.simulate_delete("/notes/1").status(), 204);
+    assert_eq!(
+        client.simulate_patch("/notes/1", &()).header("content-type"),
+        Some("text/plain; charset=utf-8")
+    );
+}
+
+#[test]
+fn it_stands_below_any_server_as_it_is() {
+    fn of_both<A: varvel::App + varvel::AsyncApp<Future: Send> + Clone + Send + Sync + 'static>(_: &A) {}
+    fn factory_of_both<F: varvel::AppFactory + varvel::AsyncAppFactory + Send + Sync + 'static>(_: &F) {}
+    of_both(&App::new());
+    factory_of_both(&App::new());
+    let mut app = notes();
+    app.add_route("/streams", Streams).unwrap();
+    let request = |method: Method, path: &str| {
+        http::Request::builder().method(method).uri(path).body("{\"text\": \"x\"}").unwrap()
+    };
+    for (method, path) in [(Method::POST, "/notes"), (Method::GET, "/notes"), (Method::POST, "/streams")] {
+        varvel_lint::cancel_everywhere(&app, request(method.clone(), path));
+        varvel_lint::overlap(&app, request(method, path));
+    }
+}
