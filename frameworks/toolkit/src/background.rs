@@ -1,7 +1,7 @@
 //! Work beside the answer: what blocks, what goes on after it, and how much of that there may be.
 //!
-//! Tasks and jobs belong to the worker, so the drain waits for them until its deadline (spec W2, L8). One that could go on
-//! for ever asks [`Worker::stopping`] when to end.
+//! Tasks and jobs belong to the worker, so the drain waits for them until its deadline (spec W2, L8). One that could
+//! go on for ever asks [`Worker::stopping`] when to end.
 //!
 //! ```
 //! use std::time::Duration;
@@ -50,8 +50,8 @@ use varvel::{AppError, BoxFuture, Caps, Driver, Event, Job, Level, Report, Scope
 /// ([`Caps::OFFLOAD`]), which it keeps for as long.
 ///
 /// # Errors
-/// The future's: [`Unavailable`](varvel::FailKind::Unavailable) if the pool takes no more, `Internal` if the work panicked
-/// or the server stopped before it ran.
+/// The future's: [`Unavailable`](varvel::FailKind::Unavailable) if the pool takes no more, `Internal` if the work
+/// panicked or the server stopped before it ran.
 pub fn offload<T: Send + 'static>(worker: &Worker, work: impl FnOnce() -> T + Send + 'static) -> Offload<T> {
     if worker.info().driver == Driver::Blocking || !worker.info().caps.contains(Caps::OFFLOAD) {
         return Offload(State::Done(Some(Ok(work()))));
@@ -135,8 +135,8 @@ impl<T> fmt::Debug for Offload<T> {
     }
 }
 
-/// Work that goes on behind answers, of which there is never more than so much at a time: what accepts work without bound
-/// falls over under load, and nobody sees it coming.
+/// Work that goes on behind answers, of which there is never more than so much at a time: what accepts work without
+/// bound falls over under load, and nobody sees it coming.
 ///
 /// Clones count together.
 #[derive(Clone, Debug)]

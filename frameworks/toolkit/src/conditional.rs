@@ -1,7 +1,7 @@
 //! Conditional requests: entity tags, dates, and what a request makes depend on them (RFC 9110 section 13).
 //!
-//! [`evaluate`] follows the steps of section 13.2.2, and [`answer`] makes of a response what the request asked for: the whole,
-//! a part of it (see [`range`](crate::range)), 304 or 412.
+//! [`evaluate`] follows the steps of section 13.2.2, and [`answer`] makes of a response what the request asked for:
+//! the whole, a part of it (see [`range`]), 304 or 412.
 //!
 //! ```
 //! use http::{HeaderMap, HeaderValue, Method, header};
@@ -106,8 +106,8 @@ fn split_tag(text: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// What tells the versions of a representation apart.
 ///
-/// A date counts whole seconds, so two versions of the same second have the same: leave it out while it is younger than
-/// that (section 8.8.2.2), and a date that is given can be relied on.
+/// A date counts whole seconds, so two versions of the same second have the same: leave it out while it is younger
+/// than that (section 8.8.2.2), and a date that is given can be relied on.
 #[derive(Clone, Debug, Default)]
 pub struct Validators {
     /// Its entity tag.
@@ -165,7 +165,8 @@ pub fn evaluate(method: &Method, headers: &HeaderMap, current: Option<&Validator
     // Truncated, as Last-Modified is.
     let last_modified = current.and_then(|current| current.last_modified).and_then(whole_seconds);
 
-    // Steps 1 and 2. A date that is none, or twice, is as if it were absent; a list of tags that is none matches nothing.
+    // Steps 1 and 2. A date that is none, or twice, is as if it were absent; a list of tags that is none matches
+    // nothing.
     if headers.contains_key(IF_MATCH) {
         if !any_matches(headers, &IF_MATCH, current, ETag::matches_strongly) {
             return Verdict::Failed;
@@ -209,9 +210,9 @@ pub fn may_send_part(method: &Method, headers: &HeaderMap, current: &Validators)
     }
 }
 
-/// Makes of the whole what the request asked for: the whole, parts of it, 304 or 412. The response is a 200, and its fields
-/// say which version it is; any other is left as it is. At most `ranges_max` parts are sent, and the whole if more are asked
-/// for.
+/// Makes of the whole what the request asked for: the whole, parts of it, 304 or 412. The response is a 200, and its
+/// fields say which version it is; any other is left as it is. At most `ranges_max` parts are sent, and the whole if
+/// more are asked for.
 ///
 /// ```
 /// use http::{HeaderMap, HeaderValue, Method, Response, header};

@@ -25,10 +25,11 @@
 //! | `HttpOnly` | set: no script reads it |
 //! | `SameSite` | `Lax`: not sent along with forms and frames of other sites |
 //! | `Path` | `/` |
-//! | `Secure` | set where the connection is encrypted, or [said to be](Cookies::secure) |
+//! | `Secure` | set where the client's connection is encrypted, as the server knows or a [trusted proxy](crate::middleware::Forwarded) has said |
 //!
-//! What browsers refuse otherwise is put right: `SameSite=None`, `Partitioned`, `__Secure-` and `__Host-` set `Secure`, and
-//! `__Host-` has `Path=/` and no `Domain`. Names and values are percent-encoded where they have to be, and decoded.
+//! What browsers refuse otherwise is put right: `SameSite=None`, `Partitioned`, `__Secure-` and `__Host-` set
+//! `Secure`, and `__Host-` has `Path=/` and no `Domain`. Names and values are percent-encoded where they have to be,
+//! and decoded.
 
 use std::{borrow::Cow, error::Error, fmt};
 
@@ -39,6 +40,8 @@ use http::{
 };
 use percent_encoding::percent_decode;
 use varvel::Scope;
+
+use crate::middleware::Client;
 
 /// The cookies of one exchange.
 #[derive(Clone, Debug)]
@@ -63,18 +66,20 @@ impl Cookies {
     /// Those of a request. Nothing is read until it is asked for.
     pub fn of(headers: &HeaderMap, scope: &Scope) -> Self {
         let received = headers.get_all(COOKIE).iter().cloned().collect();
-        Self { received, changes: Vec::new(), is_secure: scope.conn().is_secure() }
+        let scheme = scope.get::<Client>().and_then(|client| client.scheme);
+        let is_secure = scheme.map_or(scope.conn().is_secure(), |scheme| scheme == "https");
+        Self { received, changes: Vec::new(), is_secure }
     }
 
-    /// Whether the client's connection is encrypted, where it ends at a proxy that says so.
+    /// Whether the client's connection is encrypted, where that is known from elsewhere.
     #[must_use]
     pub fn secure(mut self, is_secure: bool) -> Self {
         self.is_secure = is_secure;
         self
     }
 
-    /// The value of a cookie, as it is from now on: what was set or removed counts. Of several with one name it is the first,
-    /// which browsers send for the most specific path.
+    /// The value of a cookie, as it is from now on: what was set or removed counts. Of several with one name it is
+    /// the first, which browsers send for the most specific path.
     pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
         if let Some(change) = self.changes.iter().rev().find(|change| change.name == name) {
             return change.value.as_deref().map(Cow::Borrowed);
@@ -220,8 +225,8 @@ mod keys {
 
     use super::{CookieError, Cookies};
 
-    /// The secrets that cookies are signed or encrypted with. The first is for what is set; what was set with any of the others is
-    /// still read, so secrets can be replaced without logging everybody out.
+    /// The secrets that cookies are signed or encrypted with. The first is for what is set; what was set with any of
+    /// the others is still read, so secrets can be replaced without logging everybody out.
     ///
     /// ```
     /// use http::{HeaderMap, HeaderValue};
@@ -254,7 +259,8 @@ mod keys {
             if secret.len() < 32 { Err(WeakSecret) } else { Ok(Self(vec![Key::derive_from(secret)])) }
         }
 
-        /// Of a secret that lives as long as the process: what it signs nobody can read after a restart, nor another process.
+        /// Of a secret that lives as long as the process: what it signs nobody can read after a restart, nor another
+        /// process.
         pub fn generate() -> Self {
             Self(vec![Key::generate()])
         }
@@ -289,8 +295,9 @@ mod keys {
 
     impl std::error::Error for WeakSecret {}
 
-    /// Signed cookies can be read by the client and not be changed; private ones cannot be read either. Both belong to their
-    /// name: the value of one cookie is nothing in another. Neither says when it was made, so a copy holds as long as the key.
+    /// Signed cookies can be read by the client and not be changed; private ones cannot be read either. Both belong
+    /// to their name: the value of one cookie is nothing in another. Neither says when it was made, so a copy holds
+    /// as long as the key.
     impl Cookies {
         /// The value of a signed cookie, if one of the keys has signed it.
         pub fn get_signed(&self, keys: &Keys, name: &str) -> Option<String> {
@@ -344,7 +351,8 @@ mod keys {
     /// Of HMAC-SHA256 in base64 without padding.
     const SIGNATURE_LEN: usize = 43;
 
-    /// Over the name as well, unlike the signed jar of the `cookie` crate: there the value of one cookie would pass for another's.
+    /// Over the name as well, unlike the signed jar of the `cookie` crate: there the value of one cookie would pass
+    /// for another's.
     fn mac(key: &Key, name: &str, value: &str) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(key.signing()).expect("a key of any length will do");
         mac.update(name.as_bytes());
@@ -437,6 +445,17 @@ mod tests {
             ),
         ] {
             assert_eq!(line(cookie, is_secure), expected);
+        }
+    }
+
+    #[test]
+    fn what_a_trusted_proxy_says_of_the_connection_counts() {
+        for (scheme, is_secure) in [(Some("https"), true), (Some("http"), false), (None, false)] {
+            let mut scope = Scope::for_test();
+            scope.insert(Client { scheme, ..Client::default() });
+            let mut cookies = Cookies::of(&HeaderMap::new(), &scope);
+            cookies.set(("a", "b")).unwrap();
+            assert_eq!(lines(&cookies)[0].contains("Secure"), is_secure);
         }
     }
 

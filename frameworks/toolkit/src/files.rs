@@ -23,15 +23,16 @@
 //!
 //! # No way out
 //!
-//! The path is split before it is decoded. A segment that is empty, `.` or `..`, or has a `/` or a NUL in it once it is decoded,
-//! is not there, and nor is one that begins with a dot, unless [hidden files](Files::hidden) are wanted. What is left is opened
-//! below the directory, which is opened once, at the start: on Linux the kernel itself sees to it that nothing leads out
-//! (`openat2`), elsewhere each segment is opened below the one before. Links count as what is not there, unless
-//! [they are followed](Files::follow_links), and then only within the directory. Only regular files are sent.
+//! The path is split before it is decoded. A segment that is empty, `.` or `..`, or has a `/` or a NUL in it once it
+//! is decoded, is not there, and nor is one that begins with a dot, unless [hidden files](Files::hidden) are wanted.
+//! What is left is opened below the directory, which is opened once, at the start: on Linux the kernel itself sees to
+//! it that nothing leads out (`openat2`), elsewhere each segment is opened below the one before. Links count as what
+//! is not there, unless [they are followed](Files::follow_links), and then only within the directory. Only regular
+//! files are sent.
 //!
 //! # Nothing blocks an event loop
 //!
-//! Files are looked up and opened by [`offload`](crate::background::offload); their bytes are the server's to send.
+//! Files are looked up and opened by [`offload`]; their bytes are the server's to send.
 
 use std::{
     borrow::Cow,
@@ -140,8 +141,8 @@ impl Files {
         self.with(|directory| directory.follow_links = are_followed)
     }
 
-    /// Whether `app.js.br`, `app.js.zst` or `app.js.gz` is sent for `app.js`, if it is there and the client takes it; off. To keep
-    /// them up to date is up to whoever makes them.
+    /// Whether `app.js.br`, `app.js.zst` or `app.js.gz` is sent for `app.js`, if it is there and the client takes it;
+    /// off. To keep them up to date is up to whoever makes them.
     #[must_use]
     pub fn precompressed(self, are_used: bool) -> Self {
         self.with(|directory| directory.precompressed = are_used)
@@ -248,8 +249,8 @@ fn below_root(local: &str, hidden: bool) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Leads to the same URL with a `/` behind its path. Relative, so that it holds behind a proxy that has taken a prefix away,
-/// and with a `./` in front, so that no segment is taken for a scheme or a host.
+/// Leads to the same URL with a `/` behind its path. Relative, so that it holds behind a proxy that has taken a
+/// prefix away, and with a `./` in front, so that no segment is taken for a scheme or a host.
 fn redirect<M: BodyMode>(uri: &Uri) -> Response<Body<M>> {
     let last = uri.path().rsplit('/').next().unwrap_or_default();
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
@@ -389,8 +390,8 @@ impl Directory {
     }
 }
 
-/// What tells the versions of a file apart: when it was modified, and how long it is. The inode would tell more, and would
-/// differ between the machines of one site.
+/// What tells the versions of a file apart: when it was modified, and how long it is. The inode would tell more, and
+/// would differ between the machines of one site.
 ///
 /// What was modified a moment ago may be modified again without another date, so it gets no date, and a weak tag.
 fn validators(metadata: &Metadata, now: SystemTime) -> Validators {
@@ -444,8 +445,8 @@ mod beneath {
     ) -> Result<OwnedFd, Errno> {
         #[cfg(target_os = "linux")]
         match by_the_kernel(root, path, follow_links) {
-            // An old kernel has no such call, a container may forbid it, and where a link was followed while something was
-            // renamed the kernel cannot vouch for where it led.
+            // An old kernel has no such call, a container may forbid it, and where a link was followed while
+            // something was renamed the kernel cannot vouch for where it led.
             Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => {}
             opened => return opened,
         }

@@ -1,4 +1,5 @@
-//! Forms with files: `multipart/form-data` (RFC 7578), part by part as it arrives, so that no upload has to fit into memory.
+//! Forms with files: `multipart/form-data` (RFC 7578), part by part as it arrives, so that no upload has to fit into
+//! memory.
 //!
 //! ```
 //! use http::{Request, Response};
@@ -30,8 +31,8 @@
 //!
 //! An async application does the same with `Multipart::<Polled>` and `.await` behind each call.
 //!
-//! What the client did wrong is an [`HttpError`]: 415 for another media type, 413 beyond the [`Limits`], 400 for what makes no
-//! sense or breaks off. Lines end with CRLF, as all browsers and libraries send them.
+//! What the client did wrong is an [`HttpError`]: 415 for another media type, 413 beyond the [`Limits`], 400 for what
+//! makes no sense or breaks off. Lines end with CRLF, as all browsers and libraries send them.
 
 use std::{
     borrow::Cow,
@@ -170,8 +171,8 @@ impl<F: Form> Part<'_, F> {
         &self.names.name
     }
 
-    /// What the client calls the file, if it is one: without directories and control characters, and never `.` or `..`. It is
-    /// still the client's word: show it, and keep the file under a name of your own.
+    /// What the client calls the file, if it is one: without directories and control characters, and never `.` or
+    /// `..`. It is still the client's word: show it, and keep the file under a name of your own.
     pub fn file_name(&self) -> Option<&str> {
         self.names.file_name.as_deref()
     }
@@ -327,7 +328,8 @@ struct Parser {
     delimiter: Vec<u8>,
     limits: Limits,
     state: State,
-    /// What has come and was not given out: less than a delimiter, or the head of a part, behind the frame that came last.
+    /// What has come and was not given out: less than a delimiter, or the head of a part, behind the frame that came
+    /// last.
     buffer: Bytes,
     /// The rest of what was given out, where it is read by [`Read`].
     unread: Bytes,
@@ -547,8 +549,8 @@ fn split_at_byte(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
     }
 }
 
-/// The value of a parameter, and what is behind it. Within quotes browsers write `%22` for a quote and leave a backslash as it
-/// is; others put a backslash before a quote. Either way it is a quote.
+/// The value of a parameter, and what is behind it. Within quotes browsers write `%22` for a quote and leave a
+/// backslash as it is; others put a backslash before a quote. Either way it is a quote.
 fn parameter(text: &[u8]) -> (String, &[u8]) {
     let Some(quoted) = text.strip_prefix(b"\"") else {
         let end = text.iter().position(|byte| *byte == b';').unwrap_or(text.len());
@@ -574,7 +576,8 @@ fn decode_extended(value: &str) -> Option<String> {
     charset.eq_ignore_ascii_case("utf-8").then(|| decoded.into_owned())
 }
 
-/// The last segment of what may be a path of any system, without what has no place in a name; `file` if nothing is left.
+/// The last segment of what may be a path of any system, without what has no place in a name; `file` if nothing is
+/// left.
 fn plain_file_name(name: &str) -> String {
     /// As long as names may be on most file systems.
     const BYTES_MAX: usize = 255;

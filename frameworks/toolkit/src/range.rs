@@ -1,7 +1,7 @@
 //! Parts of a representation: `Range: bytes=0-499` (RFC 9110 section 14).
 //!
-//! What is asked for is bounded before anything is sent: ranges that overlap or touch are joined, so that no answer is longer
-//! than the whole, and who asks for more parts than allowed gets the whole.
+//! What is asked for is bounded before anything is sent: ranges that overlap or touch are joined, so that no answer
+//! is longer than the whole, and who asks for more parts than allowed gets the whole.
 //!
 //! ```
 //! use http::HeaderValue;
@@ -150,8 +150,8 @@ fn join(parts: &mut Vec<ByteRange>, mut range: ByteRange) {
     parts.insert(place.unwrap_or(parts.len()), range);
 }
 
-/// Makes of a whole response the part that the request asked for: 206, or 416. What is neither in memory nor a file is left as
-/// it is, for it has no parts.
+/// Makes of a whole response the part that the request asked for: 206, or 416. What is neither in memory nor a file
+/// is left as it is, for it has no parts.
 ///
 /// Conditions come first: [`conditional::answer`](crate::conditional::answer) calls this where they allow it.
 ///

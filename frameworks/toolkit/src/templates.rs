@@ -14,9 +14,9 @@
 //! # Ok::<_, varvel_toolkit::templates::Error>(())
 //! ```
 //!
-//! What is put into a template whose name ends with `.html`, `.htm` or `.xml` is escaped, unless the template says `|safe`. In
-//! scripts and in attributes without quotes that is not enough. A template is part of the program: never make one of what a
-//! client has sent.
+//! What is put into a template whose name ends with `.html`, `.htm` or `.xml` is escaped, unless the template says
+//! `|safe`. In scripts and in attributes without quotes that is not enough. A template is part of the program: never
+//! make one of what a client has sent.
 
 use std::{
     path::{Path, PathBuf},
@@ -43,8 +43,8 @@ impl Templates {
         Self { environment: Arc::new(RwLock::new(Environment::new())), is_reloaded: false }
     }
 
-    /// Those of a directory, by their paths in it: `users/list.html`. No name leads out of it. The first use of each reads its
-    /// file on the thread that renders.
+    /// Those of a directory, by their paths in it: `users/list.html`. No name leads out of it. The first use of each
+    /// reads its file on the thread that renders.
     pub fn of_directory(path: impl Into<PathBuf>) -> Self {
         let mut templates = Self::new();
         let path: PathBuf = path.into();

@@ -29,8 +29,9 @@
 //! # assert_eq!(response.text(), r#"2 fish & chips with ["salt", "vinegar"], None"#);
 //! ```
 //!
-//! A sync application does the same with [`UrlEncoded::read`]. What the client did wrong is an [`HttpError`]: 415 for another
-//! media type, 413 beyond the limits, 400 for what is no text, 422 for a field that does not fit, which it names.
+//! A sync application does the same with [`UrlEncoded::read`]. What the client did wrong is an [`HttpError`]: 415 for
+//! another media type, 413 beyond the limits, 400 for what is no text, 422 for a field that does not fit, which it
+//! names.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};

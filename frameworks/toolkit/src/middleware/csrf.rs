@@ -5,10 +5,12 @@ use std::{error::Error, fmt};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header, uri::Authority};
 use varvel::{Body, Scope};
 
+use super::Client;
 use crate::{Accept, Form, HttpError, Middleware};
 
-/// Refuses, with 403, what a browser sends at the behest of another site (cross-site request forgery): its user's cookies come
-/// along, the user's will does not. No tokens are needed for that, as browsers say where a request comes from:
+/// Refuses, with 403, what a browser sends at the behest of another site (cross-site request forgery): its user's
+/// cookies come along, the user's will does not. No tokens are needed for that, as browsers say where a request comes
+/// from:
 ///
 /// | the request | |
 /// |---|---|
@@ -18,10 +20,12 @@ use crate::{Accept, Form, HttpError, Middleware};
 /// | has no such field, and an `Origin` other than the host it is for | is refused |
 /// | has neither | passes: it is from no browser, or one of before 2020 |
 ///
-/// Upgrades count, since a WebSocket is a GET that other sites may open. Where other origins are to be let in, they are named.
+/// Upgrades count, since a WebSocket is a GET that other sites may open. Where other origins are to be let in, they
+/// are named.
 ///
-/// Behind a proxy `Host` must be what the browser has sent. Over plain HTTP a page of the same host may be forged on its
-/// way; [`SecurityHeaders::hsts`](super::SecurityHeaders::hsts) is against that.
+/// Behind a proxy `Host` must be what the browser has sent, or [`Forwarded`](super::Forwarded) must know it. Over
+/// plain HTTP a page of the same host may be forged on its way;
+/// [`SecurityHeaders::hsts`](super::SecurityHeaders::hsts) is against that.
 ///
 /// ```
 /// use varvel::sync_fn;
@@ -93,7 +97,8 @@ impl Middleware for Csrf {
         request: &mut Request<Body<F::In>>,
         scope: &mut Scope,
     ) -> Result<(), Response<Body<F::Out>>> {
-        if self.lets_in(request.method(), request.headers(), scope.authority()) {
+        let said = scope.get::<Client>().and_then(|client| client.host.as_ref());
+        if self.lets_in(request.method(), request.headers(), said.or(scope.authority())) {
             return Ok(());
         }
         let error = HttpError::new(StatusCode::FORBIDDEN)
@@ -125,7 +130,7 @@ mod tests {
     use varvel_test::Client;
 
     use super::*;
-    use crate::respond;
+    use crate::{middleware::Forwarded, respond};
 
     #[test]
     fn only_what_comes_from_here_or_from_no_browser_gets_in() {
@@ -188,6 +193,22 @@ mod tests {
         assert!(is_of("http://here.example", &host("here.example:80")));
         assert!(!is_of("http://here.example", &host("here.example:443")));
         assert!(is_of("http://[::1]:8000", &host("[::1]:8000")));
+    }
+
+    #[test]
+    fn the_host_is_what_a_trusted_proxy_says() {
+        let app = Csrf::new().around(sync_fn(|_, _| Ok(respond::text("in"))));
+        let client = Client::sync(Forwarded::x_forwarded(["127.0.0.0/8", "::1"]).unwrap().around(app));
+        let post = |origin| {
+            let request = client.post("/").header("host", "inner.example:8000").header("origin", origin);
+            request
+                .header("x-forwarded-for", "192.0.2.1")
+                .header("x-forwarded-host", "here.example")
+                .send()
+                .status()
+        };
+        assert_eq!(post("https://here.example"), 200);
+        assert_eq!(post("https://inner.example:8000"), 403);
     }
 
     #[test]

@@ -11,12 +11,13 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{
     HeaderValue, Request, Response, StatusCode,
-    header::{CACHE_CONTROL, VARY},
+    header::{CACHE_CONTROL, COOKIE},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use varvel::{Body, BoxError, Event, Level, Report, Scope, Watch};
 
+use super::vary::vary_by;
 use crate::{
     Accept, Form, HttpError, Middleware,
     cookies::{Cookie, Cookies, Keys, time},
@@ -29,12 +30,12 @@ use crate::{
 /// | [`in_cookie`](Self::in_cookie) | all of it, encrypted | little: some 2,500 bytes; nothing to run, and no way to end one from here |
 /// | [`in_store`](Self::in_store) | its id, signed | more, and to be ended by whoever has the store |
 ///
-/// A session lives for so long since it was changed last, or used in the second half of its life. One that stays empty is not
-/// kept, and costs a client no cookie. Concurrent requests of one browser each have it as it was when they began, and the last to
-/// be answered counts.
+/// A session lives for so long since it was changed last, or used in the second half of its life. One that stays
+/// empty is not kept, and costs a client no cookie. Concurrent requests of one browser each have it as it was when
+/// they began, and the last to be answered counts.
 ///
-/// What is put in after the call, while the body is written, is lost: the head has gone out. So is what belongs to a call
-/// that fails.
+/// What is put in after the call, while the body is written, is lost: the head has gone out. So is what belongs to a
+/// call that fails.
 ///
 /// ```
 /// use http::Request;
@@ -78,7 +79,8 @@ impl Sessions {
         Self { keys, store: None, cookie: "session".to_owned(), lifetime, is_secure: None }
     }
 
-    /// Keeps sessions here, and their ids with the browser. An `Arc` of a store is one as well, for those who share it.
+    /// Keeps sessions here, and their ids with the browser. An `Arc` of a store is one as well, for those who share
+    /// it.
     pub fn in_store(keys: Keys, store: impl SessionStore + 'static) -> Self {
         Self { store: Some(Arc::new(store)), ..Self::in_cookie(keys) }
     }
@@ -97,8 +99,8 @@ impl Sessions {
         self
     }
 
-    /// Whether the browser sends the cookie over encrypted connections alone. Unless set, that is so for those that come in
-    /// encrypted, which behind a proxy are none.
+    /// Whether the browser sends the cookie over encrypted connections alone; unless set, as
+    /// [`cookies`](crate::cookies) tells.
     #[must_use]
     pub fn secure(mut self, is_secure: bool) -> Self {
         self.is_secure = Some(is_secure);
@@ -212,7 +214,7 @@ impl Middleware for Sessions {
         let headers = response.headers_mut();
         if state.is_seen || state.is_changed {
             // What it says is for one browser.
-            headers.append(VARY, HeaderValue::from_static("cookie"));
+            vary_by(headers, &COOKIE);
         }
         if state.is_changed {
             headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("private"));
@@ -298,8 +300,8 @@ impl Session {
         state.is_changed = true;
     }
 
-    /// Gives it another id, and ends that which it had. To be done at each login: else who has put an id of their own into a browser
-    /// beforehand is logged in along with its user.
+    /// Gives it another id, and ends that which it had. To be done at each login: else who has put an id of their own
+    /// into a browser beforehand is logged in along with its user.
     pub fn renew(&self) {
         let mut state = self.lock();
         state.is_renewed = true;
@@ -356,8 +358,8 @@ mod unix_seconds {
 
 /// Where sessions are kept.
 ///
-/// It is asked on the thread that calls the application, so on an event loop it must not wait for anything. Records that are
-/// over may be given all the same; they count for nothing.
+/// It is asked on the thread that calls the application, so on an event loop it must not wait for anything. Records
+/// that are over may be given all the same; they count for nothing.
 pub trait SessionStore: Send + Sync {
     /// The session of this id.
     ///
