@@ -100,14 +100,14 @@ impl Loops {
 
     /// A connection has ended; whether others may have had to wait for that.
     pub(crate) fn leave(&self, index: usize) -> bool {
-        self.discount(index);
+        self.discount(index, 1);
         // Looked at after the count has changed: whoever fills the server meanwhile sees that there is room.
         self.total().saturating_add(1) >= self.total_max
     }
 
-    /// Counts a connection less, of a loop that may have been restarted since the connection was counted.
-    fn discount(&self, index: usize) {
-        let less = |load: usize| if load == DEAD { None } else { load.checked_sub(1) };
+    /// Counts so many connections less of a loop.
+    fn discount(&self, index: usize, count: usize) {
+        let less = |load: usize| if load == DEAD { None } else { Some(load.saturating_sub(count)) };
         let _ = self.loads[index].fetch_update(SeqCst, SeqCst, less);
     }
 
@@ -119,22 +119,32 @@ impl Loops {
         }
     }
 
-    /// A loop has died with all its connections, and another takes its place.
-    pub(crate) fn restart(&self, index: usize) {
-        self.loads[index].store(0, SeqCst);
+    /// A loop has ended, or died with so many connections. Others may have had to wait for that, wherever they arrived: the
+    /// loop itself may not come back for long.
+    pub(crate) fn lost(&self, index: usize, count: usize) {
+        self.discount(index, count);
+        self.announce_room();
     }
 
     /// A loop has died for good: nobody gives it connections any more.
     pub(crate) fn bury(&self, index: usize) {
         self.loads[index].store(DEAD, SeqCst);
         if let Some(mailbox) = self.mailboxes[index].get() {
-            drop(mailbox.close());
+            mailbox.bury();
+        }
+        self.announce_room();
+    }
+
+    /// Has all loops look whether they can accept.
+    fn announce_room(&self) {
+        for mailbox in self.mailboxes.iter().filter_map(OnceLock::get) {
+            mailbox.post(|letters| letters.room = true);
         }
     }
 
     /// A connection that was counted for one loop is another's.
     pub(crate) fn moved(&self, from: usize, to: usize) {
-        self.discount(from);
+        self.discount(from, 1);
         self.loads[to].fetch_add(1, SeqCst);
     }
 

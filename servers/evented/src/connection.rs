@@ -294,7 +294,8 @@ impl<A: AsyncApp> Connection<A> {
             Some(Expired::Body(fault)) => {
                 if let Phase::Exchange(exchange) = &self.phase {
                     if let Some(incoming) = &exchange.incoming {
-                        incoming.fail(body_error(fault), &exchange.waker);
+                        let puller = incoming.fail(body_error(fault), &exchange.waker);
+                        self.wake(puller, exchange, shared);
                     }
                 }
             }

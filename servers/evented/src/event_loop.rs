@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     future::Future,
+    io,
     os::fd::AsRawFd,
     pin::pin,
     sync::Arc,
@@ -68,7 +69,7 @@ impl Core {
     }
 
     /// A poller, and the mailbox that wakes it.
-    pub(crate) fn poller() -> std::io::Result<(mio::Poll, Arc<Mailbox>)> {
+    pub(crate) fn poller() -> io::Result<(mio::Poll, Arc<Mailbox>)> {
         let poll = mio::Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), MAILBOX)?;
         Ok((poll, Mailbox::new(waker)))
@@ -81,7 +82,7 @@ impl Core {
         future: impl Future<Output = T>,
         control: &Control,
         until: Option<Instant>,
-    ) -> Option<T> {
+    ) -> io::Result<Option<T>> {
         let root = Arc::new(Summons::new(Woken::Root, Arc::clone(&self.mailbox)));
         let waker = Waker::from(Arc::clone(&root));
         let mut future = pin!(future);
@@ -91,14 +92,14 @@ impl Core {
         loop {
             if may_go_on {
                 if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-                    return Some(output);
+                    return Ok(Some(output));
                 }
             }
             let idle = self.mailbox.begin_wait_without_connections();
-            self.wait(&mut events, until, idle);
+            self.wait(&mut events, until, idle)?;
             let now = Instant::now();
             if until.is_some_and(|until| until <= now) {
-                return None;
+                return Ok(None);
             }
             self.ops.fire_timers(now);
             self.mailbox.take_work(&mut self.letters);
@@ -116,33 +117,38 @@ impl Core {
         }
     }
 
-    /// Makes up for what was lost with a loop that died.
+    /// Makes up for what a loop that died has left undone.
     pub(crate) fn restart(&mut self) {
-        self.letters = Letters::default();
+        self.mailbox.put_back(std::mem::take(&mut self.letters));
         self.tasks.wake_all();
     }
 
     fn start_tasks(&mut self) {
-        for task in std::mem::take(&mut self.letters.tasks) {
+        // One by one: should the loop die, the others are still there.
+        while let Some(task) = self.letters.tasks.pop_front() {
             self.tasks.start(task, &self.worker);
         }
     }
 
     /// Waits for events until then, or the next timer, or a letter; not at all if the loop is not idle, which it has to ask
     /// the mailbox last of all.
-    fn wait(&mut self, events: &mut Events, until: Option<Instant>, idle: bool) {
+    fn wait(&mut self, events: &mut Events, until: Option<Instant>, idle: bool) -> io::Result<()> {
         let until = [until, self.ops.next_timer()].into_iter().flatten().min();
         let timeout = match until {
             _ if !idle => Some(Duration::ZERO),
             None => None,
             Some(until) => Some(until.saturating_duration_since(Instant::now())),
         };
-        if let Err(error) = self.poll.poll(events, timeout) {
-            // A signal, which is dealt with elsewhere. There is nothing else that a poller could fail with.
-            debug_assert_eq!(error.kind(), std::io::ErrorKind::Interrupted);
-            events.clear();
-        }
+        let polled = self.poll.poll(events, timeout);
         self.mailbox.end_wait();
+        match polled {
+            // A signal, which is dealt with elsewhere.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                events.clear();
+                Ok(())
+            }
+            polled => polled,
+        }
     }
 }
 
@@ -186,13 +192,13 @@ where
         index: usize,
         control: &'a Control,
         listeners: &'a mut Vec<Listener>,
-    ) -> std::io::Result<Self> {
+    ) -> io::Result<Self> {
         for (number, listener) in listeners.iter().enumerate() {
             let (fd, token) = (listener.as_raw_fd(), Token(FIRST_LISTENER - number));
             let registry = core.poll.registry();
             match registry.register(&mut SourceFd(&fd), token, Interest::READABLE) {
                 // By the loop that died before this one.
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 result => result?,
             }
         }
@@ -219,8 +225,8 @@ where
         })
     }
 
-    /// Serves until it is stopped; then tells how many exchanges were cut off.
-    pub(crate) fn serve(&mut self) -> u64 {
+    /// Serves until it is stopped; then tells how many exchanges were cut off. It fails only if it cannot wait.
+    pub(crate) fn serve(&mut self) -> io::Result<u64> {
         let mut events = Events::with_capacity(1024);
         if self.stop.is_some() {
             self.begin_stop();
@@ -228,7 +234,7 @@ where
         loop {
             self.shared.journal.flush();
             let idle = !self.is_busy() && self.core.mailbox.begin_wait();
-            self.core.wait(&mut events, self.next_wake(), idle);
+            self.core.wait(&mut events, self.next_wake(), idle)?;
             self.shared.now = Instant::now();
             self.shared.date.refresh();
             if self.pulse.beats(self.shared.now) {
@@ -266,7 +272,7 @@ where
                     self.core.tasks.drop_all(&self.core.worker);
                 }
                 if self.connections.is_empty() && self.core.tasks.is_empty() && self.core.mailbox.end() {
-                    return self.cut;
+                    return Ok(self.cut);
                 }
             }
         }
@@ -400,7 +406,8 @@ where
 
     fn read_letters(&mut self) {
         self.core.mailbox.take(&mut self.core.letters);
-        for accepted in std::mem::take(&mut self.core.letters.connections) {
+        self.acceptable |= std::mem::take(&mut self.core.letters.room);
+        while let Some(accepted) = self.core.letters.connections.pop_front() {
             self.add(accepted);
         }
         if std::mem::take(&mut self.core.letters.stop) {
@@ -558,5 +565,13 @@ where
 
     fn log(&self, level: Level, message: &str) {
         self.shared.reporter.report(&Report::new(Event::Log { level, message }));
+    }
+}
+
+/// A loop that has died may not even have come to the end of [`abandon`](EventLoop::abandon).
+impl<A: AsyncApp> Drop for EventLoop<'_, A> {
+    fn drop(&mut self) {
+        (0..self.connections.len()).for_each(|_| self.shared.journal.connection_closed());
+        self.loops.lost(self.index, self.connections.len());
     }
 }

@@ -1,6 +1,6 @@
 //! What reaches a loop from elsewhere: other threads, and its own wakers.
 
-use std::{sync::Arc, task::Wake};
+use std::{collections::VecDeque, sync::Arc, task::Wake};
 
 use varvel::BoxFuture;
 
@@ -28,11 +28,13 @@ pub(crate) struct Letters {
     /// Who was woken.
     pub(crate) woken: Vec<Woken>,
     /// Connections that a busier loop accepted.
-    pub(crate) connections: Vec<Accepted>,
+    pub(crate) connections: VecDeque<Accepted>,
     /// Tasks to be run.
-    pub(crate) tasks: Vec<BoxFuture>,
+    pub(crate) tasks: VecDeque<BoxFuture>,
     /// The control's stop has changed.
     pub(crate) stop: bool,
+    /// A full server may have room again.
+    pub(crate) room: bool,
     /// The loop takes no more connections.
     closed: bool,
     /// It takes no more tasks either.
@@ -67,7 +69,7 @@ impl Mailbox {
         if letters.closed {
             return Err(accepted);
         }
-        letters.connections.push(accepted);
+        letters.connections.push_back(accepted);
         drop(letters);
         self.ring();
         Ok(())
@@ -79,17 +81,35 @@ impl Mailbox {
         if letters.ended {
             return Err(task);
         }
-        letters.tasks.push(task);
+        letters.tasks.push_back(task);
         drop(letters);
         self.ring();
         Ok(())
     }
 
     /// Takes no more connections, but hands out those that came before.
-    pub(crate) fn close(&self) -> Vec<Accepted> {
+    pub(crate) fn close(&self) -> VecDeque<Accepted> {
         let mut letters = self.lock();
         letters.closed = true;
         std::mem::take(&mut letters.connections)
+    }
+
+    /// The loop has died for good: takes nothing any more.
+    pub(crate) fn bury(&self) {
+        let connections = self.close();
+        self.lock().ended = true;
+        drop(connections);
+    }
+
+    /// Puts back what a loop that died has taken out and not come to, ahead of what has arrived since. Who was woken is not
+    /// among it: whoever is still there is woken again.
+    pub(crate) fn put_back(&self, mut rest: Letters) {
+        let mut letters = self.lock();
+        rest.connections.append(&mut letters.connections);
+        letters.connections = rest.connections;
+        rest.tasks.append(&mut letters.tasks);
+        letters.tasks = rest.tasks;
+        letters.stop |= rest.stop;
     }
 
     /// Ends the loop's wait, if it waits. Enough for what the loop looks at after it has said that it is about to wait,
@@ -140,6 +160,7 @@ impl Mailbox {
         std::mem::swap(&mut letters.connections, &mut empty.connections);
         std::mem::swap(&mut letters.tasks, &mut empty.tasks);
         empty.stop = std::mem::take(&mut letters.stop);
+        empty.room = std::mem::take(&mut letters.room);
     }
 
     fn lock(&self) -> MutexGuard<'_, Letters> {
@@ -188,7 +209,7 @@ impl Wake for Summons {
 
 impl Letters {
     fn is_empty(&self) -> bool {
-        self.has_no_work() && self.connections.is_empty()
+        self.has_no_work() && self.connections.is_empty() && !self.room
     }
 
     fn has_no_work(&self) -> bool {

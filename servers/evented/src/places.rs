@@ -30,6 +30,10 @@ impl<T> Places<T> {
         Self { blocks: Vec::new(), spare: None, vacant: Vec::new(), len: 0 }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }

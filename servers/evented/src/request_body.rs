@@ -56,34 +56,35 @@ impl Incoming {
         state.wanted && !state.dropped
     }
 
-    pub(crate) fn push_data(&self, data: Bytes, connection: &Waker) {
-        self.change(connection, |state| state.frames.push_back(Frame::Data(data)));
+    #[must_use]
+    pub(crate) fn push_data(&self, data: Bytes, connection: &Waker) -> Option<Waker> {
+        self.change(connection, |state| state.frames.push_back(Frame::Data(data)))
     }
 
-    pub(crate) fn finish(&self, trailers: Option<HeaderMap>, connection: &Waker) {
+    #[must_use]
+    pub(crate) fn finish(&self, trailers: Option<HeaderMap>, connection: &Waker) -> Option<Waker> {
         self.change(connection, |state| {
             state.frames.extend(trailers.map(Frame::Trailers));
             state.end.get_or_insert(Ok(()));
-        });
+        })
     }
 
     /// Ends the body with an error, unless it has ended.
-    pub(crate) fn fail(&self, kind: BodyErrorKind, connection: &Waker) {
+    #[must_use]
+    pub(crate) fn fail(&self, kind: BodyErrorKind, connection: &Waker) -> Option<Waker> {
         self.change(connection, |state| {
             state.end.get_or_insert(Err(kind));
-        });
+        })
     }
 
-    fn change(&self, connection: &Waker, change: impl FnOnce(&mut State)) {
+    /// Whom to wake, if somebody else waits than the connection's own future, which is polled right after this.
+    fn change(&self, connection: &Waker, change: impl FnOnce(&mut State)) -> Option<Waker> {
         let mut state = self.lock();
         change(&mut state);
         state.wanted = false;
         let puller = state.puller.take();
         drop(state);
-        // The connection's own future is polled right after this.
-        if let Some(puller) = puller.filter(|puller| !puller.will_wake(connection)) {
-            puller.wake();
-        }
+        puller.filter(|puller| !puller.will_wake(connection))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

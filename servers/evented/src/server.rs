@@ -253,21 +253,24 @@ impl<F: AsyncAppFactory> Seat<'_, F> {
     fn serve_undying(&mut self, mut app: F::App) -> Result<(F::App, u64), ServeError> {
         loop {
             let report = self.reporter();
-            if let Some(served) = contain(Phase::Background, report, || self.serve(app)) {
-                return served.inspect_err(|_| self.loops.bury(self.index));
+            match contain(Phase::Background, report, || self.serve(app)) {
+                Some(Ok(served)) => return Ok(served),
+                Some(Err(error)) => return Err(self.die(error)),
+                None => self.core.restart(),
             }
-            self.core.restart();
-            self.loops.restart(self.index);
             app = match self.build() {
                 Ok(app) => app,
-                Err(error) => {
-                    self.loops.bury(self.index);
-                    self.listeners.clear();
-                    self.log(Level::Error, &format!("event loop {} is gone: {error}", self.index));
-                    return Err(error.into());
-                }
+                Err(error) => return Err(self.die(error.into())),
             };
         }
+    }
+
+    /// There is no way to go on.
+    fn die(&mut self, error: ServeError) -> ServeError {
+        self.loops.bury(self.index);
+        self.listeners.clear();
+        self.log(Level::Error, &format!("event loop {} is gone: {error}", self.index));
+        error
     }
 
     fn build(&mut self) -> Result<F::App, StartError> {
@@ -275,8 +278,9 @@ impl<F: AsyncAppFactory> Seat<'_, F> {
         let (report, control, factory) = (self.reporter(), &self.control, self.factory);
         let core = &mut self.core;
         match contain(Phase::Build, report, || core.run(factory.build(&worker), control, None)) {
-            Some(Some(built)) => built,
-            Some(None) => Err(StartError::new("a stop came first, and its deadline has passed")),
+            Some(Ok(Some(built))) => built,
+            Some(Err(error)) => Err(StartError::new(format!("its loop cannot wait for events: {error}"))),
+            Some(Ok(None)) => Err(StartError::new("a stop came first, and its deadline has passed")),
             None => Err(StartError::new("it panicked; see the report")),
         }
     }
@@ -295,12 +299,13 @@ impl<F: AsyncAppFactory> Seat<'_, F> {
         let event_loop = EventLoop::new(core, &mut shared, &self.loops, self.index, &self.control, listeners);
         let mut event_loop = event_loop.map_err(ServeError::io("watch a listener"))?;
         let served = catch_unwind(AssertUnwindSafe(|| event_loop.serve()));
-        let cut = served.unwrap_or_else(|panic| {
+        if !matches!(served, Ok(Ok(_))) {
             // Nobody comes back to its exchanges, so this is their end.
             event_loop.abandon(Outcome::Failed);
-            resume_unwind(panic)
-        });
-        Ok((shared.app, cut))
+        }
+        drop(event_loop);
+        let cut = served.unwrap_or_else(|panic| resume_unwind(panic));
+        Ok((shared.app, cut.map_err(ServeError::io("wait for events"))?))
     }
 
     fn tear_down(&mut self, app: F::App) {
@@ -313,9 +318,10 @@ impl<F: AsyncAppFactory> Seat<'_, F> {
             core.run(factory.teardown(app, &worker), control, Some(until))
         });
         let message = match torn {
-            Some(Some(Ok(()))) | None => return,
-            Some(Some(Err(error))) => format!("teardown failed: {error}"),
-            Some(None) => "teardown did not end before the deadline".to_owned(),
+            Some(Ok(Some(Ok(())))) | None => return,
+            Some(Ok(Some(Err(error)))) => format!("teardown failed: {error}"),
+            Some(Err(error)) => format!("teardown could not wait for events: {error}"),
+            Some(Ok(None)) => "teardown did not end before the deadline".to_owned(),
         };
         self.log(Level::Error, &message);
     }

@@ -100,7 +100,7 @@ impl Tunnel {
         // The tunnel itself is driven right after this; parts of it may have wakers of their own.
         for waker in reader.into_iter().chain(writer) {
             if !waker.will_wake(&self.waker) {
-                waker.wake();
+                contain(Phase::Background, |event| self.report(event), || waker.wake());
             }
         }
     }

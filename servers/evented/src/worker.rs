@@ -6,9 +6,10 @@ use std::{
     time::Instant,
 };
 
-use varvel::{BoxFuture, Job, Report, Reporter, TimerId, WorkerInfo, WorkerOps};
+use varvel::{BoxFuture, Job, Phase, Report, Reporter, TimerId, WorkerInfo, WorkerOps};
 use varvel_server_kit::{
-    journal::Journal, stopping::Stopping, timer_queue::TimerQueue, worker_pool::WorkerPool,
+    containment::contain, journal::Journal, stopping::Stopping, timer_queue::TimerQueue,
+    worker_pool::WorkerPool,
 };
 
 use crate::mailbox::Mailbox;
@@ -50,7 +51,7 @@ impl LoopWorker {
             // Not under the lock: a waker may do anything, such as set a timer.
             drop(timers);
             self.journal.polling();
-            due.wake();
+            self.contain(|| due.wake());
         }
     }
 
@@ -60,7 +61,12 @@ impl LoopWorker {
 
     /// Raises the stopping signal (spec L7).
     pub(crate) fn stop(&self) {
-        self.stopping.raise();
+        self.contain(|| self.stopping.raise());
+    }
+
+    /// Wakes somebody, who is the application's and may panic.
+    fn contain(&self, wake: impl FnOnce()) {
+        contain(Phase::Background, |event| self.report(&Report::new(event)), wake);
     }
 }
 

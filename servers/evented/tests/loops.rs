@@ -4,24 +4,22 @@ mod support;
 
 use std::{
     cell::Cell,
-    future::Future,
     io::Write,
     net::TcpStream,
-    pin::Pin,
     rc::Rc,
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicUsize, Ordering::SeqCst},
         mpsc,
     },
-    task::{Context, Wake, Waker},
     thread,
     time::{Duration, Instant},
 };
 
 use http::Response;
-use support::{Running, get, read_line, start};
+use support::{DEADLY, Running, get, read_line, start};
 use varvel::{AsyncBody, Policy, Scope, StartError, app_fn, factory_fn};
+use varvel_server_kit::settings::Settings;
 
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -176,33 +174,15 @@ fn connections_that_come_while_a_loop_is_busy_are_shared_out_evenly() {
     }
 }
 
-/// The one thing of an application's that a loop runs uncontained.
-struct Deadly;
-
-impl Wake for Deadly {
-    fn wake(self: Arc<Self>) {
-        panic!("a waker that panics");
-    }
-}
-
-/// Has the loop wake something deadly, and never answers.
-async fn die(scope: Scope) -> varvel::AsyncAppResult {
-    let mut timer = scope.worker().sleep(Duration::from_millis(1));
-    let waker = Waker::from(Arc::new(Deadly));
-    let _ = Pin::new(&mut timer).poll(&mut Context::from_waker(&waker));
-    std::mem::forget(timer);
-    std::future::pending().await
-}
-
 #[test]
 fn a_loop_that_dies_is_replaced() {
     let builds = Arc::new(AtomicUsize::new(0));
     let factory = factory_fn(move |_| {
         let build = builds.fetch_add(1, SeqCst) + 1;
         async move {
-            Ok(app_fn(move |request: http::Request<AsyncBody>, scope: Scope| async move {
+            Ok(app_fn(move |request: http::Request<AsyncBody>, _| async move {
                 if request.uri().path() == "/die" {
-                    return die(scope).await;
+                    panic!("{DEADLY}");
                 }
                 Ok(Response::new(AsyncBody::full(format!("{build}\n"))))
             }))
@@ -212,7 +192,7 @@ fn a_loop_that_dies_is_replaced() {
     let mut client = server.connect();
     assert_eq!(get(&mut client, "/").unwrap(), "1");
     get(&mut client, "/die").unwrap_err();
-    server.expect_report("a waker that panics");
+    server.expect_report("the reporter panics");
     assert_eq!(get(&mut server.connect(), "/").unwrap(), "2");
     assert_eq!(server.stop(GRACE).unwrap().cut, 0);
 }
@@ -227,9 +207,9 @@ fn no_connection_is_given_to_a_loop_that_could_not_be_replaced() {
             if build > 2 {
                 return Err(StartError::new("no third time"));
             }
-            Ok(app_fn(move |request: http::Request<AsyncBody>, scope: Scope| async move {
+            Ok(app_fn(move |request: http::Request<AsyncBody>, _| async move {
                 if request.uri().path() == "/die" {
-                    return die(scope).await;
+                    panic!("{DEADLY}");
                 }
                 Ok(Response::new(AsyncBody::full(format!("{index}\n"))))
             }))
@@ -245,5 +225,59 @@ fn no_connection_is_given_to_a_loop_that_could_not_be_replaced() {
         assert_ne!(get(client, "/").unwrap(), index);
     }
     drop(clients);
+    assert_eq!(server.stop(GRACE).unwrap().cut, 0);
+}
+
+#[test]
+fn a_task_that_was_spawned_when_the_loop_died_never_runs() {
+    let (sender, run) = mpsc::channel();
+    let factory = factory_fn(move |_| {
+        let sender = sender.clone();
+        async move {
+            Ok(app_fn(move |_, scope: Scope| {
+                let sender = sender.clone();
+                async move {
+                    let deadly = Box::pin(async { panic!("{DEADLY}") });
+                    let task = Box::pin(async move { sender.send(()).unwrap() });
+                    assert!(scope.worker().spawn(deadly).is_ok() && scope.worker().spawn(task).is_ok());
+                    Ok(Response::new(AsyncBody::from("fine\n")))
+                }
+            }))
+        }
+    });
+    let server = start(|_| {}, factory);
+    assert_eq!(get(&mut server.connect(), "/").unwrap(), "fine");
+    server.expect_report("the reporter panics");
+    run.recv_timeout(GRACE).unwrap();
+    assert_eq!(server.stop(GRACE).unwrap().cut, 0);
+}
+
+#[test]
+fn a_full_server_whose_loop_is_gone_accepts_nobody_until_another_client_comes() {
+    let builds = Arc::new(AtomicUsize::new(0));
+    let factory = factory_fn(move |_| {
+        let build = builds.fetch_add(1, SeqCst) + 1;
+        async move {
+            if build > 2 {
+                return Err(StartError::new("no third time"));
+            }
+            Ok(app_fn(move |request: http::Request<AsyncBody>, _| async move {
+                if request.uri().path() == "/die" {
+                    panic!("{DEADLY}");
+                }
+                Ok(Response::new(AsyncBody::from("fine\n")))
+            }))
+        }
+    });
+    let tune = |settings: &mut Settings| (settings.loops, settings.max_connections) = (Some(2), Some(1));
+    let server = start(tune, factory);
+    let mut client = server.connect();
+    assert_eq!(get(&mut client, "/").unwrap(), "fine");
+    let mut waiting = server.connect();
+    // The loops have heard of it, and cannot take it.
+    assert_eq!(get(&mut client, "/").unwrap(), "fine");
+    get(&mut client, "/die").unwrap_err();
+    assert_eq!(get(&mut waiting, "/").unwrap(), "fine");
+    drop((client, waiting));
     assert_eq!(server.stop(GRACE).unwrap().cut, 0);
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     io::{Read, Write},
     net::TcpStream,
     sync::{
@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
-    task::Poll,
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -412,5 +412,60 @@ fn a_client_that_ended_its_side_while_it_waited_for_its_turn_gets_no_answer() {
     drop(release);
     assert_eq!(read_line(&mut second).unwrap(), "fine");
     assert_eq!(calls.load(Ordering::Relaxed), 1);
+    server.stop(GRACE).unwrap();
+}
+
+#[test]
+fn a_waker_that_panics_kills_the_loop() {
+    struct Deadly;
+    impl Wake for Deadly {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker");
+        }
+    }
+    fn poll_once(future: impl Future) {
+        let waker = Waker::from(Arc::new(Deadly));
+        let mut future = Box::pin(future);
+        let _ = future.as_mut().poll(&mut Context::from_waker(&waker));
+        std::mem::forget(future);
+    }
+    let app = app_fn(|request: Request<AsyncBody>, scope: Scope| async move {
+        match request.uri().path() {
+            "/timer" => poll_once(scope.worker().sleep(Duration::from_millis(1))),
+            "/watch" => {
+                let watch = scope.watch();
+                poll_once(async move { watch.disconnected().await });
+            }
+            "/body" => {
+                let mut body = request.into_body();
+                poll_once(async move { body.frame().await.is_some() });
+                let mut polled = false;
+                poll_fn(
+                    |_| if std::mem::replace(&mut polled, true) { Poll::Ready(()) } else { Poll::Pending },
+                )
+                .await;
+            }
+            "/stop" => poll_once(poll_fn(move |cx| scope.worker().poll_stopping(cx))),
+            _ => {}
+        }
+        line("fine\n")
+    });
+    let server = start(|_| {}, Shared(app));
+    let mut client = server.connect();
+    for path in ["/timer", "/watch"] {
+        assert_eq!(get(&mut client, path).unwrap(), "fine");
+        server.expect_report("panic in background work: a waker");
+    }
+    let mut upload = server.connect();
+    let head = "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n";
+    upload.write_all(head.as_bytes()).unwrap();
+    // Which says that the body is waited for.
+    upload.read_exact(&mut [0; "HTTP/1.1 100 Continue\r\n\r\n".len()]).unwrap();
+    upload.write_all(b"x").unwrap();
+    assert_eq!(read_line(&mut upload).unwrap(), "fine");
+    server.expect_report("panic in background work: a waker");
+    assert_eq!(get(&mut client, "/stop").unwrap(), "fine", "the connection is still there");
+    server.control.stop(GRACE);
+    server.expect_report("panic in background work: a waker");
     server.stop(GRACE).unwrap();
 }

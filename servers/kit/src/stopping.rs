@@ -2,9 +2,12 @@
 
 use std::task::{Context, Poll, Waker};
 
-use crate::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering::SeqCst},
+use crate::{
+    containment::wake_all,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
 };
 
 /// When so many watch, all are woken for nothing: those that still live come back, the others are forgotten. An
@@ -27,7 +30,7 @@ impl Stopping {
             self.raised.store(true, SeqCst);
             std::mem::take(&mut *watchers)
         };
-        watchers.into_iter().for_each(Waker::wake);
+        wake_all(watchers);
     }
 
     /// Whether it was raised.

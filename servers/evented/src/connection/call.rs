@@ -15,7 +15,7 @@ use varvel::{
 };
 use varvel_http1::{BodyEvent, BodyFault, BodyFaultKind, RequestHead};
 use varvel_server_kit::{
-    containment::discard,
+    containment::{contain, discard},
     gateway::{ErrorResponse, panic_message, request},
     outbox::WriteError,
 };
@@ -204,11 +204,11 @@ impl<A: AsyncApp> Connection<A> {
         match shared.on_disconnect {
             // Whoever has only ended its sending side may still read.
             OnDisconnect::Answer if !self.broken => {
-                self.handle.exchanges.disconnected();
+                self.tell_of_leaving(exchange, shared);
                 None
             }
             OnDisconnect::Finish => {
-                self.handle.exchanges.disconnected();
+                self.tell_of_leaving(exchange, shared);
                 exchange.discarding = true;
                 // Earlier answers are still on their way to a client that has only ended its sending side.
                 if self.broken || self.flush(shared).is_err() {
@@ -240,17 +240,20 @@ impl<A: AsyncApp> Connection<A> {
                 Ok(BodyEvent::Data(data)) => {
                     exchange.body_left =
                         exchange.body_left.map(|left| left.saturating_sub(data.len() as u64));
-                    incoming.push_data(data, &exchange.waker);
+                    let puller = incoming.push_data(data, &exchange.waker);
+                    self.wake(puller, exchange, shared);
                     return true;
                 }
                 Ok(BodyEvent::End(trailers)) => {
                     exchange.request_complete = true;
-                    incoming.finish(trailers, &exchange.waker);
+                    let puller = incoming.finish(trailers, &exchange.waker);
+                    self.wake(puller, exchange, shared);
                     return true;
                 }
                 Err(fault) => {
                     let kind = if self.broken { BodyErrorKind::Disconnected } else { body_error(fault) };
-                    incoming.fail(kind, &exchange.waker);
+                    let puller = incoming.fail(kind, &exchange.waker);
+                    self.wake(puller, exchange, shared);
                     return true;
                 }
                 Ok(BodyEvent::NeedMore) => {}
@@ -299,7 +302,8 @@ impl<A: AsyncApp> Connection<A> {
         }
         if let Some(incoming) = exchange.incoming.take() {
             // Whoever still holds it must not touch the next request (spec S21).
-            incoming.fail(BodyErrorKind::Disconnected, &exchange.waker);
+            let puller = incoming.fail(BodyErrorKind::Disconnected, &exchange.waker);
+            self.wake(puller, &exchange, shared);
         }
         if outcome != Outcome::Completed {
             exchange.bytes = exchange.bytes.saturating_sub(self.outbox.len());
@@ -335,7 +339,7 @@ impl<A: AsyncApp> Connection<A> {
             WriteError::Transport(_) => {
                 self.broken = true;
                 if shared.on_disconnect == OnDisconnect::Finish && exchange.stage != Stage::Writing {
-                    self.handle.exchanges.disconnected();
+                    self.tell_of_leaving(exchange, shared);
                     exchange.discarding = true;
                     return Next::Go;
                 }
@@ -349,6 +353,19 @@ impl<A: AsyncApp> Connection<A> {
                 Next::Over(Outcome::Failed, Some(Fate::Close))
             }
         }
+    }
+
+    /// Wakes who waits for the request's body.
+    pub(super) fn wake(&self, puller: Option<Waker>, exchange: &Exchange<A::Future>, shared: &Shared<A>) {
+        if let Some(puller) = puller {
+            contain(Running::Background, |event| self.report(exchange, shared, event), || puller.wake());
+        }
+    }
+
+    /// The client has left, and the call goes on.
+    fn tell_of_leaving(&self, exchange: &Exchange<A::Future>, shared: &Shared<A>) {
+        let report = |event: Event<'_>| self.report(exchange, shared, event);
+        contain(Running::Background, report, || self.handle.exchanges.disconnected());
     }
 
     /// Nobody takes what is in the outbox.

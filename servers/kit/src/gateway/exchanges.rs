@@ -7,7 +7,7 @@ use http::StatusCode;
 use varvel::{Event, Finish, FinishHook, Outcome, Phase};
 
 use crate::{
-    containment::contain,
+    containment::{contain, wake_all},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{
@@ -102,8 +102,9 @@ impl Exchanges {
     pub fn tell(&self, finish: &Finish, report: impl Fn(Event<'_>)) {
         // Taken out, not under the lock: hooks and wakers may do anything.
         let Some(state) = self.lock().take() else { return };
-        state.watchers.into_iter().for_each(Waker::wake);
-        for hook in state.hooks {
+        let State { hooks, watchers } = *state;
+        contain(Phase::Background, &report, || wake_all(watchers));
+        for hook in hooks {
             run(hook, finish, &report);
         }
     }
@@ -118,7 +119,7 @@ impl Exchanges {
     pub fn disconnected(&self) {
         self.gone.store(true, SeqCst);
         let watchers = self.lock().as_mut().map(|state| std::mem::take(&mut state.watchers));
-        watchers.into_iter().flatten().for_each(Waker::wake);
+        wake_all(watchers.into_iter().flatten());
     }
 
     /// See [`varvel::Exchange::is_disconnected`].
