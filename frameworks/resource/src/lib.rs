@@ -59,7 +59,8 @@
 //! | `falcon.HTTPStatus`, `falcon.HTTPFound` | [`HttpStatus`] | |
 //! | `req.media`, `req.get_media()` | [`Request::media`] | a type of your choice; 422 for what is not that |
 //! | `resp.media = …` | [`ResponseHead::set_media`] | made at once, not at the end |
-//! | media handlers | [`media`], [`App::media_handlers`] | MessagePack with the feature `msgpack`; no multipart: see [`varvel_toolkit`] |
+//! | media handlers | [`media`], [`App::media_handlers`] | MessagePack with the feature `msgpack` |
+//! | multipart forms: `MultipartForm`, `BodyPart` | [`Request::multipart`] | limits on everything; files never go to memory as a whole |
 //! | `req.stream`, `req.bounded_stream` | [`Request::stream`] | always bounded |
 //! | `req.bounded_stream.read()` | [`Request::data`] | up to [a limit](App::set_media_bytes_max) |
 //! | `resp.text`, `resp.data`, `resp.stream` | [`ResponseHead::set_text`], [`set_data`](ResponseHead::set_data), [`Response::set_stream`] | also [`set_file`](ResponseHead::set_file), [`set_body`](Response::set_body) |
@@ -71,7 +72,8 @@
 //! | `resp.downloadable_as`, `resp.append_link` | [`ResponseHead::set_downloadable_as`], [`append_link`](ResponseHead::append_link) | |
 //! | `req.env`, `req.scope` | [`Request::scope`] | |
 //! | CORS | [`varvel_toolkit::middleware`], around the application | |
-//! | `on_websocket`, `resp.sse` | an application on the contract by [`App::add_app`]; streams by [`Response::set_stream`] | |
+//! | `resp.sse` | [`Response::replace`] with [`events`](varvel_toolkit::events) | |
+//! | `on_websocket` | [`App::add_app`] with [`websocket`](varvel_toolkit::websocket) | not a responder: the call ends where it begins |
 //! | `falcon.inspect` | [`App::inspect`] | |
 //! | `falcon.testing.TestClient` | `testing::TestClient`, with the feature `testing` | |
 //! | - | [`App::url_for`] | URLs of routes with a name |

@@ -10,6 +10,7 @@ use varvel_toolkit::{
     Accept, Blocking, Form, HttpError, Polled, Query,
     conditional::{self, Validators, Verdict},
     cookies::Cookies,
+    multipart::{Limits, Multipart},
     range::Ranges,
     router::PathParams,
 };
@@ -48,6 +49,15 @@ impl<F: Form> Request<F> {
     /// The body as it comes, for whoever does not want all of it at once. Empty once the data or media was asked for.
     pub fn stream(&mut self) -> &mut Body<F::In> {
         &mut self.body
+    }
+
+    /// The form that is coming, part by part: what media of the type `multipart/form-data` is in Falcon.
+    ///
+    /// # Errors
+    /// 415 if it is no such form.
+    pub fn multipart(&mut self, limits: Limits) -> Result<Multipart<F>, HttpError> {
+        let body = self.take_stream();
+        Multipart::new(&self.head.parts.headers, body, limits)
     }
 
     /// Takes the body, to be kept or handed on.

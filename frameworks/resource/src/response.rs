@@ -36,11 +36,11 @@ impl<F: Form> Response<F> {
         self.stream = body;
     }
 
-    /// Makes it that of another application.
-    pub(crate) fn replace(&mut self, answer: http::Response<Body<F::Out>>) {
+    /// Makes it one of the contract, as the parts of the toolkit give them: server-sent events, or what another application
+    /// answered. Fields that were set before stay, unless the other one has them, too.
+    pub fn replace(&mut self, answer: http::Response<Body<F::Out>>) {
         let (parts, body) = answer.into_parts();
         self.head.status = parts.status;
-        // Fields that middleware has set stand beside those of the answer, unless it has them, too.
         for name in parts.headers.keys() {
             self.head.headers.remove(name);
         }

@@ -16,7 +16,11 @@ use varvel_resource::{
     Responders, Response, ResponseHead, Result, errors, testing::TestClient,
 };
 use varvel_test::Client;
-use varvel_toolkit::conditional::ETag;
+use varvel_toolkit::{
+    conditional::ETag,
+    events::{self, Event},
+    multipart::Limits,
+};
 
 /// Called by an event loop, and by a thread.
 fn in_both_forms(app: App, check: impl Fn(&Client)) {
@@ -519,6 +523,60 @@ fn bodies_stream_both_ways() {
         assert_eq!(client.get("/").send().text(), "as it comes");
         assert_eq!(client.post("/").body("echo").in_pieces_of(1).send().text(), "echo");
         assert_eq!(client.put("/").body("12345").in_pieces_of(2).send().text(), "5");
+    });
+}
+
+struct Uploads;
+
+impl Resource for Uploads {
+    fn responders(on: Responders<Self>) -> Responders<Self> {
+        on.post(Self::on_post).put(Self::on_put).get(Self::on_get)
+    }
+}
+
+impl Uploads {
+    fn on_post(&self, req: &mut Request, resp: &mut Response) -> Result {
+        let mut form = req.multipart(Limits::default())?;
+        let mut told = Vec::new();
+        while let Some(part) = form.next_part()? {
+            told.push((part.name().to_owned(), part.text(100)?));
+        }
+        resp.set_media(&told)
+    }
+
+    async fn on_put(&self, req: &mut AsyncRequest, resp: &mut AsyncResponse) -> Result {
+        let mut form = req.multipart(Limits::default())?;
+        let mut told = Vec::new();
+        while let Some(part) = form.next_part().await? {
+            told.push((part.name().to_owned(), part.text(100).await?));
+        }
+        resp.set_media(&told)
+    }
+
+    async fn on_get(&self, req: &mut AsyncRequest, resp: &mut AsyncResponse) -> Result {
+        resp.headers.insert(header::AGE, HeaderValue::from(1));
+        resp.replace(events::respond(req.scope(), |mut events| async move {
+            events.send(&Event::new("hello")).await;
+        }));
+        Ok(())
+    }
+}
+
+#[test]
+fn forms_come_part_by_part_and_events_go_one_by_one() {
+    let mut app = App::new();
+    app.add_route("/", Uploads).unwrap();
+    in_both_forms(app, |client| {
+        let content = "--x\r\nContent-Disposition: form-data; name=\"title\"\r\n\r\nCrab\r\n--x--\r\n";
+        for method in [Method::POST, Method::PUT] {
+            let request =
+                client.request(method, "/").header("content-type", "multipart/form-data; boundary=x");
+            assert_eq!(request.body(content).in_pieces_of(7).send().text(), r#"[["title","Crab"]]"#);
+        }
+        assert_eq!(client.post("/").body("x").send().status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        let events = client.get("/").send();
+        assert_eq!((events.text(), events.header("age")), ("data: hello\n\n", Some("1")));
+        assert_eq!(events.header("content-type"), Some("text/event-stream"));
     });
 }
 
