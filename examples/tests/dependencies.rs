@@ -35,6 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("varvel-toolkit", &["varvel"]),
     ("varvel-resource", &["varvel", "varvel-toolkit", "varvel-test"]),
+    ("varvel-micro", &["varvel", "varvel-toolkit"]),
     (
         "varvel-examples",
         &["varvel", "varvel-serve", "varvel-spec", "varvel-conformance", "varvel-test", "varvel-lint"],

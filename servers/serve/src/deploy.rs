@@ -42,6 +42,9 @@ pub mod kind {
     /// A factory of sync applications.
     #[derive(Debug)]
     pub enum SyncFactory {}
+    /// An application of both forms: [`Both`](super::Both).
+    #[derive(Debug)]
+    pub enum Both {}
     /// A program with a form of its own for each server: [`PerServer`](super::PerServer).
     #[derive(Debug)]
     pub struct Forms<T, E>(std::marker::PhantomData<(T, E)>);
@@ -136,6 +139,41 @@ where
         match config.server {
             ServerKind::Threaded => self.threaded.deploy(config, launch),
             ServerKind::Evented => self.evented.deploy(config, launch),
+            ServerKind::Prefork => Err(NESTED),
+        }
+    }
+}
+
+/// An application that is both sync and async, as those of frameworks are: called as a sync one on threads, as an async one
+/// on event loops, and without a bridge on either. Which of its two forms is meant nobody could infer.
+///
+/// ```no_run
+/// # #[derive(Clone)]
+/// # struct Site;
+/// # impl varvel::App for Site {
+/// #     fn call(&self, _: http::Request<varvel::ReadBody>, _: varvel::Scope) -> varvel::AppResult { unimplemented!() }
+/// # }
+/// # impl varvel::AsyncApp for Site {
+/// #     type Future = std::future::Ready<varvel::AsyncAppResult>;
+/// #     fn call(&self, _: http::Request<varvel::AsyncBody>, _: varvel::Scope) -> Self::Future { unimplemented!() }
+/// # }
+/// # let site = Site;
+/// varvel_serve::run(varvel_serve::Both(site));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Both<A>(
+    /// The application, of which each worker gets a clone.
+    pub A,
+);
+
+impl<A> Deploy<kind::Both> for Both<A>
+where
+    A: App + AsyncApp<Future: 'static> + Clone + Send + Sync + 'static,
+{
+    fn deploy(self, config: &Config, launch: Launch) -> Result<Served, Error> {
+        match config.server {
+            ServerKind::Threaded => Deploy::<kind::Sync>::deploy(self.0, config, launch),
+            ServerKind::Evented => Deploy::<kind::Async>::deploy(self.0, config, launch),
             ServerKind::Prefork => Err(NESTED),
         }
     }

@@ -19,13 +19,15 @@
 //!
 //! # What `run` takes
 //!
-//! Anything that implements [`Deploy`]: sync and async applications, factories of either, [`PerServer`] for a program
-//! that has a form of its own for each server, and [`EventedOnly`] for applications that cannot leave their thread.
+//! Anything that implements [`Deploy`]: sync and async applications, factories of either, [`Both`] for an application that is
+//! both, as those of frameworks are, [`PerServer`] for a program that has a form of its own for each server, and
+//! [`EventedOnly`] for applications that cannot leave their thread.
 //!
 //! | | `--server threaded` | `--server evented` |
 //! |---|---|---|
 //! | sync application | as it is | [`Offloaded`](varvel::bridge::Offloaded); with `--inline` [`Inline`](varvel::bridge::Inline) |
 //! | async application | [`BlockOn`](varvel::bridge::BlockOn) | as it is |
+//! | [`Both`] | as it is | as it is |
 //!
 //! `--server prefork` runs either of them in several processes (`--worker threaded` or `evented`), which a supervisor
 //! starts, watches and replaces; see [`varvel_prefork`].
@@ -60,7 +62,7 @@ mod program;
 mod pulse;
 
 pub use config::{Config, ServerKind};
-pub use deploy::{Deploy, EventedOnly, PerServer, kind};
+pub use deploy::{Both, Deploy, EventedOnly, PerServer, kind};
 pub use error::Error;
 pub use program::Program;
 use varvel_prefork::Heritage;

@@ -1,0 +1,521 @@
+//! The application and its groups: routes, hooks and what is shared, as they are written down.
+
+use std::{
+    any::TypeId,
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use http::{Method, StatusCode, response};
+use varvel::AsyncApp;
+use varvel_toolkit::{
+    Blocking, Endpoint, HttpError, Polled,
+    cookies::Keys,
+    router::{Router, UrlError},
+};
+
+use crate::{
+    BeforeFn, Handler, Needs, Respond,
+    context::{Context, Hooks, States},
+    handler::Surroundings,
+    mount::{BothForms, Mounted},
+    service::{Service, Target},
+};
+
+/// An application: routes and what stands around them. It is a [`varvel::App`] and a [`varvel::AsyncApp`].
+///
+/// ```
+/// use varvel_micro::App;
+///
+/// let mut app = App::new();
+/// app.get("/hello/{name}", |name: String| format!("Hello, {name}!\n"));
+/// app.get("/later/{n:int}", async |n: i64| format!("{n} later\n"));
+/// # let client = varvel_test::Client::new(app);
+/// # assert_eq!(client.get("/hello/you").send().text(), "Hello, you!\n");
+/// # assert_eq!(client.get("/later/-7").send().text(), "-7 later\n");
+/// ```
+///
+/// Mistakes are panics where the route is added, which is when the program starts, and say what is wrong: two routes for the
+/// same paths, arguments that the path has no fields for, state that is not there. So state and secret come before the routes
+/// that take them; all else may come in any order.
+#[derive(Clone)]
+pub struct App {
+    router: Router<Planned>,
+    /// The application itself, then its groups, each behind the one around it.
+    around: Vec<Around>,
+    states: States,
+    keys: Option<Keys>,
+    content_bytes_max: usize,
+    /// Put together when it is called first.
+    service: OnceLock<Arc<Service>>,
+}
+
+/// The hooks of a group, and which of the others is around it.
+#[derive(Clone, Default)]
+struct Around {
+    hooks: Hooks,
+    outer: Option<usize>,
+}
+
+/// What was added to a path, each with the group that is around it.
+#[derive(Clone)]
+enum Planned {
+    Methods(Vec<(Method, Make, usize)>),
+    Mount(BothForms, usize),
+}
+
+/// How an endpoint is made of a handler.
+type Make = Arc<dyn Fn(&Surroundings) -> Endpoint + Send + Sync>;
+
+impl App {
+    /// An application without routes.
+    pub fn new() -> Self {
+        Self {
+            router: Router::new(),
+            around: vec![Around::default()],
+            states: States::new(),
+            keys: None,
+            content_bytes_max: 1 << 20,
+            service: OnceLock::new(),
+        }
+    }
+
+    /// Shares a value with all calls, who take it as [`State<T>`](crate::State).
+    pub fn state<T: Send + Sync + 'static>(&mut self, value: T) -> &mut Self {
+        self.states.insert(TypeId::of::<T>(), Arc::new(value));
+        self.changed()
+    }
+
+    /// The secret that [sessions](crate::Session) are signed with: at least 32 random bytes, the same in all processes.
+    ///
+    /// # Panics
+    /// If it is shorter.
+    #[track_caller]
+    pub fn secret(&mut self, secret: impl AsRef<[u8]>) -> &mut Self {
+        match Keys::new(secret) {
+            Ok(keys) => self.keys(keys),
+            Err(weak) => panic!("{weak}"),
+        }
+    }
+
+    /// As [`secret`](Self::secret), with old ones that are still read.
+    pub fn keys(&mut self, keys: Keys) -> &mut Self {
+        self.keys = Some(keys);
+        self.changed()
+    }
+
+    /// How much content arguments may be made of; 1 MiB unless set. Beyond it 413.
+    pub fn content_bytes_max(&mut self, bytes: usize) -> &mut Self {
+        self.content_bytes_max = bytes;
+        self.changed()
+    }
+
+    /// Adds a group: its routes below its prefix, with its hooks around them and those of the application around all.
+    ///
+    /// # Panics
+    /// As [`route`](Self::route).
+    #[track_caller]
+    pub fn group(&mut self, group: Group) -> &mut Self {
+        self.add_group(group, "", "", 0);
+        self.changed()
+    }
+
+    #[track_caller]
+    fn add_group(&mut self, group: Group, prefix: &str, name: &str, around: usize) {
+        let prefix = format!("{prefix}{}", group.prefix);
+        let name = format!("{name}{}.", group.name);
+        let index = self.around.len();
+        self.around.push(Around { hooks: group.hooks, outer: Some(around) });
+        for needs in &group.needs {
+            self.check("what comes before the group's handlers", needs);
+        }
+        for entry in group.entries {
+            let route = entry.name.map(|route| format!("{name}{route}"));
+            let path = format!("{prefix}{}", entry.path);
+            self.add(&path, entry.what, &entry.needs, index);
+            if let Some(route) = route {
+                self.name(&route, &path);
+            }
+        }
+        for inner in group.groups {
+            self.add_group(inner, &prefix, &name, index);
+        }
+    }
+
+    #[track_caller]
+    fn add(&mut self, path: &str, what: What, needs: &Needs, around: usize) {
+        let result = match (what, self.router.value_mut(path)) {
+            (What::Handler(method, make), Some(Planned::Methods(known))) => {
+                let is_known = known.iter().any(|(other, ..)| *other == method);
+                assert!(!is_known, "the route `{path}` has a handler for {method} already");
+                known.push((method, make, around));
+                Ok(())
+            }
+            (What::Handler(method, make), _) => {
+                self.router.add(path, Planned::Methods(vec![(method, make, around)]))
+            }
+            (What::Mount(app), _) => self.router.add_prefix(path, Planned::Mount(app, around)),
+        };
+        if let Err(error) = result {
+            panic!("{error}");
+        }
+        let what = format!("the handler of `{path}`");
+        let template =
+            self.router.routes().map(|route| route.template()).find(|known| known.as_str() == path);
+        let fields: Vec<_> = template.into_iter().flat_map(|template| template.names()).collect();
+        assert!(
+            needs.fields <= fields.len(),
+            "{what} takes {} fields of the path, which has {}: {fields:?}",
+            needs.fields,
+            fields.len(),
+        );
+        self.check(&what, needs);
+    }
+
+    #[track_caller]
+    fn check(&self, what: &str, needs: &Needs) {
+        for (id, name) in &needs.states {
+            let is_there = self.states.contains_key(id);
+            assert!(is_there, "{what} takes `State<{name}>`, which `app.state(...)` was not given before");
+        }
+        let has_keys = !needs.session || self.keys.is_some();
+        assert!(has_keys, "{what} takes a `Session`, and there was no `app.secret(...)` before");
+        if let Some(whole) = needs.behind {
+            panic!(
+                "{what} takes a `{whole}` and more behind it: it takes everything away, so it stands last"
+            );
+        }
+    }
+
+    #[track_caller]
+    fn name(&mut self, name: &str, path: &str) {
+        if let Err(error) = self.router.name(name, path) {
+            panic!("{error}");
+        }
+    }
+
+    fn changed(&mut self) -> &mut Self {
+        self.service = OnceLock::new();
+        self
+    }
+
+    /// The path of the route of this name, with these values in its fields. Handlers take [`Urls`](crate::Urls) for it.
+    ///
+    /// # Errors
+    /// If no route has the name, or values are missing, too many or not acceptable.
+    pub fn url_for(&self, name: &str, values: &[(&str, &dyn fmt::Display)]) -> Result<String, UrlError> {
+        self.router.url_for(name, values)
+    }
+
+    pub(crate) fn service(&self) -> &Arc<Service> {
+        self.service.get_or_init(|| Arc::new(self.assemble()))
+    }
+
+    fn assemble(&self) -> Service {
+        let states = Arc::new(self.states.clone());
+        let names = self.router.names().map(|(name, template)| (name.to_owned(), template.clone()));
+        let names = Arc::new(names.collect());
+        let mut around: Vec<Surroundings> = Vec::new();
+        for Around { hooks, outer } in &self.around {
+            let hooks = match outer {
+                Some(outer) => around[*outer].0.hooks.and(hooks),
+                None => hooks.clone(),
+            };
+            around.push(Surroundings(Arc::new(Context {
+                hooks,
+                states: Arc::clone(&states),
+                names: Arc::clone(&names),
+                keys: self.keys.clone(),
+                content_bytes_max: self.content_bytes_max,
+            })));
+        }
+        let mut router = Router::new();
+        for route in self.router.routes() {
+            let path = route.template().as_str();
+            let added = match route.value() {
+                Planned::Methods(methods) => {
+                    let context = Arc::clone(&around[methods[0].2].0);
+                    let made = |(method, make, group): &(Method, Make, usize)| {
+                        (method.clone(), make(&around[*group]))
+                    };
+                    router.add(path, Target::Methods(methods.iter().map(made).collect(), context))
+                }
+                Planned::Mount(app, group) => {
+                    let context = Arc::clone(&around[*group].0);
+                    router.add_prefix(path, Target::Mount(Mounted { app: app.clone(), context }))
+                }
+            };
+            added.expect("it was added before");
+        }
+        Service { router, context: Arc::clone(&around[0].0) }
+    }
+}
+
+impl Default for App {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let templates = self.router.routes().map(|route| route.template().as_str());
+        f.debug_list().entries(templates).finish()
+    }
+}
+
+/// Routes that belong together, as a blueprint of Flask's: below a prefix, with hooks of their own.
+///
+/// ```
+/// use varvel_micro::{App, Group, HttpError, StatusCode};
+///
+/// let mut admin = Group::new("admin", "/admin");
+/// admin.before(|headers: http::HeaderMap| {
+///     (!headers.contains_key("x-key")).then(|| HttpError::new(StatusCode::UNAUTHORIZED))
+/// });
+/// admin.get("/users/{id}", |id: u64| format!("user {id}")).named("user");
+///
+/// let mut app = App::new();
+/// app.group(admin);
+/// assert_eq!(app.url_for("admin.user", &[("id", &7)])?, "/admin/users/7");
+/// # let client = varvel_test::Client::sync(app);
+/// # assert_eq!(client.get("/admin/users/7").send().status(), 401);
+/// # assert_eq!(client.get("/admin/users/7").header("x-key", "1").send().text(), "user 7");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub struct Group {
+    name: String,
+    prefix: String,
+    hooks: Hooks,
+    /// Of the hooks.
+    needs: Vec<Needs>,
+    entries: Vec<Entry>,
+    groups: Vec<Group>,
+}
+
+/// What was added to a group.
+struct Entry {
+    path: String,
+    what: What,
+    needs: Needs,
+    name: Option<String>,
+}
+
+impl Group {
+    /// A group whose routes have names that begin with `name.`, and paths that begin with `prefix`: what stands in front of
+    /// theirs as it is, `/admin`, with fields or empty.
+    pub fn new(name: &str, prefix: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            prefix: prefix.to_owned(),
+            hooks: Hooks::default(),
+            needs: Vec::new(),
+            entries: Vec::new(),
+            groups: Vec::new(),
+        }
+    }
+
+    /// Adds a group inside of this one.
+    pub fn group(&mut self, group: Group) -> &mut Self {
+        self.groups.push(group);
+        self
+    }
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Group({:?}, {:?})", self.name, self.prefix)
+    }
+}
+
+enum What {
+    Handler(Method, Make),
+    Mount(BothForms),
+}
+
+/// A route that was added.
+pub struct Route<'a>(Added<'a>);
+
+enum Added<'a> {
+    ToApp(&'a mut App, String),
+    ToGroup(&'a mut Entry),
+}
+
+impl Route<'_> {
+    /// Names it, for [`url_for`](App::url_for).
+    ///
+    /// # Panics
+    /// If another has the name.
+    #[track_caller]
+    pub fn named(self, name: &str) {
+        match self.0 {
+            Added::ToApp(app, path) => app.name(name, &path),
+            Added::ToGroup(entry) => entry.name = Some(name.to_owned()),
+        }
+    }
+}
+
+impl fmt::Debug for Route<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Route")
+    }
+}
+
+/// What is written on an application and on a group alike.
+macro_rules! registration {
+    ($($function:ident $method:ident)*) => {
+        $(
+            #[doc = concat!("Adds a handler of ", stringify!($method), "; see [`App::route`].")]
+            ///
+            /// # Panics
+            /// As there.
+            #[track_caller]
+            pub fn $function<K>(&mut self, path: &str, handler: impl Handler<K>) -> Route<'_> {
+                self.route(Method::$method, path, handler)
+            }
+        )*
+
+        /// Has a function called with the head of each answer, errors included; the last added comes first, and those of
+        /// a group before those around it.
+        pub fn after(&mut self, hook: impl Fn(&mut response::Parts) + Send + Sync + 'static) -> &mut Self {
+            self.own_hooks().after.push(Arc::new(hook));
+            self
+        }
+
+        /// Has a function make the answers for errors of this status: whatever is an answer, which gets that status unless it
+        /// has one of its own. A 500 is reported as ever.
+        ///
+        /// # Panics
+        /// If this is no status.
+        #[track_caller]
+        pub fn error<R>(
+            &mut self,
+            status: u16,
+            hook: impl Fn(&HttpError) -> R + Send + Sync + 'static,
+        ) -> &mut Self
+        where
+            R: Respond<Blocking> + Respond<Polled> + 'static,
+        {
+            let Ok(status) = StatusCode::from_u16(status) else { panic!("{status} is no status") };
+            self.own_hooks().errors.push((Some(status), Arc::new(hook)));
+            self
+        }
+
+        /// As [`error`](Self::error), for all statuses that have no function of their own.
+        pub fn errors<R>(&mut self, hook: impl Fn(&HttpError) -> R + Send + Sync + 'static) -> &mut Self
+        where
+            R: Respond<Blocking> + Respond<Polled> + 'static,
+        {
+            self.own_hooks().errors.push((None, Arc::new(hook)));
+            self
+        }
+    };
+}
+
+impl App {
+    /// Adds a handler to a path. The toolkit's [router](varvel_toolkit::router) says how paths are written: `/users/{id:int}`,
+    /// `/files/{rest:path}`. The handler's arguments take the fields in their order.
+    ///
+    /// # Panics
+    /// If the path is none, is taken, or has not what the handler takes.
+    #[track_caller]
+    pub fn route<K>(&mut self, method: Method, path: &str, handler: impl Handler<K>) -> Route<'_> {
+        let (make, needs) = planned(handler);
+        self.add(path, What::Handler(method, make), &needs, 0);
+        Route(Added::ToApp(self.changed(), path.to_owned()))
+    }
+
+    registration! { get GET post POST put PUT patch PATCH delete DELETE }
+
+    /// Mounts an application of both forms, such as [`Files`](crate::Files), an [`Endpoint`] or another [`App`], on all paths that begin with these segments.
+    /// Hooks stand around it too.
+    ///
+    /// # Panics
+    /// If the prefix is none, or is taken.
+    #[track_caller]
+    pub fn mount<A>(&mut self, prefix: &str, app: A) -> &mut Self
+    where
+        A: varvel::App + AsyncApp<Future: Send + 'static> + Send + Sync + 'static,
+    {
+        self.add(prefix, What::Mount(BothForms::new(app)), &Needs::default(), 0);
+        self.changed()
+    }
+
+    /// Has a function called before each handler; see [`BeforeFn`]. Those of the application come first, then those of the
+    /// group. It runs where the handler does, so on event loops it may block before sync handlers alone.
+    ///
+    /// # Panics
+    /// If it takes what is the handlers', or is not there.
+    #[track_caller]
+    pub fn before<A>(&mut self, hook: impl BeforeFn<A>) -> &mut Self {
+        self.check("what comes before the handlers", &needs_before(&hook));
+        self.own_hooks().before.push(hook.erased().0);
+        self
+    }
+
+    fn own_hooks(&mut self) -> &mut Hooks {
+        &mut self.changed().around[0].hooks
+    }
+}
+
+impl Group {
+    /// Adds a handler to a path below the prefix; see [`App::route`]. Mistakes are found when the group is added.
+    pub fn route<K>(&mut self, method: Method, path: &str, handler: impl Handler<K>) -> Route<'_> {
+        let (make, needs) = planned(handler);
+        let what = What::Handler(method, make);
+        self.entries.push(Entry { path: path.to_owned(), what, needs, name: None });
+        Route(Added::ToGroup(self.entries.last_mut().expect("it was added now")))
+    }
+
+    registration! { get GET post POST put PUT patch PATCH delete DELETE }
+
+    /// As [`App::mount`], below the prefix.
+    pub fn mount<A>(&mut self, prefix: &str, app: A) -> &mut Self
+    where
+        A: varvel::App + AsyncApp<Future: Send + 'static> + Send + Sync + 'static,
+    {
+        let what = What::Mount(BothForms::new(app));
+        self.entries.push(Entry { path: prefix.to_owned(), what, needs: Needs::default(), name: None });
+        self
+    }
+
+    /// As [`App::before`], for the handlers of this group.
+    ///
+    /// # Panics
+    /// If it takes what is the handlers'.
+    #[track_caller]
+    pub fn before<A>(&mut self, hook: impl BeforeFn<A>) -> &mut Self {
+        self.needs.push(needs_before(&hook));
+        self.own_hooks().before.push(hook.erased().0);
+        self
+    }
+
+    fn own_hooks(&mut self) -> &mut Hooks {
+        &mut self.hooks
+    }
+}
+
+/// How a handler is made an endpoint, and what it needs.
+fn planned<K>(handler: impl Handler<K>) -> (Make, Needs) {
+    fn needs<K, H: Handler<K>>(_: &H) -> Needs {
+        let mut needs = Needs::default();
+        H::needs(&mut needs);
+        needs
+    }
+    let needs = needs(&handler);
+    let handler = Arc::new(handler);
+    (Arc::new(move |surroundings| Arc::clone(&handler).endpoint(surroundings)), needs)
+}
+
+#[track_caller]
+fn needs_before<A, H: BeforeFn<A>>(_: &H) -> Needs {
+    let mut needs = Needs::default();
+    H::needs(&mut needs);
+    assert!(
+        needs.fields == 0,
+        "fields of the path are for handlers: what comes before them serves many paths"
+    );
+    assert!(!needs.reads, "what comes before the handlers is called before there is any content");
+    assert!(needs.whole.is_none(), "what comes before the handlers leaves them the request and the scope");
+    needs
+}

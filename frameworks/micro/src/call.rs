@@ -1,0 +1,133 @@
+//! One call on its way to a handler: what arguments are taken from.
+
+use std::{str::FromStr, time::SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, Uri, request};
+use varvel::{AsyncBody, ReadBody, Scope};
+use varvel_toolkit::{Accept, HttpError, cookies::Cookies, router::PathParams};
+
+use crate::{Extract, Session, context::Context, session::Loaded};
+
+/// A request that has found its route. Hooks and [extractors](Extract) look at it.
+pub struct Call<'c> {
+    pub(crate) head: request::Parts,
+    pub(crate) body: Incoming,
+    pub(crate) content: Bytes,
+    pub(crate) scope: Option<Scope>,
+    pub(crate) context: &'c Context,
+    pub(crate) session: Option<Session>,
+    field: usize,
+}
+
+/// The body, until it is read or given away.
+pub(crate) enum Incoming {
+    Blocking(ReadBody),
+    Polled(AsyncBody),
+    Gone,
+}
+
+impl<'c> Call<'c> {
+    pub(crate) fn new<B>(request: Request<B>, scope: Scope, context: &'c Context) -> Self
+    where
+        Incoming: From<B>,
+    {
+        let (head, body) = request.into_parts();
+        Self {
+            head,
+            body: body.into(),
+            content: Bytes::new(),
+            scope: Some(scope),
+            context,
+            session: None,
+            field: 0,
+        }
+    }
+
+    /// The method.
+    pub fn method(&self) -> &Method {
+        &self.head.method
+    }
+
+    /// The URI.
+    pub fn uri(&self) -> &Uri {
+        &self.head.uri
+    }
+
+    /// The fields of the head.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// A field of the head, if it is there and is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.headers.get(name)?.to_str().ok()
+    }
+
+    /// The content of the request: all of it for an extractor that [reads](Extract::READS), else nothing.
+    pub fn content(&self) -> &Bytes {
+        &self.content
+    }
+
+    /// What else the server knows. `None` behind an argument that took it, which is always the last.
+    pub fn scope(&self) -> Option<&Scope> {
+        self.scope.as_ref()
+    }
+
+    /// Another argument, for extractors that are made of others.
+    ///
+    /// # Errors
+    /// As that one has it.
+    pub fn take<F, T: Extract<F>>(&mut self) -> Result<T, HttpError> {
+        T::extract(self)
+    }
+
+    /// The next field of the path, as another type.
+    pub(crate) fn next_field<T: FromStr>(&mut self) -> Result<T, HttpError> {
+        let params = self.scope.as_ref().map(PathParams::of);
+        let value = params.and_then(|params| params.iter().nth(self.field)).map(|(_, text)| text.parse());
+        self.field += 1;
+        match value {
+            Some(Ok(value)) => Ok(value),
+            // There can be nothing at a path whose field is no such value.
+            Some(Err(_)) => Err(HttpError::not_found()),
+            None => Err(HttpError::new(StatusCode::INTERNAL_SERVER_ERROR)
+                .caused_by("a handler takes more of the path than its route has fields")),
+        }
+    }
+
+    pub(crate) fn session(&mut self) -> Result<Session, HttpError> {
+        if let Some(session) = &self.session {
+            return Ok(session.clone());
+        }
+        let failed = |cause: &'static str| HttpError::new(StatusCode::INTERNAL_SERVER_ERROR).caused_by(cause);
+        let keys = self.context.keys.as_ref().ok_or_else(|| failed("sessions need `app.secret(...)`"))?;
+        let scope = self.scope.as_ref().ok_or_else(|| failed("the scope is gone"))?;
+        let cookies = Cookies::of(&self.head.headers, scope);
+        let session = Session::new(Loaded::new(cookies, keys, SystemTime::now()));
+        self.session = Some(session.clone());
+        Ok(session)
+    }
+
+    pub(crate) fn accept(&self) -> Accept {
+        Accept::of(&self.head.headers)
+    }
+}
+
+impl Incoming {
+    pub(crate) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::Gone)
+    }
+}
+
+impl From<ReadBody> for Incoming {
+    fn from(body: ReadBody) -> Self {
+        Self::Blocking(body)
+    }
+}
+
+impl From<AsyncBody> for Incoming {
+    fn from(body: AsyncBody) -> Self {
+        Self::Polled(body)
+    }
+}

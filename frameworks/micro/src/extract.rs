@@ -1,0 +1,376 @@
+//! What handlers take: their arguments are made of the request.
+
+use std::{any::TypeId, fmt, ops::Deref, str::FromStr, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use serde::de::DeserializeOwned;
+use varvel::{AsyncBody, ReadBody, Scope};
+use varvel_toolkit::{
+    Blocking, HttpError, MediaType, Polled,
+    cookies::Cookies,
+    router::{Template, UrlError},
+    urlencoded::{Limits, UrlEncoded},
+};
+
+use crate::{Call, Json, Session, call::Incoming, context::Names};
+
+/// What a handler can take as an argument.
+///
+/// | argument | is | refused with |
+/// |---|---|---|
+/// | `String`, `i64`, `u32`, `f64`, `bool`, ..., [`Path<T>`] | the next field of the path | 404 |
+/// | [`Query<T>`] | the query as a type | 422 |
+/// | [`Form<T>`] | the form in the content | 415, 413, 422 |
+/// | [`Json<T>`] | JSON in the content | 415, 413, 400, 422 |
+/// | [`Bytes`] | the content | 413 |
+/// | [`HeaderMap`], [`Method`], [`Uri`], [`Cookies`] | of the head | |
+/// | [`State<T>`] | what [`App::state`](crate::App::state) was given | |
+/// | [`Session`] | what is remembered of this browser | |
+/// | [`Urls`] | paths of routes by name | |
+/// | `Request<ReadBody>`, in async handlers `Request<AsyncBody>` | the request with its body as it comes | |
+/// | [`Scope`] | what else the server knows | |
+///
+/// The last two take everything away, so they stand last. `Option<T>` of any is `None` where it would be refused.
+///
+/// An argument of your own is made of others. `F` is the form of the handler; what is made of the head serves both:
+///
+/// ```
+/// use http::StatusCode;
+/// use varvel_micro::{App, Call, Extract, HttpError};
+///
+/// /// Who calls, by a key in the head.
+/// struct Caller(String);
+///
+/// impl<F> Extract<F> for Caller {
+///     fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
+///         match call.header("x-key") {
+///             Some("sesame") => Ok(Self("Ali".into())),
+///             _ => Err(HttpError::new(StatusCode::UNAUTHORIZED)),
+///         }
+///     }
+/// }
+///
+/// let mut app = App::new();
+/// app.get("/cave", |caller: Caller| format!("Come in, {}.", caller.0));
+/// # let client = varvel_test::Client::sync(app);
+/// # assert_eq!(client.get("/cave").header("x-key", "sesame").send().text(), "Come in, Ali.");
+/// # assert_eq!(client.get("/cave").send().status(), 401);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an argument of this handler",
+    label = "not made of a request",
+    note = "a field of the path is a `String`, a number, or a `Path<T>` of your own type; the rest are `Query<T>`, \
+            `Form<T>`, `Json<T>`, `State<T>`, `Session`, `HeaderMap`, `Bytes` and what implements `Extract`",
+    note = "the request as a whole is a `Request<ReadBody>` in a sync handler, a `Request<AsyncBody>` in an async one"
+)]
+pub trait Extract<F>: Sized {
+    /// Whether the content is to be read before, into [`Call::content`].
+    const READS: bool = false;
+
+    /// Says what it takes, so that mistakes are found when the route is added. Nothing unless overridden; whoever is
+    /// made of others passes it on to them.
+    fn needs(needs: &mut Needs) {
+        let _ = needs;
+    }
+
+    /// Makes it.
+    ///
+    /// # Errors
+    /// What the client is told in place of the answer.
+    fn extract(call: &mut Call<'_>) -> Result<Self, HttpError>;
+}
+
+/// What the arguments of a handler need; see [`Extract::needs`].
+#[derive(Debug, Default)]
+pub struct Needs {
+    pub(crate) fields: usize,
+    pub(crate) states: Vec<(TypeId, &'static str)>,
+    pub(crate) session: bool,
+    pub(crate) reads: bool,
+    /// What has taken everything behind it away.
+    pub(crate) whole: Option<&'static str>,
+    /// An argument behind one that leaves nothing.
+    pub(crate) behind: Option<&'static str>,
+}
+
+impl Needs {
+    fn some(&mut self) {
+        self.behind = self.behind.or(self.whole);
+    }
+}
+
+macro_rules! fields {
+    ($($type:ty)*) => {$(
+        impl<F> Extract<F> for $type {
+            fn needs(needs: &mut Needs) {
+                needs.some();
+                needs.fields += 1;
+            }
+
+            fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
+                call.next_field()
+            }
+        }
+    )*};
+}
+
+fields! { String char bool i8 i16 i32 i64 i128 isize u8 u16 u32 u64 u128 usize f32 f64 }
+
+/// The next field of the path as a type of your own, by its [`FromStr`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path<T>(pub T);
+
+impl<F, T: FromStr> Extract<F> for Path<T> {
+    fn needs(needs: &mut Needs) {
+        needs.some();
+        needs.fields += 1;
+    }
+
+    fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
+        call.next_field().map(Self)
+    }
+}
+
+/// The query as a type: `?q=rust&tag=a&tag=b`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Query<T>(pub T);
+
+impl<F, T: DeserializeOwned> Extract<F> for Query<T> {
+    fn needs(needs: &mut Needs) {
+        needs.some();
+    }
+
+    fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
+        let query = Bytes::copy_from_slice(call.uri().query().unwrap_or_default().as_bytes());
+        Ok(Self(UrlEncoded::new(query, &Limits::default())?.typed()?))
+    }
+}
+
+/// A form that a browser sent, as a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Form<T>(pub T);
+
+impl<F, T: DeserializeOwned> Extract<F> for Form<T> {
+    const READS: bool = true;
+
+    fn needs(needs: &mut Needs) {
+        needs.some();
+    }
+
+    fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
+        const FORM: &str = "application/x-www-form-urlencoded";
+        expect(call, FORM, |media_type| media_type.is(FORM))?;
+        let limits = Limits { bytes: call.context.content_bytes_max, ..Limits::default() };
+        Ok(Self(UrlEncoded::new(call.content.clone(), &limits)?.typed()?))
+    }
+}
+
+impl<F, T: DeserializeOwned> Extract<F> for Json<T> {
+    const READS: bool = true;
+
+    fn needs(needs: &mut Needs) {
+        needs.some();
+    }
+
+    fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
+        expect(call, "application/json", |media_type| media_type.is_json())?;
+        serde_json::from_slice(&call.content).map(Self).map_err(|error| {
+            // Text that is JSON and no `T` is understood, and refused (RFC 9110 section 15.5.21).
+            let (status, code) = match error.classify() {
+                serde_json::error::Category::Data => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_value"),
+                _ => (StatusCode::BAD_REQUEST, "invalid_json"),
+            };
+            HttpError::new(status)
+                .with_code(code)
+                .with_detail(error.to_string())
+                .with_member("line", error.line())
+                .with_member("column", error.column())
+        })
+    }
+}
+
+/// 415 for content of another media type, or of none.
+fn expect(
+    call: &Call<'_>,
+    expected: &'static str,
+    is_it: impl Fn(&MediaType<'_>) -> bool,
+) -> Result<(), HttpError> {
+    match MediaType::of(call.headers()) {
+        Some(media_type) if is_it(&media_type) => Ok(()),
+        _ => Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+            .with_code("unsupported_media_type")
+            .with_member("expected", expected)),
+    }
+}
+
+impl<F> Extract<F> for Bytes {
+    const READS: bool = true;
+
+    fn needs(needs: &mut Needs) {
+        needs.some();
+    }
+
+    fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
+        Ok(call.content.clone())
+    }
+}
+
+macro_rules! of_head {
+    ($($type:ty: |$call:ident| $value:expr;)*) => {$(
+        impl<F> Extract<F> for $type {
+            fn needs(needs: &mut Needs) {
+                needs.some();
+            }
+
+            fn extract($call: &mut Call<'_>) -> Result<Self, HttpError> {
+                Ok($value)
+            }
+        }
+    )*};
+}
+
+of_head! {
+    HeaderMap: |call| call.headers().clone();
+    Method: |call| call.method().clone();
+    Uri: |call| call.uri().clone();
+    Urls: |call| Urls(Arc::clone(&call.context.names));
+}
+
+/// What is read of them. What is set goes by [`SetCookie`](crate::SetCookie).
+impl<F> Extract<F> for Cookies {
+    fn needs(needs: &mut Needs) {
+        needs.some();
+    }
+
+    fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
+        match &call.scope {
+            Some(scope) => Ok(Self::of(&call.head.headers, scope)),
+            None => Err(taken()),
+        }
+    }
+}
+
+/// A value that all calls share, given to [`App::state`](crate::App::state) before.
+#[derive(Debug)]
+pub struct State<T>(Arc<T>);
+
+impl<T> Clone for State<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Deref for State<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<F, T: Send + Sync + 'static> Extract<F> for State<T> {
+    fn needs(needs: &mut Needs) {
+        needs.some();
+        needs.states.push((TypeId::of::<T>(), std::any::type_name::<T>()));
+    }
+
+    fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
+        let state = call.context.states.get(&TypeId::of::<T>()).cloned();
+        match state.and_then(|state| state.downcast().ok()) {
+            Some(state) => Ok(Self(state)),
+            None => Err(HttpError::new(StatusCode::INTERNAL_SERVER_ERROR)
+                .caused_by(format!("`app.state` was given no `{}`", std::any::type_name::<T>()))),
+        }
+    }
+}
+
+impl<F> Extract<F> for Session {
+    fn needs(needs: &mut Needs) {
+        needs.some();
+        needs.session = true;
+    }
+
+    fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
+        call.session()
+    }
+}
+
+/// Paths of routes by name, as [`App::url_for`](crate::App::url_for) has them.
+#[derive(Clone)]
+pub struct Urls(Arc<Names>);
+
+impl Urls {
+    /// The path of the route of this name, with these values in its fields.
+    ///
+    /// # Errors
+    /// If no route has the name, or values are missing, too many or not acceptable.
+    pub fn url_for(&self, name: &str, values: &[(&str, &dyn fmt::Display)]) -> Result<String, UrlError> {
+        match self.0.get(name) {
+            Some(template) => Template::url(template, values),
+            None => Err(UrlError::UnknownName(name.into())),
+        }
+    }
+}
+
+impl fmt::Debug for Urls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+macro_rules! whole {
+    ($($form:ident $body:ident)*) => {$(
+        impl Extract<$form> for Request<$body> {
+            fn needs(needs: &mut Needs) {
+                needs.some();
+                needs.whole = Some("Request");
+            }
+
+            fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
+                let head = std::mem::replace(&mut call.head, Request::new(()).into_parts().0);
+                match call.body.take() {
+                    Incoming::$form(body) => Ok(Request::from_parts(head, body)),
+                    // The content was read for another argument.
+                    _ => Ok(Request::from_parts(head, $body::full(call.content.clone()))),
+                }
+            }
+        }
+    )*};
+}
+
+whole! { Blocking ReadBody Polled AsyncBody }
+
+impl<F> Extract<F> for Scope {
+    fn needs(needs: &mut Needs) {
+        // It may stand behind a request.
+        if needs.whole != Some("Request") {
+            needs.some();
+        }
+        needs.whole = Some("Scope");
+    }
+
+    fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
+        call.scope.take().ok_or_else(taken)
+    }
+}
+
+fn taken() -> HttpError {
+    HttpError::new(StatusCode::INTERNAL_SERVER_ERROR).caused_by("another argument took the scope")
+}
+
+impl<F, T: Extract<F>> Extract<F> for Option<T> {
+    const READS: bool = T::READS;
+
+    fn needs(needs: &mut Needs) {
+        T::needs(needs);
+    }
+
+    fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
+        match T::extract(call) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.status().is_server_error() => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Functions as handlers: sync and async ones, told apart by what they return.
+
+use std::sync::Arc;
+
+use http::Request;
+use varvel::{AppError, AppResult, AsyncAppResult, AsyncBody, ReadBody, Scope, app_fn, sync_fn};
+use varvel_toolkit::{Blocking, Endpoint, HttpError, Polled};
+
+use crate::{Call, Extract, Needs, Respond, call::Incoming, context::Context};
+
+/// A function on a route: of up to eight arguments, each an [`Extract`], that returns what can [`Respond`].
+///
+/// A function that returns a future of such is an async handler: it is polled wherever it is called, and may wait. Any
+/// other is a sync one: it may block, and has a thread, on event loops one of the pool. No name or attribute tells them
+/// apart, since the compiler can: no answer is a future. `Kind` is always inferred.
+///
+/// The types of a closure's arguments are written out. What an async handler keeps of its surroundings, it keeps as
+/// `move |id: i64| { let shared = shared.clone(); async move { ... } }`, or better as [`State`](crate::State).
+#[diagnostic::on_unimplemented(
+    message = "this function is not a handler",
+    label = "not a function of arguments made of a request that returns an answer",
+    note = "a handler takes up to eight owned arguments, whose types are written out in a closure: fields of the path \
+            (`String`, `i64`, ...), `Query<T>`, `Form<T>`, `Json<T>`, `State<T>`, `Session`, `HeaderMap`, and last \
+            `Request<ReadBody>` or, if async, `Request<AsyncBody>`",
+    note = "it returns text, `Html`, `Json(value)`, `StatusCode`, `Redirect`, `Result<answer, HttpError>`, or a future of \
+            these which is `Send`",
+    note = "it is `Send + Sync + 'static`: what it shares with others is in an `Arc`, or in `State<T>`"
+)]
+pub trait Handler<Kind>: Send + Sync + 'static {
+    #[doc(hidden)]
+    fn needs(needs: &mut Needs);
+    #[doc(hidden)]
+    fn endpoint(self: Arc<Self>, surroundings: &Surroundings) -> Endpoint;
+}
+
+#[doc(hidden)]
+pub struct Surroundings(pub(crate) Arc<Context>);
+
+/// What sorts of handlers there are. Nobody needs to name these types: they let one method take both sorts.
+pub mod kind {
+    use std::marker::PhantomData;
+
+    /// A sync handler with these arguments.
+    #[derive(Debug)]
+    pub struct Sync<Args>(PhantomData<Args>);
+    /// An async handler with these arguments.
+    #[derive(Debug)]
+    pub struct Async<Args>(PhantomData<Args>);
+}
+
+/// The arguments of a handler, all of them.
+pub(crate) trait Arguments<F>: Sized {
+    /// Whether one of them is made of the content.
+    const READS: bool;
+    fn extract(call: &mut Call<'_>) -> Result<Self, HttpError>;
+}
+
+pub(crate) fn call_blocking<A, R>(
+    context: &Context,
+    request: Request<ReadBody>,
+    scope: Scope,
+    handler: impl FnOnce(A) -> R,
+) -> AppResult
+where
+    A: Arguments<Blocking>,
+    R: Respond<Blocking>,
+{
+    let mut call = Call::new(request, scope, context);
+    let accept = call.accept();
+    let watch = context.watch(call.scope());
+    let answer = context.before::<Blocking>(&mut call).unwrap_or_else(|| {
+        if A::READS {
+            if let Incoming::Blocking(body) = call.body.take() {
+                call.content = body.collect(context.content_bytes_max)?;
+            }
+        }
+        handler(A::extract(&mut call)?).respond()
+    });
+    context.finish::<Blocking>(answer, call.session.as_ref(), watch.as_ref(), &accept)
+}
+
+pub(crate) async fn call_polled<A, Fut>(
+    context: Arc<Context>,
+    request: Request<AsyncBody>,
+    scope: Scope,
+    handler: impl FnOnce(A) -> Fut,
+) -> AsyncAppResult
+where
+    A: Arguments<Polled>,
+    Fut: Future<Output: Respond<Polled>>,
+{
+    let mut call = Call::new(request, scope, &context);
+    let accept = call.accept();
+    let watch = context.watch(call.scope());
+    let answer = match context.before::<Polled>(&mut call) {
+        Some(answer) => answer,
+        None => match arguments(&mut call).await {
+            Ok(arguments) => handler(arguments).await.respond(),
+            Err(failure) => Err(failure),
+        },
+    };
+    context.finish::<Polled>(answer, call.session.as_ref(), watch.as_ref(), &accept)
+}
+
+async fn arguments<A: Arguments<Polled>>(call: &mut Call<'_>) -> Result<A, AppError> {
+    if A::READS {
+        if let Incoming::Polled(body) = call.body.take() {
+            call.content = body.collect(call.context.content_bytes_max).await?;
+        }
+    }
+    Ok(A::extract(call)?)
+}
+
+macro_rules! handlers {
+    ($($arg:ident)*) => {
+        #[allow(unused_variables, reason = "of a function without arguments")]
+        impl<Side, $($arg: Extract<Side>),*> Arguments<Side> for ($($arg,)*) {
+            const READS: bool = false $(|| $arg::READS)*;
+
+            fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
+                Ok(($($arg::extract(call)?,)*))
+            }
+        }
+
+        #[allow(unused_variables, non_snake_case, reason = "an argument is named as its type")]
+        impl<H, R, $($arg),*> Handler<kind::Sync<($($arg,)*)>> for H
+        where
+            H: Fn($($arg),*) -> R + Send + Sync + 'static,
+            R: Respond<Blocking> + 'static,
+            $($arg: Extract<Blocking> + 'static,)*
+        {
+            fn needs(needs: &mut Needs) {
+                $($arg::needs(needs);)*
+            }
+
+            fn endpoint(self: Arc<Self>, surroundings: &Surroundings) -> Endpoint {
+                let context = Arc::clone(&surroundings.0);
+                Endpoint::blocking(sync_fn(move |request, scope| {
+                    call_blocking(&context, request, scope, |($($arg,)*): ($($arg,)*)| self($($arg),*))
+                }))
+            }
+        }
+
+        #[allow(unused_variables, non_snake_case, reason = "an argument is named as its type")]
+        impl<H, Fut, $($arg),*> Handler<kind::Async<($($arg,)*)>> for H
+        where
+            H: Fn($($arg),*) -> Fut + Send + Sync + 'static,
+            Fut: Future<Output: Respond<Polled>> + Send + 'static,
+            $($arg: Extract<Polled> + Send + 'static,)*
+        {
+            fn needs(needs: &mut Needs) {
+                $($arg::needs(needs);)*
+            }
+
+            fn endpoint(self: Arc<Self>, surroundings: &Surroundings) -> Endpoint {
+                let context = Arc::clone(&surroundings.0);
+                Endpoint::polled(app_fn(move |request, scope| {
+                    let handler = Arc::clone(&self);
+                    let handler = move |($($arg,)*): ($($arg,)*)| handler($($arg),*);
+                    call_polled(Arc::clone(&context), request, scope, handler)
+                }))
+            }
+        }
+    };
+}
+
+handlers! {}
+handlers! { A }
+handlers! { A B }
+handlers! { A B C }
+handlers! { A B C D }
+handlers! { A B C D E }
+handlers! { A B C D E G }
+handlers! { A B C D E G I }
+handlers! { A B C D E G I J }

@@ -1,0 +1,196 @@
+//! A small web framework after Flask, Bottle and Sanic: functions on routes.
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//! use varvel_micro::App;
+//!
+//! fn main() -> ExitCode {
+//!     let mut app = App::new();
+//!     app.get("/hello/{name}", |name: String| format!("Hello, {name}!\n")); // sync: may block
+//!     app.get("/later/{n:int}", async |n: i64| format!("{n} later\n"));     // async: may wait
+//!     varvel_serve::run(varvel_serve::Both(app))
+//! }
+//! ```
+//!
+//! An [`App`] is an application of both forms of the contract, so it runs on every server, goes below other frameworks, and has
+//! any middleware of [`varvel_toolkit`] around it. Sync handlers have a thread, async ones are polled, whatever the server is.
+//!
+//! # A page for newcomers
+//!
+//! **Routes.** A function on a path. What is in braces is an argument, in order; a type behind the colon says what the path
+//! may be, the type of the argument what it becomes. Methods that a path has not are 405, and GET answers HEAD.
+//!
+//! ```
+//! use varvel_micro::{App, Html, Json, StatusCode};
+//!
+//! let mut app = App::new();
+//! app.get("/", || Html("<h1>Hello</h1>"));
+//! app.get("/users/{id:int(min=1)}", |id: u64| Json([id, id + 1]));
+//! app.delete("/users/{id:int(min=1)}", |_id: u64| StatusCode::NO_CONTENT);
+//! # let client = varvel_test::Client::sync(app);
+//! # assert_eq!(client.get("/users/7").send().text(), "[7,8]");
+//! # assert_eq!(client.get("/users/0").send().status(), 404);
+//! ```
+//!
+//! **Arguments.** The rest is made of the request too: see [`Extract`]. What does not fit is refused with problem details that
+//! programs can read (RFC 9457), before your function is called.
+//!
+//! ```
+//! use serde::Deserialize;
+//! use varvel_micro::{App, Form, Json, Query};
+//!
+//! #[derive(Deserialize)]
+//! struct Search { q: String, page: Option<u32> }
+//!
+//! #[derive(Deserialize)]
+//! struct Order { item: String, count: u32 }
+//!
+//! let mut app = App::new();
+//! app.get("/search", |Query(search): Query<Search>| format!("{} {:?}", search.q, search.page));
+//! app.post("/orders/{shop}", |shop: String, Form(order): Form<Order>| {
+//!     format!("{} {} of {shop}", order.count, order.item)
+//! });
+//! app.post("/sum", async |Json(numbers): Json<Vec<i64>>| Json(numbers.iter().sum::<i64>()));
+//! # let client = varvel_test::Client::new(app);
+//! # assert_eq!(client.get("/search?q=a+b").send().text(), "a b None");
+//! # assert_eq!(client.post("/sum").json(&[1, 2]).send().text(), "3");
+//! # let order = client.post("/orders/x").header("content-type", "application/x-www-form-urlencoded");
+//! # assert_eq!(order.body("item=nut&count=2").send().text(), "2 nut of x");
+//! ```
+//!
+//! **Answers.** Text, [`Html`], [`Json`], a status, a [`Redirect`], tuples of these, `Option`, `Result`: see [`Respond`]. An
+//! [`HttpError`] is what the client is told; any other error is a 500 that the server reports and nobody sees.
+//!
+//! ```
+//! use varvel_micro::{App, Error, HttpError, StatusCode};
+//!
+//! fn half(n: i64) -> Result<String, Error> {
+//!     if n % 2 != 0 {
+//!         return Err(HttpError::new(StatusCode::CONFLICT).with_detail("It is odd.").with_code("odd").into());
+//!     }
+//!     let path = format!("/nowhere/{n}");
+//!     Ok(std::fs::read_to_string(path)?) // a 500, and its cause in the log
+//! }
+//!
+//! let mut app = App::new();
+//! app.get("/half/{n:int}", half);
+//! # let client = varvel_test::Client::sync(app);
+//! # assert!(client.get("/half/3").send().text().contains("odd"));
+//! # assert_eq!(client.get("/half/2").try_send().unwrap().status(), 500);
+//! ```
+//!
+//! **State** is shared by all calls. **Sessions** remember a browser, in a signed cookie, and carry messages to the next page.
+//!
+//! ```
+//! use std::sync::Mutex;
+//! use varvel_micro::{App, Redirect, Session, State};
+//!
+//! let mut app = App::new();
+//! app.secret(b"32 random bytes or more, from a file").state(Mutex::new(Vec::<String>::new()));
+//! app.post("/names/{name}", |name: String, names: State<Mutex<Vec<String>>>, session: Session| {
+//!     names.lock().unwrap().push(name);
+//!     session.flash("info", "Thank you.");
+//!     Redirect::to("/")
+//! });
+//! app.get("/", async |session: Session| format!("{:?}", session.flashes()));
+//! # let client = varvel_test::Client::sync(app);
+//! # assert_eq!(client.post("/names/x").send().status(), 303);
+//! ```
+//!
+//! **Groups** have a prefix, and functions of their own before and after the handlers and for errors. What comes before may
+//! answer in place of the handler.
+//!
+//! ```
+//! use varvel_micro::{App, Group, HeaderMap, Html, HttpError, StatusCode};
+//!
+//! let mut admin = Group::new("admin", "/admin");
+//! admin.before(|headers: HeaderMap| (!headers.contains_key("x-key")).then_some(StatusCode::FORBIDDEN));
+//! admin.get("/users/{id:int}", |id: u64| format!("user {id}")).named("user");
+//!
+//! let mut app = App::new();
+//! app.group(admin);
+//! app.after(|head| { head.headers.insert("x-frame-options", "DENY".parse().unwrap()); });
+//! app.error(404, |_: &HttpError| Html("<h1>Nothing here</h1>"));
+//! assert_eq!(app.url_for("admin.user", &[("id", &7)])?, "/admin/users/7");
+//! # let client = varvel_test::Client::new(app);
+//! # assert_eq!(client.get("/admin/users/7").send().status(), 403);
+//! # assert_eq!(client.get("/x").send().header("x-frame-options"), Some("DENY"));
+//! # assert_eq!(client.get("/x").send().status(), 404);
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! **Tests** call the application without a server, by [`varvel_test`](https://docs.rs/varvel-test):
+//!
+//! ```
+//! use varvel_micro::App;
+//! use varvel_test::Client;
+//!
+//! let mut app = App::new();
+//! app.get("/", || "hello");
+//! assert_eq!(Client::new(app).get("/").send().text(), "hello");
+//! ```
+//!
+//! # From Flask
+//!
+//! | Flask | here |
+//! |---|---|
+//! | `Flask(__name__)` | [`App::new`] |
+//! | `@app.get("/users/<int:id>")` | `app.get("/users/{id:int}", user)`; also negative, say `int(min=0)` |
+//! | `<path:rest>`, `<uuid:id>`, `<any(de,en):lang>` | `{rest:path}`, `{id:uuid}`, `{lang:any(de, en)}` |
+//! | `request.args`, `request.form`, `request.json` | [`Query`], [`Form`], [`Json`] of a type of yours |
+//! | `request.headers`, `request.cookies`, `request.data` | [`HeaderMap`], [`Cookies`], [`Bytes`] |
+//! | `request` | [`Request<ReadBody>`](ReadBody), async [`Request<AsyncBody>`](AsyncBody); there is no global one |
+//! | `return body, status, headers` | `(status, headers, body)` |
+//! | `jsonify`, `redirect`, `abort(404)` | [`Json`], [`Redirect`], `Err(HttpError::not_found())` |
+//! | `make_response`, `set_cookie` | `Response<WriteBody>`, [`SetCookie`] |
+//! | `url_for("user", id=7)` | [`App::url_for`], in handlers [`Urls`] |
+//! | `Blueprint("admin", url_prefix="/admin")` | [`Group`] |
+//! | `before_request`, `after_request`, `errorhandler(404)` | [`App::before`], [`App::after`], [`App::error`] |
+//! | `session`, `flash`, `get_flashed_messages` | [`Session`] |
+//! | `app.secret_key`, `SECRET_KEY_FALLBACKS` | [`App::secret`], [`App::keys`] |
+//! | `MAX_CONTENT_LENGTH` | [`App::content_bytes_max`], 1 MiB unless set |
+//! | `current_app`, `g` | [`State`]; an [`Extract`] of your own |
+//! | `send_from_directory`, `static` | [`App::mount`] with [`Files`] |
+//! | `async def` views, each on a thread | async handlers, polled on the event loop |
+//! | `app.test_client()` | `varvel_test::Client` |
+//!
+//! Otherwise than there, a trailing slash makes another path, what comes before handlers is not called where there is no
+//! handler, and mistakes in routes end the program when it starts.
+//!
+//! # What it costs
+//!
+//! Counted by `tests/allocations.rs`, beside what a bare application does: a route with fields costs two allocations, an
+//! async handler one more, whether there is one route or a thousand.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::result_large_err,
+    reason = "an answer in place of a call is an error of that size, and a box would cost an allocation to save a move"
+)]
+
+mod app;
+mod call;
+mod context;
+mod extract;
+mod handler;
+mod mount;
+mod respond;
+mod service;
+mod session;
+
+pub use app::{App, Group, Route};
+pub use bytes::Bytes;
+pub use call::Call;
+pub use context::{BeforeFn, Verdict};
+pub use extract::{Extract, Form, Needs, Path, Query, State, Urls};
+pub use handler::{Handler, kind};
+pub use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+pub use respond::{Html, Json, Redirect, Respond, SetCookie};
+pub use service::AppCall;
+pub use session::{Flash, Session};
+pub use varvel::{AppError as Error, AsyncBody, ReadBody, Scope, WriteBody};
+pub use varvel_toolkit::{
+    Endpoint, HttpError,
+    cookies::{self, Cookies},
+    files::Files,
+};

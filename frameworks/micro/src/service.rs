@@ -1,0 +1,148 @@
+//! The application put together: it finds who answers a request.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context as TaskContext, Poll},
+};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use varvel::{
+    App as SyncApp, AppFuture, AppResult, AsyncApp, AsyncAppResult, AsyncBody, Body, ReadBody, Scope,
+};
+use varvel_toolkit::{Accept, Blocking, Endpoint, EndpointCall, HttpError, Polled, Router};
+
+use crate::{
+    App,
+    context::{Answer, Context, Side},
+    mount::Mounted,
+};
+
+pub(crate) struct Service {
+    pub(crate) router: Router<Target>,
+    /// That of the application itself, for paths that nobody has.
+    pub(crate) context: Arc<Context>,
+}
+
+/// What a path leads to.
+pub(crate) enum Target {
+    /// Handlers, and what is around the first of them.
+    Methods(Vec<(Method, Endpoint)>, Arc<Context>),
+    Mount(Mounted),
+}
+
+/// Who answers.
+enum Found<'s> {
+    Handler(&'s Endpoint),
+    Mount(&'s Mounted),
+}
+
+impl Service {
+    /// Finds who answers, and leaves the fields of the path in the scope; or answers.
+    fn find<F: Side, B>(&self, request: &Request<B>, scope: &mut Scope) -> Result<Found<'_>, Answer<F>> {
+        let uri = request.uri();
+        let begin = scope.mount(uri).len();
+        let Some(found) = self.router.find(scope.local_path(uri)) else {
+            return Err(refused::<F, B>(&self.context, HttpError::not_found(), request));
+        };
+        let target = match found.value() {
+            Target::Methods(methods, context) => match handler_of(methods, request.method()) {
+                Some(endpoint) => Found::Handler(endpoint),
+                None => return Err(not_for::<F, B>(methods, context, request)),
+            },
+            Target::Mount(mounted) => {
+                if scope.descend(uri, found.taken()).is_err() {
+                    return Err(refused::<F, B>(&self.context, HttpError::not_found(), request));
+                }
+                Found::Mount(mounted)
+            }
+        };
+        if let Some(params) = found.into_params(uri, begin) {
+            params.insert_into(scope);
+        }
+        Ok(target)
+    }
+}
+
+fn handler_of<'m>(methods: &'m [(Method, Endpoint)], method: &Method) -> Option<&'m Endpoint> {
+    let of = |method: &Method| methods.iter().find(|(known, _)| known == method);
+    // What GET answers is the answer to HEAD; the server leaves the body out (spec H1).
+    let found = of(method).or_else(|| of(&Method::GET).filter(|_| *method == Method::HEAD));
+    found.map(|(_, endpoint)| endpoint)
+}
+
+/// The answer of a path to a method for which it has no handler: 405, or to OPTIONS what it has.
+fn not_for<F: Side, B>(methods: &[(Method, Endpoint)], context: &Context, request: &Request<B>) -> Answer<F> {
+    let mut allowed: Vec<&str> = methods.iter().map(|(method, _)| method.as_str()).collect();
+    if allowed.contains(&"GET") && !allowed.contains(&"HEAD") {
+        allowed.push("HEAD");
+    }
+    allowed.push("OPTIONS");
+    let allow = HeaderValue::try_from(allowed.join(", ")).expect("methods are tokens");
+    if *request.method() == Method::OPTIONS {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response.headers_mut().insert(header::ALLOW, allow);
+        return context.finish::<F>(Ok(response), None, None, &Accept::of(request.headers()));
+    }
+    let error = HttpError::new(StatusCode::METHOD_NOT_ALLOWED).with_header(header::ALLOW, allow);
+    refused::<F, B>(context, error, request)
+}
+
+fn refused<F: Side, B>(context: &Context, error: HttpError, request: &Request<B>) -> Answer<F> {
+    context.finish::<F>(Err(error.into()), None, None, &Accept::of(request.headers()))
+}
+
+impl SyncApp for App {
+    fn call(&self, request: Request<ReadBody>, mut scope: Scope) -> AppResult {
+        match self.service().find::<Blocking, _>(&request, &mut scope) {
+            Ok(Found::Handler(endpoint)) => SyncApp::call(endpoint, request, scope),
+            Ok(Found::Mount(mounted)) => mounted.call_blocking(request, scope),
+            Err(answer) => answer,
+        }
+    }
+}
+
+impl AsyncApp for App {
+    type Future = AppCall;
+
+    fn call(&self, request: Request<AsyncBody>, mut scope: Scope) -> AppCall {
+        AppCall(match self.service().find::<Polled, _>(&request, &mut scope) {
+            Ok(Found::Handler(endpoint)) => Step::Handler(AsyncApp::call(endpoint, request, scope)),
+            Ok(Found::Mount(mounted)) => Step::Mount(mounted.call_polled(request, scope)),
+            Err(answer) => Step::Answered(Some(answer)),
+        })
+    }
+}
+
+/// The answer of an [`App`] to come.
+#[must_use = "futures do nothing unless polled"]
+pub struct AppCall(Step);
+
+enum Step {
+    Handler(EndpointCall),
+    Mount(AppFuture),
+    /// Without a call.
+    Answered(Option<AsyncAppResult>),
+}
+
+impl Future for AppCall {
+    type Output = AsyncAppResult;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<AsyncAppResult> {
+        match &mut self.0 {
+            Step::Handler(call) => Pin::new(call).poll(cx),
+            Step::Mount(call) => call.as_mut().poll(cx),
+            Step::Answered(answer) => {
+                Poll::Ready(answer.take().expect("not polled again after its answer (spec B12)"))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for AppCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AppCall")
+    }
+}

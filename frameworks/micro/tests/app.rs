@@ -1,0 +1,358 @@
+//! What applications do, in both forms and under the eyes of the lint.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde::{Deserialize, Serialize};
+use varvel_lint::Lint;
+use varvel_micro::{
+    App, AsyncBody, Bytes, Cookies, Error, Form, Group, HeaderMap, Html, HttpError, Json, Method, Path,
+    Query, ReadBody, Redirect, Request, Response, Scope, Session, SetCookie, State, StatusCode, Urls,
+    WriteBody,
+};
+use varvel_test::Client;
+
+/// The same application called by a sync server and by an event loop.
+fn clients(app: &App) -> [Client; 2] {
+    [Client::sync(Lint::new(app.clone())), Client::new(Lint::new(app.clone()))]
+}
+
+/// Whether it is so in both forms.
+fn check(app: &App, what: impl Fn(&Client)) {
+    clients(app).iter().for_each(what);
+}
+
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+struct Item {
+    name: String,
+    #[serde(default)]
+    count: u32,
+}
+
+#[test]
+fn arguments_take_the_fields_of_the_path_in_their_order() {
+    let mut app = App::new();
+    app.get("/{a}/then/{b:int}", |a: String, b: i64| format!("{a} {b}"));
+    app.get("/async/{a}/{b}", async |a: char, b: f64| format!("{a} {b}"));
+    app.get("/address/{address}", |Path(address): Path<std::net::IpAddr>| address.is_loopback().to_string());
+    app.get("/some/{a}/{b}", |a: String| a);
+    check(&app, |client| {
+        assert_eq!(client.get("/caf%C3%A9/then/-3").send().text(), "café -3");
+        assert_eq!(client.get("/async/x/0.5").send().text(), "x 0.5");
+        assert_eq!(client.get("/address/127.0.0.1").send().text(), "true");
+        assert_eq!(client.get("/some/first/second").send().text(), "first");
+        // What is no such value is nowhere.
+        for path in ["/a/then/b", "/async/xy/1", "/async/x/y", "/address/here"] {
+            assert_eq!(client.get(path).send().status(), 404, "{path}");
+        }
+    });
+}
+
+#[test]
+fn content_becomes_a_type_or_a_problem_that_programs_can_read() {
+    let mut app = App::new();
+    app.content_bytes_max(100);
+    app.post("/json", |Json(item): Json<Item>| Json(item));
+    app.post("/later", async |Json(item): Json<Item>| Json(item));
+    app.post("/form", |Form(item): Form<Item>| Json(item));
+    app.get("/query", async |Query(item): Query<Item>| Json(item));
+    app.post("/bytes", async |bytes: Bytes| bytes.len().to_string());
+    check(&app, |client| {
+        let item = Item { name: "nut".into(), count: 3 };
+        for path in ["/json", "/later"] {
+            let response = client.post(path).json(&item).send();
+            assert_eq!(response.header("content-type"), Some("application/json"));
+            assert_eq!(response.json::<Item>(), item);
+            let problem = |body: &'static str, media_type: &str| {
+                let response = client.post(path).header("content-type", media_type).body(body).send();
+                assert_eq!(response.header("content-type"), Some("application/problem+json"));
+                let problem: serde_json::Value = response.json();
+                (response.status().as_u16(), problem["code"].as_str().unwrap_or_default().to_owned())
+            };
+            assert_eq!(problem("{", "application/json"), (400, "invalid_json".into()));
+            assert_eq!(problem("{}", "application/json"), (422, "invalid_value".into()));
+            assert_eq!(problem("{}", "text/plain"), (415, "unsupported_media_type".into()));
+        }
+        let form = client.post("/form").header("content-type", "application/x-www-form-urlencoded");
+        assert_eq!(form.body("name=nut&count=3").send().json::<Item>(), item);
+        assert_eq!(client.post("/form").body("name=nut").send().status(), 415);
+        assert_eq!(client.get("/query?name=nut&count=3").send().json::<Item>(), item);
+        let refused = client.get("/query?name=nut&count=many").send();
+        assert_eq!(
+            (refused.status().as_u16(), refused.json::<serde_json::Value>()["field"].as_str()),
+            (422, Some("count"))
+        );
+        assert_eq!(client.post("/bytes").body("x".repeat(100)).send().text(), "100");
+        assert_eq!(client.post("/bytes").body("x".repeat(101)).send().status(), 413);
+    });
+}
+
+#[test]
+fn whatever_responds_is_an_answer() {
+    let mut app = App::new();
+    app.get("/html", || Html("<p>"));
+    app.get("/nothing", || ());
+    app.get("/status", async || StatusCode::IM_A_TEAPOT);
+    app.get("/created", || (StatusCode::CREATED, [("location", "/1")], "made"));
+    app.get("/fields", || ([("x-a", "1"), ("content-type", "text/css")], "p {}"));
+    app.get("/maybe/{n}", |n: u32| (n > 0).then_some("there"));
+    app.get("/error", async || -> Result<String, HttpError> { Err(HttpError::bad_request("No.")) });
+    app.get("/any-error", || -> Result<String, Error> { Ok("x".parse::<u32>()?.to_string()) });
+    app.get("/whole", |request: Request<ReadBody>, scope: Scope| {
+        Response::new(WriteBody::from(format!("{} {}", request.method(), scope.number())))
+    });
+    app.post("/echo", async |request: Request<AsyncBody>| Response::new(request.into_body()));
+    app.get("/go", || Redirect::to("/html"));
+    app.get("/cookie", |cookies: Cookies| SetCookie::new(cookies, ("a", "b")).map(|cookie| (cookie, "set")));
+    check(&app, |client| {
+        let get = |path| client.get(path).send();
+        assert_eq!(get("/html").header("content-type"), Some("text/html; charset=utf-8"));
+        assert_eq!(get("/nothing").status(), 204);
+        assert_eq!(get("/status").status(), 418);
+        assert_eq!(get("/fields").header("content-type"), Some("text/css"));
+        assert_eq!((get("/maybe/1").text(), get("/maybe/0").status().as_u16()), ("there", 404));
+        assert_eq!(get("/error").json::<serde_json::Value>()["detail"], "No.");
+        let failed = client.get("/any-error").try_send().unwrap();
+        assert!(failed.error().unwrap().to_string().contains("invalid digit"), "{failed:?}");
+        assert_eq!(get("/whole").text(), "GET 1");
+        assert_eq!(client.post("/echo").body("ping").in_pieces_of(1).send().text(), "ping");
+        assert_eq!((get("/go").status().as_u16(), get("/go").header("location")), (303, Some("/html")));
+        assert_eq!(get("/cookie").header("set-cookie"), Some("a=b; HttpOnly; SameSite=Lax; Path=/"));
+        let created = get("/created");
+        assert_eq!((created.status().as_u16(), created.header("location")), (201, Some("/1")));
+    });
+}
+
+#[test]
+fn methods_that_a_path_has_not_are_told() {
+    let mut app = App::new();
+    app.get("/", || "front");
+    app.put("/", async || "put");
+    app.after(|head| {
+        head.headers.insert("x-seen", "1".parse().unwrap());
+    });
+    check(&app, |client| {
+        assert_eq!(client.head("/").send().status(), 200);
+        assert_eq!(client.put("/").send().text(), "put");
+        let refused = client.delete("/").send();
+        assert_eq!(
+            (refused.status().as_u16(), refused.header("allow")),
+            (405, Some("GET, PUT, HEAD, OPTIONS"))
+        );
+        let options = client.options("/").send();
+        assert_eq!((options.status().as_u16(), options.header("allow")), (204, refused.header("allow")));
+        for response in [refused, options, client.get("/nowhere").send()] {
+            assert_eq!(response.header("x-seen"), Some("1"), "{}", response.status());
+        }
+    });
+}
+
+#[test]
+fn hooks_stand_around_handlers_in_their_order() {
+    let trail = |name: &'static str| {
+        move |head: &mut http::response::Parts| {
+            head.headers.append("x-trail", name.parse().unwrap());
+        }
+    };
+    let mut inner = Group::new("inner", "/inner");
+    inner.after(trail("inner"));
+    inner.error(404, |_| "nothing in there");
+    inner.before(|headers: HeaderMap| (!headers.contains_key("x-key")).then_some(StatusCode::UNAUTHORIZED));
+    inner.get("/{n}", async |n: u32| (n > 0).then(|| n.to_string()));
+    inner.get("", || "the root");
+    inner.mount("/mounted", {
+        let mut app = App::new();
+        app.get("/{name}", |name: String| name);
+        app
+    });
+    let mut outer = Group::new("outer", "/outer");
+    outer.after(trail("outer"));
+    outer.group(inner);
+
+    let mut app = App::new();
+    app.group(outer);
+    // Also what is added later.
+    app.after(trail("app"));
+    app.before(|method: Method| (method == Method::PATCH).then(|| Redirect::to("/elsewhere")));
+    app.error(404, |error: &HttpError| (StatusCode::GONE, error.to_string()));
+    app.patch("/", || "never");
+    check(&app, |client| {
+        let get = |path| client.get(path).header("x-key", "1").send();
+        let response = get("/outer/inner/1");
+        let seen: Vec<_> = response.headers().get_all("x-trail").iter().collect();
+        assert_eq!(seen, ["inner", "outer", "app"]);
+        assert_eq!((get("/outer/inner").text(), get("/outer/inner/mounted/x").text()), ("the root", "x"));
+        let missing = get("/outer/inner/0");
+        assert_eq!((missing.status().as_u16(), missing.text()), (404, "nothing in there"));
+        assert_eq!(get("/nowhere").status(), 410);
+        assert_eq!(client.patch("/").send().header("location"), Some("/elsewhere"));
+        // A guard guards also what is mounted.
+        for path in ["/outer/inner/1", "/outer/inner/mounted/x"] {
+            assert_eq!(client.get(path).send().status(), 401, "{path}");
+        }
+    });
+}
+
+#[test]
+fn an_error_of_the_application_has_a_page_and_is_reported() {
+    let mut app = App::new();
+    app.errors(|error: &HttpError| Html(format!("<h1>{}</h1>", error.status().as_u16())));
+    app.get("/", || -> Result<&str, Error> { Err("x".parse::<u32>().unwrap_err().into()) });
+    check(&app, |client| {
+        let response = client.get("/").try_send().unwrap();
+        assert_eq!((response.status().as_u16(), response.text()), (500, "<h1>500</h1>"));
+        let reported = client.reports().iter().any(|record| record.to_string().contains("invalid digit"));
+        assert!(reported, "{:?}", client.reports());
+        assert_eq!(client.get("/nowhere").send().text(), "<h1>404</h1>");
+    });
+}
+
+#[test]
+fn a_session_is_remembered_and_cannot_be_forged() {
+    let mut app = App::new();
+    app.secret([7; 32]);
+    app.before(|session: Session| session.set("before", true));
+    app.post("/sign-in/{name}", |name: String, session: Session| {
+        session.set("name", name);
+        session.flash("info", "Welcome");
+        Redirect::to("/")
+    });
+    app.get("/", async |session: Session| {
+        let flashes: Vec<_> = session.flashes().into_iter().map(|flash| flash.message).collect();
+        Json((session.get::<String>("name"), flashes))
+    });
+    app.post("/sign-out", async |session: Session| session.clear());
+    check(&app, |client| {
+        let cookie = |response: &varvel_test::Response| {
+            response.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
+        };
+        let signed_in = cookie(&client.post("/sign-in/ferris").send());
+        let home = client.get("/").header("cookie", &signed_in).send();
+        assert_eq!(home.text(), r#"["ferris",["Welcome"]]"#);
+        assert_eq!(home.header("vary"), Some("cookie"));
+        let again = client.get("/").header("cookie", cookie(&home)).send();
+        assert_eq!(again.text(), r#"["ferris",[]]"#);
+        let forged = signed_in.replace("ferris", "root00");
+        assert_ne!(forged, signed_in);
+        assert_eq!(client.get("/").header("cookie", forged).send().text(), "[null,[]]");
+        let out = client.post("/sign-out").header("cookie", &signed_in).send();
+        assert!(out.header("set-cookie").unwrap().contains("Max-Age=0"));
+    });
+}
+
+#[test]
+fn state_is_shared_and_routes_have_names() {
+    let mut app = App::new();
+    app.state(AtomicUsize::new(0));
+    app.get("/count", |count: State<AtomicUsize>| count.fetch_add(1, Ordering::Relaxed).to_string());
+    app.get("/users/{id:int}", |id: i64| id.to_string()).named("user");
+    app.get("/link", async |urls: Urls| urls.url_for("user", &[("id", &7)]));
+    assert_eq!(app.url_for("user", &[("id", &7)]).unwrap(), "/users/7");
+    let [sync, polled] = clients(&app);
+    assert_eq!((sync.get("/count").send().text(), polled.get("/count").send().text()), ("0", "1"));
+    check(&app, |client| assert_eq!(client.get("/link").send().text(), "/users/7"));
+}
+
+#[test]
+fn mistakes_are_told_where_the_route_is_added() {
+    fn told(mistake: impl FnOnce(&mut App) + std::panic::UnwindSafe) -> String {
+        let panic = std::panic::catch_unwind(|| mistake(&mut App::new())).unwrap_err();
+        match panic.downcast::<String>() {
+            Ok(text) => *text,
+            Err(panic) => (*panic.downcast::<&str>().unwrap()).to_owned(),
+        }
+    }
+    let nothing = || ();
+    for (text, part) in [
+        (
+            told(move |app| {
+                app.get("no-slash", nothing);
+            }),
+            "no-slash",
+        ),
+        (
+            told(|app| {
+                app.get("/{a}", |_: String, _: u32| ());
+            }),
+            "takes 2 fields of the path, which has 1",
+        ),
+        (
+            told(|app| {
+                app.get("/", |_: State<u32>| ());
+            }),
+            "State<u32>",
+        ),
+        (
+            told(|app| {
+                app.get("/", |_: Session| ());
+            }),
+            "app.secret",
+        ),
+        (
+            told(|app| {
+                app.get("/", |_: Scope, _: Method| ());
+            }),
+            "it stands last",
+        ),
+        (
+            told(|app| {
+                app.before(|_: Scope| ());
+            }),
+            "leaves them the request",
+        ),
+        (
+            told(|app| {
+                app.before(|_: Bytes| ());
+            }),
+            "before there is any content",
+        ),
+        (
+            told(|app| {
+                app.before(|_: u32| ());
+            }),
+            "serves many paths",
+        ),
+        (
+            told(|app| {
+                app.secret("short");
+            }),
+            "32 bytes",
+        ),
+        (
+            told(|app| {
+                app.error(1000, |_| ());
+            }),
+            "no status",
+        ),
+        (
+            told(move |app| {
+                app.get("/{a}", nothing);
+                app.get("/{b}", nothing);
+            }),
+            "/{b}",
+        ),
+        (
+            told(move |app| {
+                app.get("/", nothing);
+                app.get("/", nothing);
+            }),
+            "has a handler for GET already",
+        ),
+        (
+            told(move |app| {
+                app.get("/a", nothing).named("x");
+                app.get("/b", nothing).named("x");
+            }),
+            "x",
+        ),
+        (
+            told(|app| {
+                let mut group = Group::new("g", "/g");
+                group.get("/", |_: State<u32>| ());
+                app.group(group);
+            }),
+            "the handler of `/g/`",
+        ),
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+}
