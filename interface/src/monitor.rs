@@ -13,7 +13,9 @@ use crate::{Finish, RequestId};
 /// The methods are called on the threads that serve, several times for each request: they must be quick, and must neither
 /// block nor panic. `worker` is the [`index`](crate::WorkerInfo::index) of the worker.
 ///
-/// A [`Reporter`](crate::Reporter) is told what went wrong, in words for people; a monitor what goes on, in numbers.
+/// A [`Reporter`](crate::Reporter) is told what went wrong, in words for people; a monitor what goes on, in numbers. Of
+/// several processes only it can know how the others are doing, so there is one thing that it may be
+/// [asked](Self::is_ahead).
 ///
 /// ```
 /// use std::{sync::atomic::{AtomicU64, Ordering::Relaxed}, time::Duration};
@@ -41,6 +43,14 @@ pub trait Monitor: Send + Sync {
     /// A connection was accepted.
     fn connection_opened(&self, worker: u32) {
         let _ = worker;
+    }
+
+    /// Whether with so many connections in all its workers the server has more than others who accept from the same
+    /// listeners, so that the next one had better be theirs. It may ask before each, and leave it to them for a moment; then
+    /// it accepts it all the same, for they may be busy or gone.
+    fn is_ahead(&self, connections: usize) -> bool {
+        let _ = connections;
+        false
     }
 
     /// A connection was closed. Told once for each that was opened.

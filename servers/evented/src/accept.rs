@@ -70,7 +70,8 @@ impl Loops {
         self.total() < self.total_max
     }
 
-    fn total(&self) -> usize {
+    /// How many connections all loops have, those on their way to one included.
+    pub(crate) fn total(&self) -> usize {
         self.loads.iter().map(|load| load.load(SeqCst)).filter(|load| *load != DEAD).sum()
     }
 

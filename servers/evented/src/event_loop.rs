@@ -16,7 +16,7 @@ use varvel::{AsyncApp, Control, Event, Level, Outcome, Report, Worker};
 use varvel_server_kit::{
     connection_deadlines::ConnectionDeadlines,
     journal::Pulse,
-    listener::{ACCEPT_PAUSE, AcceptError, Listener},
+    listener::{ACCEPT_PAUSE, AcceptError, COURTESY_PAUSE, Listener},
 };
 
 use crate::{
@@ -167,8 +167,10 @@ pub(crate) struct EventLoop<'a, A: AsyncApp> {
     /// There may be connections to accept.
     acceptable: bool,
     first_listener: usize,
-    /// Descriptors have run out: not before then.
+    /// Descriptors have run out, or others come first: not before then.
     accept_pause: Option<Instant>,
+    /// Descriptors have run out, which was reported.
+    exhausted: bool,
     /// A stop was asked for, with this deadline.
     stop: Option<Instant>,
     linger: Duration,
@@ -220,6 +222,7 @@ where
             acceptable: true,
             first_listener: 0,
             accept_pause: None,
+            exhausted: false,
             stop: control.stop_deadline(),
             cut: 0,
         })
@@ -433,13 +436,13 @@ where
     // ---- accepting ----
 
     fn accept(&mut self) {
-        if !self.acceptable {
+        if !self.acceptable || self.accept_pause.is_some_and(|until| until > self.shared.now) {
             return;
         }
-        if self.accept_pause.is_some_and(|until| until > self.shared.now) {
-            return;
-        }
-        let paused = self.accept_pause.take().is_some();
+        // Whom nobody else has taken meanwhile is let in, whoever is ahead; and so is everybody at the end.
+        let is_last = self.stop.is_some();
+        let mut insists = self.accept_pause.take().is_some() || is_last;
+        let mut defers = false;
         let mut exhausted = None;
         let mut left = ACCEPTS_PER_TURN;
         self.acceptable = false;
@@ -453,10 +456,15 @@ where
                     self.acceptable = true;
                     break;
                 }
+                if !insists && self.shared.journal.is_ahead(|| self.loops.total()) {
+                    defers = true;
+                    break;
+                }
                 left -= 1;
                 let listener = &self.listeners[number];
                 match listener.accept() {
                     Ok((transport, peer)) => {
+                        insists = is_last;
                         let info = self.loops.introduce(listener, &transport, peer);
                         self.place(Accepted { transport, info });
                     }
@@ -473,9 +481,14 @@ where
             self.acceptable = true;
             self.accept_pause = Some(self.shared.now + ACCEPT_PAUSE);
             // Once, not ten times a second for as long as it lasts.
-            if !paused {
+            if !std::mem::replace(&mut self.exhausted, true) {
                 self.log(Level::Warning, &format!("cannot accept connections for now: {error}"));
             }
+        } else if defers {
+            self.acceptable = true;
+            self.accept_pause = Some(self.shared.now + COURTESY_PAUSE);
+        } else {
+            self.exhausted = false;
         }
         if !self.loops.has_room() {
             // Whoever is the next to end makes room; see `remove`.
@@ -522,6 +535,7 @@ where
         }
         // What waits in the backlog would be reset by the close.
         self.acceptable = true;
+        self.accept_pause = None;
         let mut turns = 0;
         while turns < LAST_ACCEPT_TURNS
             && self.acceptable

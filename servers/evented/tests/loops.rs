@@ -17,7 +17,7 @@ use std::{
 };
 
 use http::Response;
-use support::{DEADLY, Running, get, read_line, start};
+use support::{Ahead, DEADLY, Running, get, read_line, start, start_followed};
 use varvel::{AsyncBody, Policy, Scope, StartError, app_fn, factory_fn};
 use varvel_server_kit::settings::Settings;
 
@@ -280,4 +280,20 @@ fn a_full_server_whose_loop_is_gone_accepts_nobody_until_another_client_comes() 
     assert_eq!(get(&mut waiting, "/").unwrap(), "fine");
     drop((client, waiting));
     assert_eq!(server.stop(GRACE).unwrap().cut, 0);
+}
+
+#[test]
+fn who_is_ahead_takes_the_connections_that_nobody_else_takes() {
+    let monitor = Arc::new(Ahead::default());
+    let factory =
+        factory_fn(|_| async { Ok(app_fn(|_, _| async { Ok(Response::new(AsyncBody::full("hello\n"))) })) });
+    let server = start_followed(|settings| settings.loops = Some(2), factory, Arc::clone(&monitor) as _);
+    let mut clients: Vec<TcpStream> = (0..32).map(|_| server.connect()).collect();
+    assert!(clients.iter_mut().all(|client| get(client, "/").unwrap() == "hello"));
+    assert!(monitor.asked.load(SeqCst) >= clients.len(), "each was left to others first");
+    // At the end nobody is, for what is left in the queue would be reset.
+    let mut last: Vec<TcpStream> = (0..256).map(|_| server.connect()).collect();
+    last.iter_mut().for_each(|client| write!(client, "GET / HTTP/1.1\r\nHost: test\r\n\r\n").unwrap());
+    assert_eq!(server.stop(GRACE).unwrap().cut, 0);
+    assert!(last.iter_mut().all(|client| read_line(client).unwrap() == "hello"));
 }

@@ -104,6 +104,13 @@ impl Journal {
         }
     }
 
+    /// Whether a server with so many connections had better leave the next one to others, for
+    /// [`COURTESY_PAUSE`](crate::listener::COURTESY_PAUSE).
+    #[inline]
+    pub fn is_ahead(&self, connections: impl FnOnce() -> usize) -> bool {
+        self.monitor.as_ref().is_some_and(|monitor| monitor.is_ahead(connections()))
+    }
+
     /// A connection was closed.
     #[inline]
     pub fn connection_closed(&self) {

@@ -41,6 +41,10 @@ use crate::transport::{Transport, ip_address, unix_address};
 /// at once would spin until a descriptor is free.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a worker that is [ahead](varvel::Monitor::is_ahead) leaves the listener to others, who wake as it does: so short
+/// that nobody notices if they do not come.
+pub const COURTESY_PAUSE: Duration = Duration::from_millis(1);
+
 /// How much the kernel takes of what a client is not ready to receive yet (`TCP_NOTSENT_LOWAT`), in bytes.
 ///
 /// By itself it would take megabytes for each connection, and would not tell of room again before a third of that has

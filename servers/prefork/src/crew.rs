@@ -367,6 +367,11 @@ impl Crew {
         self.stop.is_some()
     }
 
+    /// Whether this worker serves, and shall go on.
+    pub(crate) fn is_serving(&self, id: MemberId) -> bool {
+        self.members.iter().any(|member| member.id == id && member.is_serving())
+    }
+
     /// Whether a new generation is on its way.
     pub(crate) fn is_reloading(&self) -> bool {
         self.candidate.is_some()

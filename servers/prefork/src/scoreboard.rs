@@ -77,12 +77,16 @@ pub(crate) struct Table {
     /// Exchanges that ended with their process.
     lost: AtomicU64,
     forked: AtomicU64,
+    /// A bit for each process that accepts connections, as far as the supervisor knows.
+    accepting: [AtomicU64; BOARDS / 64],
     boards: [Process; BOARDS],
 }
 
 struct Process {
     /// 0 if the board is free.
     pid: AtomicU32,
+    /// Connections that are open.
+    open: AtomicU64,
     /// When each worker told of progress last, in milliseconds of the system's monotonic clock; 0 if it never did.
     progress: [AtomicU64; WORKERS],
     /// At which exchange each event loop is, or was last: its ticket. 0 for workers that are no event loops.
@@ -147,6 +151,18 @@ impl Scoreboard {
         Some(Board { table: self.clone(), index })
     }
 
+    /// The boards of processes that accept connections.
+    fn accepting(&self) -> impl Iterator<Item = usize> {
+        self.0.accepting.iter().enumerate().flat_map(|(number, word)| {
+            let mut bits = word.load(Relaxed);
+            std::iter::from_fn(move || {
+                let bit = bits.trailing_zeros() as usize;
+                bits &= bits.checked_sub(1)?;
+                Some(number * 64 + bit)
+            })
+        })
+    }
+
     /// What all processes have done, those that have ended included.
     pub fn statistics(&self) -> Statistics {
         loop {
@@ -174,6 +190,15 @@ impl Scoreboard {
 impl Board {
     pub(crate) fn set_pid(&self, pid: Pid) {
         self.process().pid.store(pid.as_raw_nonzero().get().unsigned_abs(), Release);
+    }
+
+    /// Says whether its process accepts connections, so that others leave it some.
+    pub(crate) fn set_accepting(&self, accepts: bool) {
+        let (word, bit) = (&self.table.0.accepting[self.index / 64], 1 << (self.index % 64));
+        match accepts {
+            true => word.fetch_or(bit, Relaxed),
+            false => word.fetch_and(!bit, Relaxed),
+        };
     }
 
     /// How long ago the worker of the process that is furthest behind told of progress; `None` if none ever did.
@@ -213,6 +238,7 @@ impl Board {
 
     /// Adds what its process counted to that of those that have ended, and frees the board. The process must have ended.
     pub(crate) fn clear(self) {
+        self.set_accepting(false);
         let (table, process) = (&self.table.0, self.process());
         table.moves.fetch_add(1, Relaxed);
         // Whoever sees anything of what follows sees that it has begun.
@@ -225,6 +251,7 @@ impl Board {
             word.store(0, Relaxed);
         }
         process.polled.iter().for_each(|polled| polled.store(0, Relaxed));
+        process.open.store(0, Relaxed);
         process.pid.store(0, Relaxed);
         table.moves.fetch_add(1, Release);
     }
@@ -266,10 +293,25 @@ impl Monitor for Board {
     }
 
     fn connection_opened(&self, worker: u32) {
+        self.process().open.fetch_add(1, Relaxed);
         self.counters(worker).opened.fetch_add(1, Relaxed);
     }
 
+    /// Whether the process has more than each would have if all who accept had the same: by a sixteenth, and by one, for
+    /// others open and close theirs meanwhile.
+    fn is_ahead(&self, connections: usize) -> bool {
+        let own = connections as u64;
+        let (mut processes, mut all) = (1, own);
+        for other in self.table.accepting().filter(|index| *index != self.index) {
+            processes += 1;
+            all += self.table.0.boards[other].open.load(Relaxed);
+        }
+        let share = all / processes;
+        own > share + share / 16 + 1
+    }
+
     fn connection_closed(&self, worker: u32) {
+        self.process().open.fetch_sub(1, Relaxed);
         self.counters(worker).closed.fetch_add(1, Release);
     }
 

@@ -53,8 +53,9 @@ pub(crate) struct Share {
 }
 
 impl Sockets {
-    /// All workers accept from these: whoever has time takes a client, so nobody waits while a worker is free. That shares
-    /// work out, not connections: of a burst of them that comes while all are idle, one worker may get most.
+    /// All workers accept from these: whoever has time takes a client, so nobody waits while a worker is free. A worker that
+    /// has more connections than its share, by more than a sixteenth and one, lets the others come first for a millisecond, so
+    /// a burst is dealt out and connections that stay are spread evenly.
     ///
     /// A [successor](crate::Relaunch) gets none of them: who has bound them has to pass them on.
     pub fn shared(listeners: Vec<Listener>) -> Self {
@@ -62,8 +63,8 @@ impl Sockets {
     }
 
     /// Listens at these addresses. With [`reuse_port`](BindOptions::reuse_port) each worker gets TCP sockets of its own, and
-    /// the kernel deals clients out by chance, with 500 connections in parts that differ by a tenth or so: no worker is woken
-    /// in vain, but a client can wait for a busy one while another is free.
+    /// the kernel deals clients out by chance, with 500 connections in parts that differ by a tenth or so, and with few by
+    /// more: no worker is woken in vain, but a client can wait for a busy one while another is free.
     ///
     /// # Errors
     /// If an address cannot be bound.

@@ -179,6 +179,7 @@ impl Supervisor {
         running.supervisor.hooks.call(|hooks| hooks.on_starting());
         let served = loop {
             let now = Instant::now();
+            running.note_who_accepts();
             match running.crew.decide(now) {
                 None => running.wait(now),
                 Some(Action::Fork { place, generation }) => {
@@ -684,6 +685,15 @@ impl Running {
             if let Some(rss) = rss {
                 self.crew.wear(process.member, Wear::Memory { rss });
             }
+        }
+    }
+
+    /// Has workers share connections with those alone who take some: neither with those who leave, nor with those who hang,
+    /// for whom the others would wait in vain before each connection.
+    fn note_who_accepts(&self) {
+        for Process { member, board, .. } in &self.processes {
+            let gets_on = board.silence().is_none_or(|silence| silence < 2 * PROGRESS_INTERVAL);
+            board.set_accepting(gets_on && self.crew.is_serving(*member));
         }
     }
 

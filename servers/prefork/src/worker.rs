@@ -86,6 +86,7 @@ pub(crate) fn run(service: impl Service, seat: Seat, held: SignalsHeld) -> ! {
         }
         hooks.call(|hooks| hooks.after_fork(&process));
         let control = Control::new();
+        let has_own_queue = !share.memberships.is_empty();
         let obedience = Obedience {
             signals,
             logs,
@@ -98,7 +99,7 @@ pub(crate) fn run(service: impl Service, seat: Seat, held: SignalsHeld) -> ! {
         };
         thread::Builder::new().name("varvel-signals".to_owned()).spawn(|| obedience.obey())?;
         announce(control.clone(), Arc::clone(&status))?;
-        let monitor = Followed { board, left: AtomicU64::new(requests_max), status };
+        let monitor = Followed { board, has_own_queue, left: AtomicU64::new(requests_max), status };
         let launch = Launch::new(share.listeners)
             .with_control(control)
             .with_reporter(reporter)
@@ -205,6 +206,8 @@ impl Obedience {
 /// Passes on to the board what the server tells, and notices when the worker has served for long enough.
 struct Followed {
     board: Board,
+    /// It has sockets of its own, from whose queues nobody else can take a client.
+    has_own_queue: bool,
     /// Requests until then; 0 if that is never, or was told.
     left: AtomicU64,
     status: Arc<StatusWriter>,
@@ -217,6 +220,10 @@ impl Monitor for Followed {
 
     fn connection_opened(&self, worker: u32) {
         self.board.connection_opened(worker);
+    }
+
+    fn is_ahead(&self, connections: usize) -> bool {
+        !self.has_own_queue && self.board.is_ahead(connections)
     }
 
     fn connection_closed(&self, worker: u32) {

@@ -21,7 +21,7 @@ use varvel::{Address, ConnInfo, Control, Event as Reported, Level, Phase, Worker
 use varvel_server_kit::{
     containment::contain,
     journal::Pulse,
-    listener::{ACCEPT_PAUSE, AcceptError, Listener},
+    listener::{ACCEPT_PAUSE, AcceptError, COURTESY_PAUSE, Listener},
     transport::Transport,
 };
 
@@ -57,8 +57,10 @@ pub(crate) struct Leader {
     entrances: Vec<Entrance>,
     worker: Worker,
     control: Control,
-    /// After descriptors have run out: when to try again.
+    /// Descriptors have run out, or others come first: when to try again.
     accept_again_at: Option<Instant>,
+    /// Descriptors have run out, which was reported.
+    exhausted: bool,
     stage: Stage,
     /// When to look whether there is progress to tell of.
     pulse: Pulse,
@@ -113,6 +115,7 @@ impl Leader {
             worker,
             control,
             accept_again_at: None,
+            exhausted: false,
             stage: Stage::Serving,
             pulse,
             tools: Tools::new(),
@@ -236,14 +239,20 @@ impl Leader {
 
     /// Accepts who waits, as long as there is room. Who finds none stays in the kernel's queue.
     fn accept(&mut self, shared: &Arc<Shared>, ready: &mut Vec<Arc<Connection>>) {
-        // Whether it was exhausted a moment ago, which was reported then.
-        let mut exhausted = self.accept_again_at.take_if(|at| *at <= Instant::now()).is_some();
+        // Whom nobody else has taken during a pause is let in, whoever is ahead; and so is everybody at the end.
+        let is_last = self.stage != Stage::Serving;
+        let mut insists = self.accept_again_at.take_if(|at| *at <= Instant::now()).is_some() || is_last;
         for index in 0..self.entrances.len() {
             let mut accepted = 0;
             while self.entrances[index].may_accept && self.may_accept(shared) && accepted < ACCEPTS_PER_TURN {
+                if !insists && shared.journal.is_ahead(|| shared.table.len()) {
+                    self.accept_again_at = Instant::now().checked_add(COURTESY_PAUSE);
+                    return;
+                }
                 accepted += 1;
                 match self.entrances[index].listener.accept() {
                     Ok((transport, peer)) => {
+                        insists = is_last;
                         let local = self.entrances[index].listener.local_addr_of(&transport);
                         let id = NEXT_ID.fetch_add(1, Relaxed);
                         let info = ConnInfo::new(id, peer, local.unwrap_or(Address::Unnamed));
@@ -254,7 +263,7 @@ impl Leader {
                     Err(AcceptError::NoneWaiting) => self.entrances[index].may_accept = false,
                     Err(AcceptError::ConnectionGone(_)) => {}
                     Err(AcceptError::Exhausted(error)) => {
-                        if !std::mem::replace(&mut exhausted, true) {
+                        if !std::mem::replace(&mut self.exhausted, true) {
                             let message = format!("no connection can be accepted for now: {error}");
                             shared.report(None, Reported::Log { level: Level::Warning, message: &message });
                         }
@@ -267,6 +276,9 @@ impl Leader {
                     }
                 }
             }
+        }
+        if self.accept_again_at.is_none() {
+            self.exhausted = false;
         }
     }
 

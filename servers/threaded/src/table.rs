@@ -101,6 +101,11 @@ impl Table {
         drop(removed);
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().connections.len()
+    }
+
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().connections.is_empty()

@@ -17,7 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use http::Response;
-use support::{Client, PATIENCE, Running, start, threads};
+use support::{Ahead, Client, PATIENCE, Running, start, start_followed, threads};
 use varvel::{
     App, AppFactory, AppResult, AsyncAppFactory, AsyncBody, BoxError, Boxed, DynApp, DynAsyncApp, FileRegion,
     Launch, Outcome, Policy, Reply, Server, Shared, StartError, Worker, WriteBody, app_fn, bridge::BlockOn,
@@ -558,4 +558,23 @@ fn a_request_that_found_no_thread_before_the_end_leaves_nothing_behind() {
         assert!(begun.elapsed() < PATIENCE, "somebody still has the server");
         thread::yield_now();
     }
+}
+
+#[test]
+fn who_is_ahead_takes_the_connections_that_nobody_else_takes() {
+    let monitor = Arc::new(Ahead::default());
+    let app = Shared(Arc::new(sync_fn(|_, _| hello())));
+    let server = start_followed(threads(2), app, Some(Arc::clone(&monitor) as _));
+    let connect = |_| {
+        let mut client = server.connect();
+        client.get("/");
+        client
+    };
+    let mut clients: Vec<Client> = (0..32).map(connect).collect();
+    assert!(clients.iter_mut().all(|client| client.answer().0 == 200));
+    assert!(monitor.asked.load(SeqCst) >= clients.len(), "each was left to others first");
+    // At the end nobody is, for what is left in the queue would be reset.
+    let mut last: Vec<Client> = (0..256).map(connect).collect();
+    assert_eq!(server.stop(PATIENCE).cut, 0);
+    assert!(last.iter_mut().all(|client| client.answer().0 == 200));
 }

@@ -5,12 +5,16 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc,
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use varvel::{AsyncAppFactory, Control, Launch, Report, Reporter, ServeError, Served, Server};
+use varvel::{AsyncAppFactory, Control, Launch, Monitor, Report, Reporter, ServeError, Served, Server};
 use varvel_evented::Evented;
 use varvel_server_kit::settings::Settings;
 
@@ -36,6 +40,19 @@ impl Reporter for Forward {
     }
 }
 
+/// A monitor of one that has more connections than all others, who do not come for any.
+#[derive(Default)]
+pub(crate) struct Ahead {
+    pub(crate) asked: AtomicUsize,
+}
+
+impl Monitor for Ahead {
+    fn is_ahead(&self, _connections: usize) -> bool {
+        self.asked.fetch_add(1, SeqCst);
+        true
+    }
+}
+
 /// Starts a server of one loop, with settings to be changed.
 pub(crate) fn start<F>(tune: impl FnOnce(&mut Settings), factory: F) -> Running
 where
@@ -47,8 +64,31 @@ where
     running
 }
 
+/// The same with somebody who follows its work.
+pub(crate) fn start_followed<F>(
+    tune: impl FnOnce(&mut Settings),
+    factory: F,
+    monitor: Arc<dyn Monitor>,
+) -> Running
+where
+    F: AsyncAppFactory + Send + Sync + 'static,
+    Evented: Server<F>,
+{
+    let running = launch_with(tune, factory, |launch| launch.with_monitor(monitor));
+    assert!(running.control.wait_ready());
+    running
+}
+
 /// The same without waiting until it is ready.
 pub(crate) fn launch<F>(tune: impl FnOnce(&mut Settings), factory: F) -> Running
+where
+    F: AsyncAppFactory + Send + Sync + 'static,
+    Evented: Server<F>,
+{
+    launch_with(tune, factory, |launch| launch)
+}
+
+fn launch_with<F>(tune: impl FnOnce(&mut Settings), factory: F, add: impl FnOnce(Launch) -> Launch) -> Running
 where
     F: AsyncAppFactory + Send + Sync + 'static,
     Evented: Server<F>,
@@ -63,6 +103,7 @@ where
     let launch = Launch::new(vec![listener.into()])
         .with_control(control.clone())
         .with_reporter(Arc::new(Forward(sender)));
+    let launch = add(launch);
     let served = thread::spawn(move || Evented::new(settings).serve(factory, launch));
     Running { address, control, served, reports }
 }

@@ -203,3 +203,36 @@ fn a_board_that_is_taken_again_knows_nothing_of_who_had_it() {
     let statistics = table.statistics();
     assert_eq!((statistics.requests, statistics.lost), (BOARDS as u64 / 2, BOARDS as u64 / 2));
 }
+
+#[test]
+fn a_process_is_ahead_if_it_has_more_than_its_share_of_all_who_accept() {
+    let table = Scoreboard::new().unwrap();
+    // The boards that processes have at the same time may be far apart.
+    let boards: Vec<Board> = std::iter::from_fn(|| table.take_board()).collect();
+    let [one, other, far] = [&boards[0], &boards[63], &boards[200]];
+    let most = |board: &Board| (0..).find(|connections| board.is_ahead(connections + 1)).unwrap();
+    // Nobody else accepts.
+    other.connection_opened(0);
+    one.set_accepting(true);
+    assert!(!one.is_ahead(1000));
+
+    other.set_accepting(true);
+    assert_eq!(most(one), 3);
+    (0..99).for_each(|_| other.connection_opened(0));
+    assert_eq!(most(one), 114);
+    far.set_accepting(true);
+    assert_eq!((most(one), most(far)), (56, 56));
+    (0..100).for_each(|_| far.connection_opened(3));
+    assert_eq!(most(one), 110);
+
+    // Who leaves or has died is not waited for, and what it had does not count.
+    far.set_accepting(false);
+    assert_eq!(most(one), 114);
+    (0..90).for_each(|_| other.connection_closed(0));
+    assert_eq!(most(one), 12);
+    boards.into_iter().nth(63).unwrap().clear();
+    let again = table.take_board().unwrap();
+    again.set_accepting(true);
+    let one = Board { table, index: 0 };
+    assert_eq!(most(&one), 2);
+}

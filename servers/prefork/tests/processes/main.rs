@@ -2,6 +2,7 @@
 //!
 //! Each case starts real processes: this binary again, which is then the program of `program.rs` and nothing else.
 
+mod balance;
 mod clients;
 mod deaths;
 mod program;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         stops::a_stop_lets_requests_finish,
         stops::a_stop_cuts_what_takes_longer_than_it_may,
         stops::a_quick_stop_waits_for_nobody,
+        balance::connections_that_come_at_once_are_shared_out_evenly,
     ];
     let once: &[(&str, Case)] = cases![
         reloads::a_reload_whose_workers_fail_leaves_those_that_served,
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         deaths::a_process_that_a_worker_forked_confuses_nobody,
         stops::workers_that_ignore_the_stop_are_killed,
         stops::workers_end_when_their_supervisor_is_killed,
+        balance::where_one_hangs_the_others_take_its_part,
         services::hooks_are_called_in_order_each_in_its_process,
         services::a_daemon_that_is_no_server_is_stopped_and_watched,
         services::memory_of_before_the_fork_is_shared,

@@ -180,7 +180,10 @@ async fn answer(request: Request<AsyncBody>, scope: Scope) -> AsyncAppResult {
     let path = request.uri().path();
     let (what, id) = path[1..].split_once('/').unwrap_or(("", ""));
     match what {
-        "hang" => hang(),
+        "hang" => {
+            say(&format!("process {} hangs", process::id()));
+            hang()
+        }
         "abort" => process::abort(),
         "grow" => std::mem::forget(std::hint::black_box(vec![1_u8; 96 << 20])),
         "spawn" => {

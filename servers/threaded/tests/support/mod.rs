@@ -5,12 +5,15 @@
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     thread::JoinHandle,
     time::Duration,
 };
 
-use varvel::{App, AppFactory, Control, Launch, Report, Reporter, ServeError, Served, Server};
+use varvel::{App, AppFactory, Control, Launch, Monitor, Report, Reporter, ServeError, Served, Server};
 use varvel_server_kit::settings::Settings;
 use varvel_threaded::Threaded;
 
@@ -41,6 +44,19 @@ impl Reports {
     }
 }
 
+/// A monitor of one that has more connections than all others, who do not come for any.
+#[derive(Default)]
+pub(crate) struct Ahead {
+    pub(crate) asked: AtomicUsize,
+}
+
+impl Monitor for Ahead {
+    fn is_ahead(&self, _connections: usize) -> bool {
+        self.asked.fetch_add(1, SeqCst);
+        true
+    }
+}
+
 /// Settings with so many threads.
 pub(crate) fn threads(threads: u32) -> Settings {
     let mut settings = Settings::default();
@@ -53,13 +69,23 @@ where
     F: AppFactory + Send + Sync + 'static,
     F::App: App + Send + Sync + 'static,
 {
+    start_followed(settings, factory, None)
+}
+
+/// The same with somebody who follows its work.
+pub(crate) fn start_followed<F>(settings: Settings, factory: F, monitor: Option<Arc<dyn Monitor>>) -> Running
+where
+    F: AppFactory + Send + Sync + 'static,
+    F::App: App + Send + Sync + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let control = Control::new();
     let reports = Arc::new(Reports::default());
-    let launch = Launch::new(vec![listener.into()])
+    let mut launch = Launch::new(vec![listener.into()])
         .with_control(control.clone())
         .with_reporter(Arc::clone(&reports) as _);
+    launch.monitor = monitor;
     let thread = std::thread::spawn(move || Threaded::new(settings).serve(factory, launch));
     assert!(control.wait_ready(), "the server has started");
     Running { address, control, reports, thread: Some(thread) }
