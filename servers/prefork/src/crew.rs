@@ -367,6 +367,12 @@ impl Crew {
         self.stop.is_some()
     }
 
+    /// Whether nobody serves at this place or will, for its application cannot be built.
+    pub(crate) fn is_deserted(&self, place: usize) -> bool {
+        let present = |member: &Member| member.place == place && member.is_present();
+        self.places.get(place).is_some_and(|place| place.given_up) && !self.members.iter().any(present)
+    }
+
     /// Whether this worker serves, and shall go on.
     pub(crate) fn is_serving(&self, id: MemberId) -> bool {
         self.members.iter().any(|member| member.id == id && member.is_serving())

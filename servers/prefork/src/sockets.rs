@@ -2,7 +2,8 @@
 //!
 //! The supervisor keeps them open, so a client that waits in a queue while its worker dies is served by the next. With a
 //! socket for each worker it belongs to a place, not to a process: whoever is forked for the place accepts from the same one,
-//! and it closes only when there shall be fewer workers.
+//! and it closes only when there shall be fewer workers, or nobody can be forked for the place. Clients would be dealt to it
+//! all the same, and wait for nobody; so those who wait already are reset, and the next ones come to others.
 
 use varvel::{Listener, ServeError};
 use varvel_server_kit::{
@@ -42,6 +43,7 @@ struct Own {
     /// The same with the ports that the system chose.
     addresses: Vec<BindAddress>,
     options: BindOptions,
+    /// None at a place that nobody was forked for yet, or that was vacated.
     places: Vec<Vec<Socket>>,
 }
 
@@ -112,14 +114,24 @@ impl Sockets {
     /// Binds what a place lacks, unless the predecessor has left it.
     pub(crate) fn provide(&mut self, place: usize) -> Result<(), BindError> {
         let Own { asked, addresses, options, places } = &mut self.own;
-        while places.len() <= place {
+        if places.len() <= place {
+            places.resize_with(place + 1, Vec::new);
+        }
+        if places[place].is_empty() {
             let sockets = asked.iter().zip(&*addresses).map(|(asked, address)| {
                 let left = self.heritage.take(asked).map(|heirloom| heirloom.socket);
                 left.map_or_else(|| Socket::bind(address, options), Ok)
             });
-            places.push(sockets.collect::<Result<_, _>>()?);
+            places[place] = sockets.collect::<Result<_, _>>()?;
         }
         Ok(())
+    }
+
+    /// Closes the sockets of a place for which nobody is forked for now.
+    pub(crate) fn vacate(&mut self, place: usize) {
+        if let Some(sockets) = self.own.places.get_mut(place) {
+            sockets.clear();
+        }
     }
 
     /// What a successor needs: each socket with where it was to listen.

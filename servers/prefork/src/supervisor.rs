@@ -606,6 +606,9 @@ impl Running {
         };
         let was_complete = self.crew.was_complete();
         let consequence = self.crew.ended(process.member, ending, now);
+        if self.crew.is_deserted(process.place) {
+            self.supervisor.sockets.vacate(process.place);
+        }
         let how = post_mortem::ending(status, process.failure.as_ref().map(|(_, text)| text.as_str()));
         let then = match consequence {
             Consequence::Expected => String::new(),

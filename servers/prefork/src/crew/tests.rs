@@ -328,8 +328,11 @@ fn a_place_whose_application_cannot_be_built_stays_empty_until_a_reload() {
     drill.done();
     drill.pass(Duration::from_secs(3600));
     assert_eq!(drill.done(), []);
+    let deserted = |drill: &Drill| (0..2).map(|place| drill.crew.is_deserted(place)).collect::<Vec<_>>();
+    assert_eq!(deserted(&drill), [true, false]);
     drill.crew.reload();
     drill.settle();
+    assert_eq!(deserted(&drill), [false, false]);
     drill.all_ready();
     drill.all_leave();
     assert_eq!(drill.serving_ids(), [4, 5]);

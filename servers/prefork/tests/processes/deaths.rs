@@ -1,6 +1,6 @@
 //! Workers that die, or should.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -129,6 +129,27 @@ pub(crate) fn a_later_worker_that_cannot_be_built_leaves_its_place_empty(server:
     let ended = running.end();
     assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
     assert!(ended.log.contains("; it was the last"), "{}", ended.log);
+}
+
+pub(crate) fn clients_are_not_dealt_to_a_place_that_stays_empty(server: &str) {
+    let running = Running::start(server, &["workers=2", "reuse-port=true"]);
+    let answering = || -> BTreeSet<String> {
+        let ask = |_| Connection::to(running.address).unwrap().ask("/id/1", false).unwrap().body;
+        (0..64).map(ask).collect()
+    };
+    assert_eq!(answering().len(), 2);
+    running.set_mood("refuses");
+    let kill_one = || {
+        let victim = *running.workers().first().unwrap();
+        kill_process(Pid::from_raw(victim as i32).unwrap(), Signal::KILL).unwrap();
+    };
+    running.after(kill_one, "its place stays empty until a reload");
+    assert_eq!(answering().len(), 1);
+    running.set_mood("");
+    running.after(|| running.signal(Signal::HUP), "reloaded: ");
+    running.wait_whole(2);
+    assert_eq!(answering().len(), 2);
+    running.stop();
 }
 
 pub(crate) fn where_workers_die_young_the_pause_grows_and_the_rest_serves(server: &str) {

@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         reloads::a_reload_whose_workers_fail_leaves_those_that_served,
         deaths::a_first_worker_that_cannot_be_built_is_the_end,
         deaths::a_later_worker_that_cannot_be_built_leaves_its_place_empty,
+        deaths::clients_are_not_dealt_to_a_place_that_stays_empty,
         deaths::where_workers_die_young_the_pause_grows_and_the_rest_serves,
         deaths::a_process_that_a_worker_forked_confuses_nobody,
         stops::workers_that_ignore_the_stop_are_killed,
