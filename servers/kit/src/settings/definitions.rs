@@ -68,9 +68,9 @@ define! {
     /// Whether other processes may listen at the same address.
     ///
     /// The kernel then spreads new connections over the processes of the same user, by chance: a few that last long may be
-    /// spread badly, and some wait for a busy process while another is free. Workers of one server spread them evenly without.
-    /// A process that is stopped loses none, but new ones may take a second to reach the others just then;
-    /// a restart that nobody must notice passes its socket on instead (`--bind fd:3`).
+    /// spread badly, and some wait for a busy process while another is free. Without, workers of one server share them out
+    /// evenly. A process that is stopped loses none, but new ones may take a second to reach the others just then; a restart
+    /// that nobody must notice passes its socket on instead (`--bind fd:3`).
     reuse_port: bool as Switch = false,
         "reuse-port", "nginx reuseport, gunicorn --reuse-port, off";
 
