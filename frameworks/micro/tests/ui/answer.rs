@@ -1,0 +1,7 @@
+use varvel_micro::App;
+
+struct Item;
+
+fn main() {
+    App::new().get("/", || Item);
+}

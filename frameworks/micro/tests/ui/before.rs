@@ -1,0 +1,5 @@
+use varvel_micro::App;
+
+fn main() {
+    App::new().before(|| 7);
+}
