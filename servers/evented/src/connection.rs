@@ -180,22 +180,11 @@ impl<A: AsyncApp> Connection<A> {
         }
     }
 
-    /// Has every further answer say `connection: close`; `true` if the connection can be closed at once (spec S17).
-    pub(crate) fn stop(&mut self) -> bool {
+    /// Has every further answer say `connection: close`, and whoever waits for a request wait less long (spec S17).
+    pub(crate) fn stop(&mut self) {
         self.http.shutting_down();
         // A request may be there that the poller has not told of yet.
         self.readable = true;
-        matches!(self.phase, Phase::Head)
-            && self.http.may_close()
-            && self.input.is_empty()
-            && self.outbox.is_empty()
-    }
-
-    /// Tells the client that nothing follows. A request may arrive right before the connection is closed, which resets it:
-    /// then its client has read the end before that, and may ask elsewhere (RFC 9112 section 9.3.1).
-    pub(crate) fn send_end(&self) {
-        // Where that fails there is no client any more.
-        let _ = self.transport.shutdown_write();
     }
 
     /// Takes the connection apart for its tunnel.
@@ -286,7 +275,13 @@ impl<A: AsyncApp> Connection<A> {
             Some(Expired::Close(reason)) => {
                 self.abandon(Outcome::TimedOut, shared);
                 // A client that does not read is to see that this is no end; one that was idle, that it is.
-                return if reason == CloseReason::WriteTimeout { Fate::Reset } else { Fate::Close };
+                if reason == CloseReason::WriteTimeout {
+                    return Fate::Reset;
+                }
+                // A request may arrive right before the close, which resets it then: its client has read the end before, and
+                // may ask again elsewhere (RFC 9112 section 9.3.1). Where this fails there is no client any more.
+                let _ = self.transport.shutdown_write();
+                return Fate::Close;
             }
             Some(Expired::Refuse(refusal)) => {
                 self.refuse(refusal, shared);

@@ -354,6 +354,9 @@ where
         let Some(Slot::Http(connection)) = self.connections.get_mut(index) else { return };
         match fate {
             Fate::Wait | Fate::Again => {
+                if self.stop.is_some() {
+                    connection.stop();
+                }
                 match connection.deadline() {
                     Some(deadline) => self.deadlines.set(index, deadline),
                     None => self.deadlines.clear(index),
@@ -362,9 +365,6 @@ where
                     if !std::mem::replace(&mut connection.listed, true) {
                         self.again.push_back(index);
                     }
-                } else if self.stop.is_some() && connection.stop() {
-                    connection.send_end();
-                    drop(self.remove(index));
                 }
             }
             Fate::Close => drop(self.remove(index)),
@@ -548,7 +548,7 @@ where
         self.listeners.clear();
         self.acceptable = false;
         self.accept_pause = None;
-        // Each looks once more whether a request has come; newcomers have another deadline now.
+        // Each looks once more whether a request has come, and has another deadline now.
         for index in self.connections.indices() {
             if let Some(Slot::Http(connection)) = self.connections.get_mut(index) {
                 connection.stop();

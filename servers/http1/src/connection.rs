@@ -128,6 +128,9 @@ impl Connection {
                     self.scanner = HeadScanner::HEAD;
                     self.blank_lines = 0;
                     self.clocks.wait_for(DeadlineKind::Idle, now);
+                    if self.shutting_down {
+                        self.clocks.hurry();
+                    }
                     return After::KeepAlive;
                 }
             },
@@ -176,13 +179,19 @@ impl Connection {
 
     /// Takes note that the server is going to stop. The next response head says `connection: close`, and no
     /// further exchange begins after it; behind a response whose head is out already one more may follow, for
-    /// the peer could not know. A connection that [`may_close`](Self::may_close) is to be closed at once. The
-    /// [`deadline`](Self::deadline) may be an earlier one.
+    /// the peer could not know. The [`deadline`](Self::deadline) of one that waits for a request is an earlier one now, and
+    /// may have passed.
     pub fn shutting_down(&mut self) {
         self.shutting_down = true;
-        if self.clocks.is_waiting_for(DeadlineKind::Head) && self.scanner.is_new() {
-            self.clocks.hurry_newcomer();
+        let waits = [DeadlineKind::Head, DeadlineKind::Idle].map(|kind| self.clocks.is_waiting_for(kind));
+        if waits.contains(&true) && self.scanner.is_new() {
+            self.clocks.hurry();
         }
+    }
+
+    /// Whether [`shutting_down`](Self::shutting_down) was told.
+    pub fn is_shutting_down(&self) -> bool {
+        self.shutting_down
     }
 
     /// Why no further request is taken, once that is so.
@@ -193,12 +202,6 @@ impl Connection {
     /// Whether nothing is going on: no exchange, and nothing of a next head.
     pub fn is_idle(&self) -> bool {
         self.state == State::START && self.scanner.is_new()
-    }
-
-    /// Whether a server that stops may close at once: nothing is going on, and the first request, if that is
-    /// what is waited for, has had its time.
-    pub fn may_close(&self) -> bool {
-        self.is_idle() && !self.clocks.is_waiting_for(DeadlineKind::Newcomer)
     }
 
     /// Whether part of the request body is still to be received.
@@ -261,7 +264,7 @@ impl Connection {
                 return Some(Expired::Refuse(Refusal::HeadTimeout));
             }
             DeadlineKind::Head | DeadlineKind::Idle => CloseReason::IdleTimeout,
-            DeadlineKind::Newcomer => CloseReason::ShuttingDown,
+            DeadlineKind::Parting => CloseReason::ShuttingDown,
             DeadlineKind::Discard => CloseReason::DiscardTimeout,
             DeadlineKind::Write => CloseReason::WriteTimeout,
             DeadlineKind::Linger => CloseReason::LingerTimeout,

@@ -16,8 +16,8 @@ use crate::timeouts::Timeouts;
 /// | waiting for | bounded by | counted from | renewed by |
 /// |---|---|---|---|
 /// | the first head | `head_timeout` | the start of the connection | nothing |
-/// | its first byte, once the server stops | `newcomer_timeout` | the start of the connection | nothing |
 /// | a later head | `keep_alive_timeout` | the end of the last exchange | nothing |
+/// | the first byte of either, once the server stops | `parting_timeout` | the same | nothing |
 /// | the end of that head | `head_timeout` | its first byte | nothing |
 /// | the request body | `body_timeout`, `body_rate_min` | `NeedMore` | each piece, while the pace is kept |
 /// | the end of a dropped body | `discard_timeout` | the end of the exchange | nothing |
@@ -45,8 +45,8 @@ pub enum DeadlineKind {
     Idle,
     /// The end of a head, or the first request of a connection.
     Head,
-    /// The first byte of a connection that is younger than the stop of its server.
-    Newcomer,
+    /// The first byte of one more request, once the server stops.
+    Parting,
     /// Bytes of a request body that the server wants.
     Body,
     /// The rest of a request body that is being dropped.
@@ -106,9 +106,9 @@ impl Clocks {
         }
     }
 
-    /// The server stops, and the first byte of this connection has not come: it is waited for less long.
-    pub(crate) fn hurry_newcomer(&mut self) {
-        self.awaited = Some(DeadlineKind::Newcomer);
+    /// The server stops, and the first byte of the next request has not come: it is waited for less long.
+    pub(crate) fn hurry(&mut self) {
+        self.awaited = Some(DeadlineKind::Parting);
     }
 
     pub(crate) fn is_waiting_for(&self, kind: DeadlineKind) -> bool {
@@ -177,7 +177,9 @@ impl Clocks {
             let patience = match kind {
                 DeadlineKind::Idle => timeouts.keep_alive_timeout,
                 DeadlineKind::Head => timeouts.head_timeout,
-                DeadlineKind::Newcomer => timeouts.newcomer_timeout.min(timeouts.head_timeout),
+                DeadlineKind::Parting => {
+                    timeouts.parting_timeout.min(timeouts.head_timeout).min(timeouts.keep_alive_timeout)
+                }
                 DeadlineKind::Body => {
                     let pace = Pace { timeout: timeouts.body_timeout, rate_min: timeouts.body_rate_min };
                     pace.patience(received, self.body_waited)
@@ -198,7 +200,8 @@ impl Clocks {
 
 /// What cannot be expected of a peer that has not taken our output yet.
 fn waits_for_output(kind: DeadlineKind) -> bool {
-    matches!(kind, DeadlineKind::Idle | DeadlineKind::Head | DeadlineKind::Linger)
+    use DeadlineKind::{Head, Idle, Linger, Parting};
+    matches!(kind, Idle | Head | Parting | Linger)
 }
 
 /// Progress at least every `timeout`, and on the whole `rate_min` bytes per second, `timeout` late at most.

@@ -14,12 +14,14 @@ pub struct Timeouts {
     /// nginx 60 s). Beyond: 408, or a silent close if not one byte has come.
     pub head_timeout: Duration,
 
-    /// For the first byte of a connection once the server is stopping, from the start of the connection.
+    /// For the first byte of one more request once the server is stopping, from the start of the connection or the end of
+    /// its last exchange.
     ///
-    /// Who has connected before anybody could know of the stop has a request on its way that no other server
-    /// will see, so a young connection is given this time, and an older one that has never said anything none.
-    /// Default 1 s: the way around the world, and one packet that was lost. Beyond: a silent close.
-    pub newcomer_timeout: Duration,
+    /// Who was accepted or answered before anybody could know of the stop may have a request on its way that no other
+    /// server will see. So a young connection, and a busy one, are given this time, in which a client that is at work sends
+    /// its next request and is told by the answer to go elsewhere; one that is idle for longer is given none. Default 1 s: the
+    /// way around the world, and one packet that was lost. (nginx has `keepalive_min_timeout` for this, off.) Beyond: a silent close.
+    pub parting_timeout: Duration,
 
     /// Between the end of an exchange and the first byte of the next request.
     ///
@@ -65,7 +67,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Timeouts {
             head_timeout: Duration::from_secs(30),
-            newcomer_timeout: Duration::from_secs(1),
+            parting_timeout: Duration::from_secs(1),
             keep_alive_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             body_rate_min: 240,

@@ -216,20 +216,16 @@ impl Connection {
                     return None;
                 }
                 Step::Park(until) => {
-                    let idle = guard.http.may_close() && guard.outbox.is_empty();
+                    let knows_stop = guard.http.is_shutting_down();
                     let deadline = guard.deadline();
                     guard.input.settle();
                     drop(guard);
-                    match self.shared.table.park(self.slot, &self.schedule, until, deadline, idle) {
+                    match self.shared.table.park(self.slot, &self.schedule, until, deadline, knows_stop) {
                         Parked::Yes => return None,
                         Parked::Ready => guard = self.lock(),
-                        Parked::Unwanted => {
-                            let guard = self.lock();
-                            // A request may arrive now, and the close would reset it. Its client has read the end before
-                            // that, and may ask elsewhere (RFC 9112 section 9.3.1).
-                            let _ = guard.line().map(|line| line.shutdown_write());
-                            self.close(guard);
-                            return None;
+                        Parked::Stopping => {
+                            guard = self.lock();
+                            guard.http.shutting_down();
                         }
                     }
                 }

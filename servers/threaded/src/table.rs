@@ -52,8 +52,8 @@ pub(crate) enum Parked {
     Yes,
     /// What it would wait for has happened.
     Ready,
-    /// The server stops, and does not wait for this connection.
-    Unwanted,
+    /// The server stops, and the deadline does not know that.
+    Stopping,
 }
 
 impl Table {
@@ -143,23 +143,23 @@ impl Table {
         }
     }
 
-    /// Parks a connection that the caller owns. `idle` says that nothing is going on there.
+    /// Parks a connection that the caller owns. `knows_stop` says that its deadline is one of a server that stops.
     pub(crate) fn park(
         &self,
         slot: usize,
         schedule: &Schedule,
         until: Until,
         deadline: Option<Instant>,
-        idle: bool,
+        knows_stop: bool,
     ) -> Parked {
         let mut rows = self.lock();
         if !schedule.park(until) {
             return Parked::Ready;
         }
-        if rows.is_stopping && idle {
+        if rows.is_stopping && !knows_stop {
             // Nobody else can have taken it: that needs the table.
             schedule.take();
-            return Parked::Unwanted;
+            return Parked::Stopping;
         }
         match deadline {
             Some(deadline) => {

@@ -25,32 +25,34 @@ fn first_head_is_due_from_the_start() {
 }
 
 #[test]
-fn a_client_that_connected_just_before_the_stop_has_a_second_for_its_request() {
-    let mut peer = Peer::new();
-    peer.connection.shutting_down();
-    assert!(peer.connection.is_idle() && !peer.connection.may_close());
-    assert_eq!(due(&peer), Some((1.0, DeadlineKind::Newcomer)));
-    assert!(peer.try_receive("GET").unwrap().is_none());
-    assert_eq!(due(&peer).map(|due| due.1), Some(DeadlineKind::Head), "what has begun is finished");
+fn who_was_accepted_or_answered_just_before_the_stop_has_a_second_for_one_more_request() {
+    let accepted = Peer::new;
+    let answered = || {
+        let mut peer = Peer::after(GET);
+        peer.respond();
+        peer.next_exchange();
+        peer
+    };
+    for peer in [accepted as fn() -> Peer, answered] {
+        let (mut asks, mut is_silent) = (peer(), peer());
+        asks.connection.shutting_down();
+        assert_eq!(due(&asks), Some((1.0, DeadlineKind::Parting)));
+        assert!(asks.try_receive("GET").unwrap().is_none());
+        assert_eq!(due(&asks).map(|due| due.1), Some(DeadlineKind::Head), "what has begun is finished");
 
-    let mut peer = Peer::new();
-    peer.connection.shutting_down();
-    peer.wait(1);
-    assert_eq!(peer.connection.expire(peer.now), Some(Expired::Close(CloseReason::ShuttingDown)));
+        is_silent.connection.shutting_down();
+        is_silent.wait(1);
+        let expired = is_silent.connection.expire(is_silent.now);
+        assert_eq!(expired, Some(Expired::Close(CloseReason::ShuttingDown)));
+    }
 }
 
 #[test]
-fn who_has_been_silent_for_long_or_was_answered_is_not_waited_for_by_a_stop() {
+fn who_has_been_silent_for_long_is_not_waited_for_by_a_stop() {
     let mut peer = Peer::new();
     peer.wait(2);
     peer.connection.shutting_down();
-    assert_eq!(due(&peer), Some((0.0, DeadlineKind::Newcomer)));
-
-    let mut peer = Peer::after(GET);
-    peer.respond();
-    peer.next_exchange();
-    peer.connection.shutting_down();
-    assert!(peer.connection.may_close());
+    assert_eq!(due(&peer), Some((0.0, DeadlineKind::Parting)));
 }
 
 #[test]

@@ -328,7 +328,7 @@ fn stopping_server_finishes_what_runs() {
     peer.connection.send_end(None, &mut peer.out).unwrap();
     // The head did not say that this is the last answer, so the next request may be on its way.
     assert_eq!(peer.next_exchange(), After::KeepAlive);
-    assert!(peer.connection.may_close());
+    assert!(peer.connection.is_idle());
     peer.receive(GET);
     assert!(peer.send_head(200, &[], BodyLength::Known(0), b"").unwrap().close);
     peer.connection.send_end(None, &mut peer.out).unwrap();

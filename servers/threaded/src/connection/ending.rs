@@ -19,6 +19,11 @@ impl Connection {
         let now = Instant::now();
         match io.http.expire(now) {
             Some(Expired::Close(reason)) => {
+                if reason != CloseReason::WriteTimeout {
+                    // A request may arrive right before the close, which resets it then: its client has read the end before,
+                    // and may ask again elsewhere (RFC 9112 section 9.3.1).
+                    let _ = io.line().map(|line| line.shutdown_write());
+                }
                 io.fail(Outcome::TimedOut, reason);
                 io.phase = Phase::Broken;
             }
