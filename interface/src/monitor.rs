@@ -47,7 +47,8 @@ pub trait Monitor: Send + Sync {
 
     /// Whether with so many connections in all its workers the server has more than others who accept from the same
     /// listeners, so that the next one had better be theirs. It may ask before each, and leave it to them for a moment; then
-    /// it accepts it all the same, for they may be busy or gone.
+    /// it accepts it all the same, for they may be busy or gone. A server that could not serve it says that it has as many as
+    /// there can be.
     fn is_ahead(&self, connections: usize) -> bool {
         let _ = connections;
         false

@@ -304,10 +304,10 @@ impl Monitor for Board {
         let (mut processes, mut all) = (1, own);
         for other in self.table.accepting().filter(|index| *index != self.index) {
             processes += 1;
-            all += self.table.0.boards[other].open.load(Relaxed);
+            all = all.saturating_add(self.table.0.boards[other].open.load(Relaxed));
         }
         let share = all / processes;
-        own > share + share / 16 + 1
+        own > share.saturating_add(share / 16 + 1)
     }
 
     fn connection_closed(&self, worker: u32) {

@@ -241,18 +241,18 @@ impl Leader {
     fn accept(&mut self, shared: &Arc<Shared>, ready: &mut Vec<Arc<Connection>>) {
         // Whom nobody else has taken during a pause is let in, whoever is ahead; and so is everybody at the end.
         let is_last = self.stage != Stage::Serving;
-        let mut insists = self.accept_again_at.take_if(|at| *at <= Instant::now()).is_some() || is_last;
+        let mut insists = self.accept_again_at.take_if(|at| *at <= Instant::now()).is_some();
         for index in 0..self.entrances.len() {
             let mut accepted = 0;
             while self.entrances[index].may_accept && self.may_accept(shared) && accepted < ACCEPTS_PER_TURN {
-                if !insists && shared.journal.is_ahead(|| shared.table.len()) {
-                    self.accept_again_at = Instant::now().checked_add(COURTESY_PAUSE);
+                if let Some(pause) = courtesy(shared, insists).filter(|_| !is_last) {
+                    self.accept_again_at = Instant::now().checked_add(pause);
                     return;
                 }
                 accepted += 1;
                 match self.entrances[index].listener.accept() {
                     Ok((transport, peer)) => {
-                        insists = is_last;
+                        insists = false;
                         let local = self.entrances[index].listener.local_addr_of(&transport);
                         let id = NEXT_ID.fetch_add(1, Relaxed);
                         let info = ConnInfo::new(id, peer, local.unwrap_or(Address::Unnamed));
@@ -355,6 +355,16 @@ impl Leader {
         };
         [self.accept_again_at, stop, self.pulse.due()].into_iter().flatten().min()
     }
+}
+
+/// For how long to leave the next connection to other processes that accept from the same listeners, if they had better take
+/// it. Who has more than its share does so once. Who has no thread for it does so until it has one, for one of the others may:
+/// and if none has, it is best kept where the first of them finds it.
+fn courtesy(shared: &Shared, insists: bool) -> Option<Duration> {
+    if shared.pool.is_saturated() {
+        return shared.journal.is_ahead(|| usize::MAX).then_some(COURTESY_PAUSE * 10);
+    }
+    (!insists && shared.journal.is_ahead(|| shared.table.len())).then_some(COURTESY_PAUSE)
 }
 
 /// Wakes who waits for a time that has come.

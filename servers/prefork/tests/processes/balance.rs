@@ -1,10 +1,13 @@
 //! How connections are spread over workers that accept from one socket.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{clients::Connection, running::Running};
+use crate::{
+    clients::Connection,
+    running::{Running, until},
+};
 
 pub(crate) fn connections_that_come_at_once_are_shared_out_evenly(server: &str) {
     for count in [64, 512] {
@@ -32,6 +35,22 @@ pub(crate) fn where_one_hangs_the_others_take_its_part(server: &str) {
     let mut connections: Vec<_> = (0..32).map(|_| Connection::to(running.address).unwrap()).collect();
     assert!(connections.iter_mut().all(|connection| pid_of(connection) != pid));
     kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
+    running.stop();
+}
+
+pub(crate) fn who_has_no_thread_left_leaves_clients_to_who_has(server: &str) {
+    let running = Running::start(server, &["workers=2", "threads=1"]);
+    let mut kept = Connection::to(running.address).unwrap();
+    let pid = pid_of(&mut kept);
+    let file = running.file("go");
+    kept.send(&until(&file), true).unwrap();
+    running.wait_for("waits for ");
+    // One after the other, so that the other worker is free for each.
+    for _ in 0..20 {
+        assert_ne!(pid_of(&mut Connection::to(running.address).unwrap()), pid);
+    }
+    fs::write(file, "").unwrap();
+    kept.answer().unwrap();
     running.stop();
 }
 

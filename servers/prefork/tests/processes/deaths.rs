@@ -98,7 +98,9 @@ pub(crate) fn a_first_worker_that_cannot_be_built_is_the_end(server: &str) {
         ("exits", "exited with status 7"),
         ("dawdles@0", "was ended by SIGABRT"),
     ] {
-        let ended = Running::launch(server, &["workers=2", "worker-start-timeout=1s"], mood).end();
+        let dawdles = mood.starts_with("dawdles");
+        let timeout = if dawdles { "worker-start-timeout=1s" } else { "worker-start-timeout=1m" };
+        let ended = Running::launch(server, &["workers=2", timeout], mood).end();
         assert_eq!(ended.status.code(), Some(1), "{mood}: {}", ended.log);
         let error = ended.log.lines().find(|line| line.starts_with("error ")).unwrap();
         assert!(error.contains(reason), "{mood}: {error}");

@@ -66,6 +66,11 @@ fn main() -> ExitCode {
         }
     }
     trials.extend(once.iter().map(|(name, case)| trial((*name).to_owned(), *case, "evented")));
+    trials.push(trial(
+        "balance::who_has_no_thread_left_leaves_clients_to_who_has".to_owned(),
+        balance::who_has_no_thread_left_leaves_clients_to_who_has,
+        "threaded",
+    ));
     trials.extend(soak::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
