@@ -50,13 +50,17 @@ mod tests {
             let _ = waiting.recv();
         });
         let thread: KernelThread = told.recv().unwrap();
-        let begun = Instant::now();
-        while thread.is_runnable() {
-            assert!(begun.elapsed() < Duration::from_secs(30));
-            thread::yield_now();
-        }
+        let stops = || {
+            let begun = Instant::now();
+            while thread.is_runnable() {
+                assert!(begun.elapsed() < Duration::from_secs(30));
+                thread::yield_now();
+            }
+        };
+        stops();
         drop(gate);
         other.join().unwrap();
-        assert!(!thread.is_runnable(), "it has ended");
+        // Joined is a little sooner than gone.
+        stops();
     }
 }
