@@ -1,54 +1,13 @@
 //! How often the framework allocates for a request, beyond what a bare application does.
 
-use std::{
-    pin::pin,
-    task::{Context, Poll, Waker},
-};
-
-use http::{HeaderValue, header};
-use varvel::{Body, Mode, app_fn, sync_fn};
-use varvel_micro::{App, Json, Request, Scope};
+use varvel::{app_fn, sync_fn};
+use varvel_micro::{App, Json};
 use varvel_toolkit::respond;
 
 #[path = "../../toolkit/tests/support/counting.rs"]
 mod counting;
 
-use counting::counted;
-
-fn request<M: Mode>(path: &'static str) -> Request<Body<M>> {
-    let mut request = Request::new(Body::empty());
-    *request.uri_mut() = path.parse().unwrap();
-    request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    request
-}
-
-/// For a call that is made when the like has been before.
-fn of_sync(app: &impl varvel::App, path: &'static str) -> usize {
-    let mut count = 0;
-    for _ in 0..2 {
-        let (request, scope) = (request(path), Scope::for_test());
-        // As servers have it: a slice of what was read, which is shared already.
-        let _shared = request.uri().clone();
-        count = counted(|| app.call(request, scope).unwrap());
-    }
-    count
-}
-
-fn of_polled(app: &impl varvel::AsyncApp, path: &'static str) -> usize {
-    let mut count = 0;
-    for _ in 0..2 {
-        let (request, scope) = (request(path), Scope::for_test());
-        let _shared = request.uri().clone();
-        count = counted(|| {
-            let mut call = pin!(app.call(request, scope));
-            match call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(answer) => answer.unwrap(),
-                Poll::Pending => panic!("it waits"),
-            }
-        });
-    }
-    count
-}
+use counting::{of_polled, of_sync};
 
 #[test]
 fn a_request_costs_the_same_however_many_routes_there_are() {

@@ -1,21 +1,15 @@
 //! How often the framework allocates for a request, beyond what an application on the bare contract does for the same answer.
 
-use std::{
-    pin::pin,
-    task::{Context, Poll, Waker},
-};
-
-use http::{HeaderValue, Request as HttpRequest, header};
-use varvel::{AsyncApp, Body, Mode, Scope, app_fn, sync_fn};
+use varvel::{app_fn, sync_fn};
 use varvel_resource::{
     App, AsyncRequest, AsyncResponse, Middleware, Request, Resource, Responders, Response, Result,
 };
 use varvel_toolkit::respond;
 
-#[path = "support/counting.rs"]
+#[path = "../../toolkit/tests/support/counting.rs"]
 mod counting;
 
-use counting::counted;
+use counting::{of_polled, of_sync};
 
 struct Users;
 
@@ -37,41 +31,6 @@ impl Users {
     async fn on_get_polled(&self, req: &mut AsyncRequest, resp: &mut AsyncResponse) -> Result {
         resp.set_media(&req.path_param::<u64>("id")?)
     }
-}
-
-fn request<M: Mode>(path: &'static str) -> HttpRequest<Body<M>> {
-    let mut request = HttpRequest::new(Body::empty());
-    *request.uri_mut() = path.parse().unwrap();
-    request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    request
-}
-
-/// For a call that is made when the like has been before.
-fn of_sync(app: &impl varvel::App, path: &'static str) -> usize {
-    let mut count = 0;
-    for _ in 0..2 {
-        let (request, scope) = (request(path), Scope::for_test());
-        // As servers have it: a slice of what was read, which is shared already.
-        let _shared = request.uri().clone();
-        count = counted(|| app.call(request, scope).unwrap());
-    }
-    count
-}
-
-fn of_polled(app: &impl AsyncApp, path: &'static str) -> usize {
-    let mut count = 0;
-    for _ in 0..2 {
-        let (request, scope) = (request(path), Scope::for_test());
-        let _shared = request.uri().clone();
-        count = counted(|| {
-            let mut call = pin!(app.call(request, scope));
-            match call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(answer) => answer.unwrap(),
-                Poll::Pending => panic!("it waits"),
-            }
-        });
-    }
-    count
 }
 
 /// A table of so many routes, with the ones that are asked for in the middle.

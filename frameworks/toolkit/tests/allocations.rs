@@ -1,12 +1,7 @@
 //! How often the toolkit allocates for a request, beyond what the application does without it.
 
-use std::{
-    pin::pin,
-    task::{Context, Poll, Waker},
-};
-
-use http::{HeaderValue, Request, Response, header};
-use varvel::{App, AsyncApp, AsyncBody, Body, Mode, ReadBody, Scope, app_fn, sync_fn};
+use http::{Request, Response};
+use varvel::{AsyncBody, Body, ReadBody, Scope, app_fn, sync_fn};
 use varvel_toolkit::{
     Endpoint, Middleware, Routes,
     middleware::{RequestIds, SecurityHeaders},
@@ -18,42 +13,7 @@ use varvel_toolkit::{
 #[path = "support/counting.rs"]
 mod counting;
 
-use counting::counted;
-
-fn request<M: Mode>(path: &'static str) -> Request<Body<M>> {
-    let mut request = Request::new(Body::empty());
-    *request.uri_mut() = path.parse().unwrap();
-    request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    request
-}
-
-/// For a call that is made when the like has been before.
-fn of_sync(app: &impl App, path: &'static str) -> usize {
-    let mut count = 0;
-    for _ in 0..2 {
-        let (request, scope) = (request(path), Scope::for_test());
-        // As servers have it: a slice of what was read, which is shared already.
-        let _shared = request.uri().clone();
-        count = counted(|| app.call(request, scope).unwrap());
-    }
-    count
-}
-
-fn of_polled(app: &impl AsyncApp, path: &'static str) -> usize {
-    let mut count = 0;
-    for _ in 0..2 {
-        let (request, scope) = (request(path), Scope::for_test());
-        let _shared = request.uri().clone();
-        count = counted(|| {
-            let mut call = pin!(app.call(request, scope));
-            match call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(answer) => answer.unwrap(),
-                Poll::Pending => panic!("it waits"),
-            }
-        });
-    }
-    count
-}
+use counting::{of_polled, of_sync};
 
 /// A table of so many routes, with the ones that are asked for in the middle.
 fn routes(count: usize) -> Routes {

@@ -148,17 +148,28 @@ where
 /// on event loops, and without a bridge on either. Which of its two forms is meant nobody could infer.
 ///
 /// ```no_run
-/// # #[derive(Clone)]
-/// # struct Site;
-/// # impl varvel::App for Site {
-/// #     fn call(&self, _: http::Request<varvel::ReadBody>, _: varvel::Scope) -> varvel::AppResult { unimplemented!() }
-/// # }
-/// # impl varvel::AsyncApp for Site {
-/// #     type Future = std::future::Ready<varvel::AsyncAppResult>;
-/// #     fn call(&self, _: http::Request<varvel::AsyncBody>, _: varvel::Scope) -> Self::Future { unimplemented!() }
-/// # }
-/// # let site = Site;
-/// varvel_serve::run(varvel_serve::Both(site));
+/// use std::future::{Ready, ready};
+/// use http::{Request, Response};
+/// use varvel::{App, AppResult, AsyncApp, AsyncAppResult, AsyncBody, ReadBody, Scope};
+///
+/// #[derive(Clone)]
+/// struct Hello;
+///
+/// impl App for Hello {
+///     fn call(&self, _request: Request<ReadBody>, _scope: Scope) -> AppResult {
+///         Ok(Response::new("hello\n".into()))
+///     }
+/// }
+///
+/// impl AsyncApp for Hello {
+///     type Future = Ready<AsyncAppResult>;
+///
+///     fn call(&self, _request: Request<AsyncBody>, _scope: Scope) -> Self::Future {
+///         ready(Ok(Response::new("hello\n".into())))
+///     }
+/// }
+///
+/// varvel_serve::run(varvel_serve::Both(Hello));
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Both<A>(

@@ -1,4 +1,4 @@
-//! An allocator that counts, to hold the toolkit to what a request may cost.
+//! An allocator that counts, to hold the toolkit and the frameworks on it to what a request may cost.
 
 #![allow(
     unsafe_code,
@@ -8,7 +8,12 @@
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
+    pin::pin,
+    task::{Context, Poll, Waker},
 };
+
+use http::{HeaderValue, Request, header};
+use varvel::{App, AsyncApp, Body, Mode, Scope};
 
 struct Counting;
 
@@ -36,8 +41,44 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// How often a sync call allocates that is made when the like has been before.
+pub(crate) fn of_sync(app: &impl App, path: &'static str) -> usize {
+    let mut count = 0;
+    for _ in 0..2 {
+        let (request, scope) = (request(path), Scope::for_test());
+        // As servers have it: a slice of what was read, which is shared already.
+        let _shared = request.uri().clone();
+        count = counted(|| app.call(request, scope).unwrap());
+    }
+    count
+}
+
+/// The same for an async one, which must not wait.
+pub(crate) fn of_polled(app: &impl AsyncApp, path: &'static str) -> usize {
+    let mut count = 0;
+    for _ in 0..2 {
+        let (request, scope) = (request(path), Scope::for_test());
+        let _shared = request.uri().clone();
+        count = counted(|| {
+            let mut call = pin!(app.call(request, scope));
+            match call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(answer) => answer.unwrap(),
+                Poll::Pending => panic!("it waits"),
+            }
+        });
+    }
+    count
+}
+
+fn request<M: Mode>(path: &'static str) -> Request<Body<M>> {
+    let mut request = Request::new(Body::empty());
+    *request.uri_mut() = path.parse().unwrap();
+    request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    request
+}
+
 /// How often this thread allocates in there.
-pub(crate) fn counted<T>(code: impl FnOnce() -> T) -> usize {
+fn counted<T>(code: impl FnOnce() -> T) -> usize {
     let before = ALLOCATIONS.get();
     let result = code();
     let after = ALLOCATIONS.get();
