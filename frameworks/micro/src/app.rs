@@ -18,11 +18,13 @@ use crate::{
     BeforeFn, Handler, Needs, Respond,
     context::{Context, Hooks, States},
     handler::Surroundings,
+    lifecycle::{Shutdown, Startup},
     mount::{BothForms, Mounted},
     service::{Service, Target},
 };
 
-/// An application: routes and what stands around them. It is a [`varvel::App`] and a [`varvel::AsyncApp`].
+/// An application: routes and what stands around them. It is a [`varvel::App`] and a [`varvel::AsyncApp`], and a factory of
+/// both for the workers of a server.
 ///
 /// ```
 /// use varvel_micro::App;
@@ -43,7 +45,9 @@ pub struct App {
     router: Router<Planned>,
     /// The application itself, then its groups, each behind the one around it.
     around: Vec<Around>,
-    states: States,
+    pub(crate) states: States,
+    pub(crate) startups: Vec<Startup>,
+    pub(crate) shutdowns: Vec<Arc<Shutdown>>,
     keys: Option<Keys>,
     content_bytes_max: usize,
     /// Put together when it is called first.
@@ -74,6 +78,8 @@ impl App {
             router: Router::new(),
             around: vec![Around::default()],
             states: States::new(),
+            startups: Vec::new(),
+            shutdowns: Vec::new(),
             keys: None,
             content_bytes_max: 1 << 20,
             service: OnceLock::new(),
@@ -175,8 +181,7 @@ impl App {
     #[track_caller]
     fn check(&self, what: &str, needs: &Needs) {
         for (id, name) in &needs.states {
-            let is_there = self.states.contains_key(id);
-            assert!(is_there, "{what} takes `State<{name}>`, which `app.state(...)` was not given before");
+            self.check_state(what, *id, name);
         }
         let has_keys = !needs.session || self.keys.is_some();
         assert!(has_keys, "{what} takes a `Session`, and there was no `app.secret(...)` before");
@@ -188,13 +193,23 @@ impl App {
     }
 
     #[track_caller]
+    pub(crate) fn check_state(&self, what: &str, id: TypeId, name: &str) {
+        let is_there =
+            self.states.contains_key(&id) || self.startups.iter().any(|startup| startup.makes == id);
+        assert!(
+            is_there,
+            "{what} takes `State<{name}>`, which neither `app.state` nor `app.startup` gave before"
+        );
+    }
+
+    #[track_caller]
     fn name(&mut self, name: &str, path: &str) {
         if let Err(error) = self.router.name(name, path) {
             panic!("{error}");
         }
     }
 
-    fn changed(&mut self) -> &mut Self {
+    pub(crate) fn changed(&mut self) -> &mut Self {
         self.service = OnceLock::new();
         self
     }

@@ -251,7 +251,8 @@ impl<F> Extract<F> for Cookies {
     }
 }
 
-/// A value that all calls share, given to [`App::state`](crate::App::state) before.
+/// A value that all calls share, given to [`App::state`](crate::App::state) before, or that those of a worker share, made by
+/// [`App::startup`](crate::App::startup).
 #[derive(Debug)]
 pub struct State<T>(Arc<T>);
 
@@ -279,8 +280,10 @@ impl<F, T: Send + Sync + 'static> Extract<F> for State<T> {
         let state = call.context.states.get(&TypeId::of::<T>()).cloned();
         match state.and_then(|state| state.downcast().ok()) {
             Some(state) => Ok(Self(state)),
-            None => Err(HttpError::new(StatusCode::INTERNAL_SERVER_ERROR)
-                .caused_by(format!("`app.state` was given no `{}`", std::any::type_name::<T>()))),
+            None => Err(HttpError::new(StatusCode::INTERNAL_SERVER_ERROR).caused_by(format!(
+                "no `{}` was made: `app.startup` is for workers",
+                std::any::type_name::<T>()
+            ))),
         }
     }
 }

@@ -173,6 +173,7 @@ mod call;
 mod context;
 mod extract;
 mod handler;
+mod lifecycle;
 mod mount;
 mod respond;
 mod service;
@@ -188,7 +189,7 @@ pub use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 pub use respond::{Html, Json, Redirect, Respond, SetCookie};
 pub use service::AppCall;
 pub use session::{Flash, Session};
-pub use varvel::{AppError as Error, AsyncBody, ReadBody, Scope, WriteBody};
+pub use varvel::{AppError as Error, AsyncBody, ReadBody, Scope, StartError, Worker, WriteBody};
 pub use varvel_toolkit::{
     Endpoint, HttpError,
     cookies::{self, Cookies},

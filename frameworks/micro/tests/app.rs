@@ -1,13 +1,16 @@
 //! What applications do, in both forms and under the eyes of the lint.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use serde::{Deserialize, Serialize};
 use varvel_lint::Lint;
 use varvel_micro::{
     App, AsyncBody, Bytes, Cookies, Error, Form, Group, HeaderMap, Html, HttpError, Json, Method, Path,
-    Query, ReadBody, Redirect, Request, Response, Scope, Session, SetCookie, State, StatusCode, Urls,
-    WriteBody,
+    Query, ReadBody, Redirect, Request, Response, Scope, Session, SetCookie, StartError, State, StatusCode,
+    Urls, WriteBody,
 };
 use varvel_test::Client;
 
@@ -250,6 +253,37 @@ fn state_is_shared_and_routes_have_names() {
     let [sync, polled] = clients(&app);
     assert_eq!((sync.get("/count").send().text(), polled.get("/count").send().text()), ("0", "1"));
     check(&app, |client| assert_eq!(client.get("/link").send().text(), "/users/7"));
+}
+
+#[test]
+fn each_worker_starts_up_and_shuts_down() {
+    #[derive(Default)]
+    struct Ended(Mutex<Vec<String>>);
+
+    let mut app = App::new();
+    let ended = Arc::new(Ended::default());
+    app.state(Arc::clone(&ended)).state(7_u32);
+    app.startup(|worker| Ok(worker.info().index)).startup(|_| Ok("second"));
+    app.shutdown(|index: &u32, _worker| Err(format!("{index}").into()));
+    app.shutdown(|text: &&str, _worker| Err((*text).into()));
+    app.shutdown(|ended: &Arc<Ended>, worker| {
+        ended.0.lock().unwrap().push(worker.info().server.to_owned());
+        Ok(())
+    });
+    app.get("/", |index: State<u32>, text: State<&'static str>| format!("{} {}", *index, *text));
+    // Of state that only workers have there is none without one; a 500 says so.
+    let failed = Client::new(app.clone()).get("/").try_send().unwrap();
+    assert!(format!("{:?}", failed.error()).contains("app.startup"), "{:?}", failed.error());
+    for client in [Client::factory(app.clone()).unwrap(), Client::sync_factory(app).unwrap()] {
+        assert_eq!(client.get("/").send().text(), "0 second");
+        // Each had its turn, in reverse.
+        assert_eq!(client.close().unwrap_err().to_string(), "second");
+    }
+    assert_eq!(ended.0.lock().unwrap().len(), 2);
+
+    let mut app = App::new();
+    app.startup(|_| Err::<(), _>(StartError::new("no database")));
+    assert!(Client::factory(app).unwrap_err().to_string().contains("no database"));
 }
 
 #[test]

@@ -1,0 +1,125 @@
+//! What each worker does before its first call and behind its last: the application as a factory of itself.
+
+use std::{
+    any::{Any, TypeId, type_name},
+    future,
+    sync::Arc,
+};
+
+use varvel::{AppFactory, AsyncAppFactory, BoxError, StartError, Worker};
+
+use crate::App;
+
+/// A function that makes a worker's own state.
+#[derive(Clone)]
+pub(crate) struct Startup {
+    /// The type of what it makes.
+    pub(crate) makes: TypeId,
+    make: Arc<Make>,
+}
+
+type Make = dyn Fn(&Worker) -> Result<Arc<dyn Any + Send + Sync>, StartError> + Send + Sync;
+
+pub(crate) type Shutdown = dyn Fn(&App, &Worker) -> Result<(), BoxError> + Send + Sync;
+
+impl App {
+    /// Has each worker make a value before its first call, behind any fork: Sanic's `before_server_start`. Its handlers take
+    /// the value as [`State<T>`](crate::State), in place of what [`state`](Self::state) was given of this type. They come in
+    /// the order in which they are added.
+    ///
+    /// Nothing else happens on an event loop as long, so this may block.
+    ///
+    /// ```
+    /// use std::{fs::File, io::Write};
+    /// use varvel_micro::{App, State};
+    ///
+    /// struct Journal(File);
+    ///
+    /// let mut app = App::new();
+    /// app.startup(|worker| {
+    ///     let name = format!("journal.{}.{}", std::process::id(), worker.info().index);
+    ///     Ok(Journal(File::create(std::env::temp_dir().join(name))?))
+    /// });
+    /// app.shutdown(|journal: &Journal, _worker| Ok(journal.0.sync_all()?));
+    /// app.get("/{line}", |line: String, journal: State<Journal>| {
+    ///     (&journal.0).write_all(line.as_bytes()).map(|()| "Written.")
+    /// });
+    /// # let client = varvel_test::Client::sync_factory(app)?;
+    /// # assert_eq!(client.get("/x").send().text(), "Written.");
+    /// # client.close().unwrap();
+    /// # Ok::<_, varvel_micro::StartError>(())
+    /// ```
+    ///
+    /// It is called where the application serves as the [factory](AppFactory) that it is, as by
+    /// [`varvel_serve::Both`](https://docs.rs/varvel-serve); not for one that is mounted in another.
+    pub fn startup<T: Send + Sync + 'static>(
+        &mut self,
+        make: impl Fn(&Worker) -> Result<T, StartError> + Send + Sync + 'static,
+    ) -> &mut Self {
+        let make: Arc<Make> = Arc::new(move |worker| Ok(Arc::new(make(worker)?)));
+        self.startups.push(Startup { makes: TypeId::of::<T>(), make });
+        self
+    }
+
+    /// Has each worker call a function with a value of its state behind its last call, the last added first. What is only to
+    /// be dropped needs none.
+    ///
+    /// Its errors are reported, and keep none of the others from their turn.
+    ///
+    /// # Panics
+    /// If there is no such state.
+    #[track_caller]
+    pub fn shutdown<T: Send + Sync + 'static>(
+        &mut self,
+        end: impl Fn(&T, &Worker) -> Result<(), BoxError> + Send + Sync + 'static,
+    ) -> &mut Self {
+        self.check_state("what shuts down", TypeId::of::<T>(), type_name::<T>());
+        self.shutdowns.push(Arc::new(move |app, worker| {
+            match app.states.get(&TypeId::of::<T>()).and_then(|state| state.downcast_ref()) {
+                Some(state) => end(state, worker),
+                None => Ok(()),
+            }
+        }));
+        self
+    }
+
+    fn start_up(&self, worker: &Worker) -> Result<Self, StartError> {
+        let mut app = self.clone();
+        for startup in &self.startups {
+            app.states.insert(startup.makes, (startup.make)(worker)?);
+        }
+        app.changed().service();
+        Ok(app)
+    }
+
+    fn shut_down(&self, worker: &Worker) -> Result<(), BoxError> {
+        let ends: Vec<_> = self.shutdowns.iter().rev().map(|shutdown| shutdown(self, worker)).collect();
+        ends.into_iter().collect()
+    }
+}
+
+/// Each worker gets a clone with what its [`startup`](App::startup) makes.
+impl AppFactory for App {
+    type App = Self;
+
+    fn build(&self, worker: &Worker) -> Result<Self, StartError> {
+        self.start_up(worker)
+    }
+
+    fn teardown(&self, app: Self, worker: &Worker) -> Result<(), BoxError> {
+        app.shut_down(worker)
+    }
+}
+
+/// Each worker gets a clone with what its [`startup`](App::startup) makes.
+impl AsyncAppFactory for App {
+    type App = Self;
+
+    fn build(&self, worker: &Worker) -> impl Future<Output = Result<Self, StartError>> {
+        future::ready(self.start_up(worker))
+    }
+
+    fn teardown(&self, app: Self, worker: &Worker) -> impl Future<Output = Result<(), BoxError>> {
+        future::ready(app.shut_down(worker))
+    }
+}
