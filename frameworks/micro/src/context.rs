@@ -4,7 +4,6 @@ use std::{
     any::{Any, TypeId},
     collections::HashMap,
     error::Error,
-    io,
     sync::Arc,
 };
 
@@ -242,7 +241,7 @@ impl Context {
 
     fn answer_for<F: Side>(&self, failure: AppError, watch: Option<&Watch>, accept: &Accept) -> Answer<F> {
         let made;
-        let error = match (told(&failure), failure.kind()) {
+        let error = match (HttpError::of(&failure), failure.kind()) {
             (Some(error), _) => error,
             (None, FailKind::Body(BodyErrorKind::TooLarge)) => {
                 made = HttpError::new(StatusCode::PAYLOAD_TOO_LARGE);
@@ -276,18 +275,4 @@ impl Context {
             None => Ok(error.respond(accept)),
         }
     }
-}
-
-/// The error that the client is to be told of, among the sources of a failure.
-fn told(failure: &AppError) -> Option<&HttpError> {
-    let mut next = failure.source().map(|source| source as &(dyn Error + 'static));
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        // An `io::Error` names the source of what it carries as its source, and so hides what it carries.
-        let carried = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        next = carried.map(|carried| carried as _).or_else(|| error.source());
-    }
-    None
 }

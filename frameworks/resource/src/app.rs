@@ -2,20 +2,21 @@
 
 use std::{any::type_name, error::Error, fmt, future, path::PathBuf, sync::Arc};
 
-use http::{HeaderValue, Method, Request as HttpRequest};
+use http::{HeaderValue, Method, Request as HttpRequest, StatusCode, header};
 use varvel::{
-    AppError, AppFactory, AppFuture, AppResult, AsyncApp, AsyncAppFactory, AsyncBody, BoxError, ReadBody,
-    Scope, StartError, Worker,
+    AppError, AppFactory, AppFuture, AppResult, AsyncApp, AsyncAppFactory, AsyncBody, BodyErrorKind,
+    BoxError, FailKind, ReadBody, Scope, StartError, Worker,
 };
 use varvel_toolkit::{
     Endpoint, HttpError, Router,
     files::Files,
+    problem,
     router::{Converters, RouteError, UrlError},
 };
 
 use crate::{
-    IntoResource, Middleware, RequestHead, Resource, Responders, ResponseHead, Result, call, media::Handlers,
-    resource::MethodMap,
+    HttpStatus, IntoResource, Middleware, RequestHead, Resource, Responders, ResponseHead, Result, call,
+    media::Handlers, resource::MethodMap,
 };
 
 /// A table of routes to resources, with middleware, error handlers and media handlers: an application of the contract in
@@ -58,6 +59,7 @@ pub(crate) struct Core {
     pub(crate) router: Router<Route>,
     pub(crate) middleware: Vec<Arc<dyn Middleware>>,
     pub(crate) error_handlers: Vec<ErrorHandler>,
+    pub(crate) uncaught_handler: Option<Arc<HandleUncaught>>,
     pub(crate) settings: Arc<Settings>,
 }
 
@@ -100,6 +102,8 @@ pub(crate) struct ErrorHandler {
 type HandleError =
     dyn Fn(&(dyn Error + 'static), &RequestHead, &mut ResponseHead) -> Option<Result> + Send + Sync;
 
+type HandleUncaught = dyn Fn(&AppError, &RequestHead, &mut ResponseHead) -> Result + Send + Sync;
+
 impl App {
     /// An application without routes, which answers everything with 404.
     pub fn new() -> Self {
@@ -116,6 +120,7 @@ impl App {
                 router: Router::new(),
                 middleware: Vec::new(),
                 error_handlers: Vec::new(),
+                uncaught_handler: None,
                 settings: Arc::new(settings),
             }),
         }
@@ -279,7 +284,7 @@ impl App {
     /// What inheritance is to exceptions [`source`](Error::source) is to errors: a `NoSuchUser` whose source is a `DatabaseError`
     /// is a special `DatabaseError`, and its handler handles both. Of several handlers that of the most special error is
     /// chosen, and of several for one type that which was added last. An error of the handler's own is answered as if there
-    /// were no handlers.
+    /// were no handlers. What is handled is not reported to the server; log it where it matters.
     ///
     /// ```
     /// use std::io;
@@ -331,8 +336,36 @@ impl App {
         self
     }
 
+    /// Has a function answer for all failures that are nobody else's, and would be a 500: `add_error_handler(Exception, …)`.
+    /// They are reported to the server as ever. An error of it is answered with that 500.
+    ///
+    /// ```
+    /// use varvel_resource::App;
+    ///
+    /// let mut app = App::new();
+    /// app.set_uncaught_error_handler(|_failure, _req, resp| {
+    ///     resp.status = http::StatusCode::INTERNAL_SERVER_ERROR;
+    ///     resp.set_text("We are looking into it.\n");
+    ///     Ok(())
+    /// });
+    /// ```
+    pub fn set_uncaught_error_handler(
+        &mut self,
+        handler: impl Fn(&AppError, &RequestHead, &mut ResponseHead) -> Result + Send + Sync + 'static,
+    ) -> &mut Self {
+        self.core_mut().uncaught_handler = Some(Arc::new(handler));
+        self
+    }
+
     /// Has a function write the content of [`HttpError`]s, in place of problem details in the form that the client accepts.
-    /// Status and fields are set already.
+    /// Status and fields are set already. [`errors::falcon_serializer`](crate::errors::falcon_serializer) is one.
+    ///
+    /// ```
+    /// use varvel_resource::{App, errors};
+    ///
+    /// let mut app = App::new();
+    /// app.set_error_serializer(errors::falcon_serializer);
+    /// ```
     pub fn set_error_serializer(
         &mut self,
         serializer: impl Fn(&RequestHead, &mut ResponseHead, &HttpError) + Send + Sync + 'static,
@@ -444,14 +477,60 @@ impl fmt::Debug for App {
 }
 
 impl Core {
-    /// Answers for a failure, if there is an answer to it here; else it is the server's.
-    pub(crate) fn answer_for(&self, failure: AppError, req: &RequestHead, resp: &mut ResponseHead) -> Result {
+    /// Answers for a failure, unless that is the server's; `report` is called with one that is the application's fault.
+    pub(crate) fn answer_for(
+        &self,
+        failure: AppError,
+        req: &RequestHead,
+        resp: &mut ResponseHead,
+        report: &dyn Fn(&RequestHead, &AppError),
+    ) -> Result {
         resp.forget_representation();
-        match self.handle(&failure, req, resp) {
-            None => self.answer_by_default(failure, req, resp),
-            Some(Ok(())) => Ok(()),
-            Some(Err(failure)) => self.answer_by_default(failure, req, resp),
+        let failure = match self.handle(&failure, req, resp) {
+            None => failure,
+            Some(Ok(())) => return Ok(()),
+            Some(Err(failure)) => failure,
+        };
+        if let Some(status) = problem::causes(&failure).find_map(<dyn Error>::downcast_ref::<HttpStatus>) {
+            let answer = status.answer();
+            resp.status = answer.status;
+            resp.headers.extend(answer.headers.clone());
+            resp.text(answer.text.clone());
+            return Ok(());
         }
+        let made;
+        let error = match HttpError::of(&failure) {
+            Some(error) if error.status() == StatusCode::INTERNAL_SERVER_ERROR => {
+                report(req, &failure);
+                error
+            }
+            Some(error) => error,
+            None => {
+                made = match failure.kind() {
+                    FailKind::Body(BodyErrorKind::TooLarge) => HttpError::new(StatusCode::PAYLOAD_TOO_LARGE),
+                    // What nobody can answer, or with the connection's end alone, which is the server's.
+                    FailKind::Abort
+                    | FailKind::Body(
+                        BodyErrorKind::Disconnected
+                        | BodyErrorKind::Incomplete
+                        | BodyErrorKind::Malformed
+                        | BodyErrorKind::Timeout,
+                    ) => return Err(failure),
+                    kind => {
+                        report(req, &failure);
+                        match (kind, &self.uncaught_handler) {
+                            (FailKind::Unavailable, _) => HttpError::new(StatusCode::SERVICE_UNAVAILABLE)
+                                .with_header(header::RETRY_AFTER, HeaderValue::from_static("1")),
+                            (_, Some(handle)) if handle(&failure, req, resp).is_ok() => return Ok(()),
+                            _ => HttpError::new(StatusCode::INTERNAL_SERVER_ERROR),
+                        }
+                    }
+                };
+                &made
+            }
+        };
+        self.serialize(error, req, resp);
+        Ok(())
     }
 
     /// The handler for the most special of the errors that this one is.
@@ -459,47 +538,27 @@ impl Core {
         if self.error_handlers.is_empty() {
             return None;
         }
-        let mut next = failure.source().map(|source| source as &(dyn Error + 'static));
-        while let Some(error) = next {
-            for is_narrow in [true, false] {
+        problem::causes(failure).find_map(|error| {
+            [true, false].into_iter().find_map(|is_narrow| {
                 let handlers = self.error_handlers.iter().rev();
                 let mut handlers = handlers.filter(|handler| handler.is_narrow == is_narrow);
-                if let Some(handled) = handlers.find_map(|handler| (handler.handle)(error, req, resp)) {
-                    return Some(handled);
-                }
-            }
-            // An `io::Error` names the source of what it carries as its source, and so hides what it carries.
-            let carried = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-            next = carried.map(|carried| carried as _).or_else(|| error.source());
-        }
-        None
+                handlers.find_map(|handler| (handler.handle)(error, req, resp))
+            })
+        })
     }
 
-    fn answer_by_default(&self, failure: AppError, req: &RequestHead, resp: &mut ResponseHead) -> Result {
-        let source = failure.source().map(|source| source as &(dyn Error + 'static));
-        if let Some(status) = source.and_then(<dyn Error>::downcast_ref::<crate::HttpStatus>) {
-            let answer = status.answer();
-            resp.status = answer.status;
-            resp.headers.extend(answer.headers.clone());
-            resp.text(answer.text.clone());
-            return Ok(());
-        }
-        let own = source.and_then(<dyn Error>::downcast_ref::<HttpError>);
-        if let (Some(error), Some(serializer)) = (own, &self.settings.error_serializer) {
-            resp.status = error.status();
-            resp.headers.extend(error.headers().clone());
-            resp.clear();
-            serializer(req, resp, error);
-            return Ok(());
-        }
-        match HttpError::answer_for::<varvel::Push>(&failure, &req.accept()) {
-            None => Err(failure),
-            Some(answer) => {
-                let (parts, body) = answer.into_parts();
-                resp.status = parts.status;
+    fn serialize(&self, error: &HttpError, req: &RequestHead, resp: &mut ResponseHead) {
+        resp.clear();
+        resp.status = error.status();
+        match &self.settings.error_serializer {
+            Some(serializer) => {
+                resp.headers.extend(error.headers().clone());
+                serializer(req, resp, error);
+            }
+            None => {
+                let (parts, body) = error.respond::<varvel::Push>(&req.accept()).into_parts();
                 resp.headers.extend(parts.headers);
                 resp.content_of(body);
-                Ok(())
             }
         }
     }

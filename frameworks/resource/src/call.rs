@@ -4,11 +4,15 @@
 //! application and responder are of different forms, the rest of the call, from the hooks on, is carried over by the
 //! contract's bridges.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    error::Error,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use http::{Method, Request as HttpRequest, StatusCode};
 use varvel::{
-    App, AppError, AppFuture, AppResult, AsyncApp, AsyncAppResult, AsyncBody, Body, ReadBody, Scope,
+    App, AppError, AppFuture, AppResult, AsyncApp, AsyncAppResult, AsyncBody, Body, Event, ReadBody, Report,
+    RequestId, Scope, Worker,
     bridge::{BlockOn, Offloaded},
 };
 use varvel_toolkit::{Blocking, Endpoint, Form, HttpError, Polled};
@@ -34,7 +38,7 @@ pub(crate) fn blocking(core: &Arc<Core>, request: HttpRequest<ReadBody>, scope: 
     match core.prepare(&mut req.head, &mut resp.head) {
         Ok(Next::Responder(Responder { hooks, call: Call::Sync(call) })) => {
             let outcome = respond_blocking(hooks, &**call, &mut req, &mut resp);
-            conclude(core, outcome, req.head, resp)
+            conclude(core, outcome, req.head, resp, || Log::of(&req.scope))
         }
         Ok(Next::Responder(Responder { hooks, call: Call::Async(call) })) => {
             let (request, scope, rest) = Rest::of(core, hooks, call, req, resp);
@@ -42,12 +46,13 @@ pub(crate) fn blocking(core: &Arc<Core>, request: HttpRequest<ReadBody>, scope: 
         }
         Ok(Next::Mount(endpoint, taken)) => {
             let Request { head, body, scope, .. } = req;
+            let log = Log::of(&scope);
             let inner = descend::<Blocking>(&head, body, scope, taken);
             let outcome = inner.and_then(|(request, scope)| App::call(endpoint, request, scope));
-            conclude(core, outcome.map(|answer| resp.replace(answer)), head, resp)
+            conclude(core, outcome.map(|answer| resp.replace(answer)), head, resp, || log.clone())
         }
-        Ok(Next::Nothing) => conclude(core, Ok(()), req.head, resp),
-        Err(failure) => conclude(core, Err(failure), req.head, resp),
+        Ok(Next::Nothing) => conclude(core, Ok(()), req.head, resp, || Log::of(&req.scope)),
+        Err(failure) => conclude(core, Err(failure), req.head, resp, || Log::of(&req.scope)),
     }
 }
 
@@ -56,22 +61,32 @@ pub(crate) async fn polled(core: Arc<Core>, request: HttpRequest<AsyncBody>, sco
     match core.prepare(&mut req.head, &mut resp.head) {
         Ok(Next::Responder(Responder { hooks, call: Call::Async(call) })) => {
             let outcome = respond_polled(hooks, &**call, &mut req, &mut resp).await;
-            conclude(&core, outcome, req.head, resp)
+            conclude(&core, outcome, req.head, resp, || Log::of(&req.scope))
         }
         Ok(Next::Responder(Responder { hooks, call: Call::Sync(call) })) => {
+            let log = Log::of(&req.scope);
             let (request, scope, rest) = Rest::of(&core, hooks, call, req, resp);
-            Offloaded::new(rest).call(request, scope).await
+            let rest = Arc::new(rest);
+            let outcome = Offloaded::new(Arc::clone(&rest)).call(request, scope).await;
+            match (outcome, rest.take_heads()) {
+                // The call was not made, as the pool is full.
+                (Err(failure), Some((req, resp))) => {
+                    conclude(&core, Err(failure), req, Response::<Polled>::new(resp), || log.clone())
+                }
+                (outcome, _) => outcome,
+            }
         }
         Ok(Next::Mount(endpoint, taken)) => {
             let Request { head, body, scope, .. } = req;
+            let log = Log::of(&scope);
             let outcome = match descend::<Polled>(&head, body, scope, taken) {
                 Ok((request, scope)) => AsyncApp::call(endpoint, request, scope).await,
                 Err(failure) => Err(failure),
             };
-            conclude(&core, outcome.map(|answer| resp.replace(answer)), head, resp)
+            conclude(&core, outcome.map(|answer| resp.replace(answer)), head, resp, || log.clone())
         }
-        Ok(Next::Nothing) => conclude(&core, Ok(()), req.head, resp),
-        Err(failure) => conclude(&core, Err(failure), req.head, resp),
+        Ok(Next::Nothing) => conclude(&core, Ok(()), req.head, resp, || Log::of(&req.scope)),
+        Err(failure) => conclude(&core, Err(failure), req.head, resp, || Log::of(&req.scope)),
     }
 }
 
@@ -189,17 +204,41 @@ fn conclude<F: Form>(
     outcome: Result,
     mut req: RequestHead,
     mut resp: Response<F>,
+    log: impl Fn() -> Log,
 ) -> Result<http::Response<Body<F::Out>>> {
+    let report = |req: &RequestHead, failure: &AppError| log().failed(req, failure);
     let mut succeeded = outcome.is_ok();
-    let mut outcome = outcome.or_else(|failure| core.answer_for(failure, &req, &mut resp.head));
+    let mut outcome = outcome.or_else(|failure| core.answer_for(failure, &req, &mut resp.head, &report));
     for middleware in core.middleware.iter().rev() {
         if let Err(failure) = middleware.process_response(&mut req, &mut resp.head, succeeded) {
             succeeded = false;
-            outcome = outcome.and(core.answer_for(failure, &req, &mut resp.head));
+            outcome = outcome.and(core.answer_for(failure, &req, &mut resp.head, &report));
         }
     }
     outcome?;
     Ok(resp.finish(&req))
+}
+
+/// Where failures that are answered here are reported, as the server does with those that it answers (spec E1).
+#[derive(Clone)]
+struct Log {
+    worker: Worker,
+    connection: u64,
+    exchange: u64,
+}
+
+impl Log {
+    fn of(scope: &Scope) -> Self {
+        Self { worker: scope.worker().clone(), connection: scope.conn().id, exchange: scope.number() }
+    }
+
+    fn failed(&self, req: &RequestHead, failure: &AppError) {
+        let error = failure.source().map(|source| source as &(dyn Error + 'static));
+        let event = Event::AppFailed { kind: failure.kind(), error };
+        let target = req.uri().path_and_query().map_or("*", |target| target.as_str());
+        let request = RequestId::new(self.connection, self.exchange, Some(req.method()), target.as_bytes());
+        self.worker.report(&Report::of(request, event));
+    }
 }
 
 /// The rest of a call whose responder is of the other form.
@@ -229,9 +268,13 @@ impl<C: ?Sized> Rest<C> {
         (request, scope, rest)
     }
 
+    /// The heads, unless the call was made.
+    fn take_heads(&self) -> Option<(RequestHead, ResponseHead)> {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     fn resume<F: Form>(&self, body: Body<F::In>, scope: Scope) -> Result<(Request<F>, Response<F>)> {
-        let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (req, resp) = heads.ok_or_else(|| AppError::internal("a call was made twice"))?;
+        let (req, resp) = self.take_heads().ok_or_else(|| AppError::internal("a call was made twice"))?;
         Ok((Request::new(req, body, scope), Response::new(resp)))
     }
 }
@@ -240,7 +283,7 @@ impl App for Rest<SyncCall> {
     fn call(&self, request: HttpRequest<ReadBody>, scope: Scope) -> AppResult {
         let (mut req, mut resp) = self.resume::<Blocking>(request.into_body(), scope)?;
         let outcome = respond_blocking(&self.hooks, &*self.call, &mut req, &mut resp);
-        conclude(&self.core, outcome, req.head, resp)
+        conclude(&self.core, outcome, req.head, resp, || Log::of(&req.scope))
     }
 }
 
@@ -253,7 +296,7 @@ impl AsyncApp for Rest<dyn AsyncCall> {
         Box::pin(async move {
             let (mut req, mut resp) = resumed?;
             let outcome = respond_polled(&hooks, &*call, &mut req, &mut resp).await;
-            conclude(&core, outcome, req.head, resp)
+            conclude(&core, outcome, req.head, resp, || Log::of(&req.scope))
         })
     }
 }

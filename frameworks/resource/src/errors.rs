@@ -9,10 +9,15 @@
 //! assert_eq!(error.status(), 409);
 //! ```
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use http::{HeaderValue, Method, StatusCode, header};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
 pub use varvel_toolkit::HttpError;
+use varvel_toolkit::problem::push_escaped;
+
+use crate::{RequestHead, ResponseHead};
 
 /// What an error says of the case at hand: `description` in Falcon, `detail` in RFC 9457.
 pub type Description = Cow<'static, str>;
@@ -95,7 +100,7 @@ pub fn service_unavailable(description: impl Into<Description>, retry_after: u64
         .with_header(header::RETRY_AFTER, retry_after.into())
 }
 
-/// `HTTPInternalServerError`. The server answers it, and reports the cause; clients are not told.
+/// `HTTPInternalServerError`. Its cause is reported to the server's log; clients are not told.
 pub fn internal_server_error(cause: impl Into<varvel::BoxError>) -> HttpError {
     HttpError::new(StatusCode::INTERNAL_SERVER_ERROR).caused_by(cause)
 }
@@ -143,4 +148,94 @@ pub fn media_malformed(media_type: &str, reason: impl fmt::Display) -> HttpError
 pub fn media_validation(reason: impl fmt::Display) -> HttpError {
     unprocessable_entity(format!("The content is not what is expected: {reason}"))
         .with_code("media_validation")
+}
+
+/// Falcon's own bodies, for [`App::set_error_serializer`](crate::App::set_error_serializer), in place of problem details:
+/// `{"title": …, "description": …, "code": …, "link": {"text": …, "href": …, "rel": "help"}}`, and the same in XML.
+///
+/// As in Falcon the client gets what it likes best of JSON, XML, and whatever else has a [media handler](crate::media). One
+/// that likes none of these gets JSON or XML if it accepts some type that ends with `+json` or `+xml`, and else no content.
+///
+/// ```
+/// use varvel_resource::{App, errors, testing::TestClient};
+///
+/// let mut app = App::new();
+/// app.set_error_serializer(errors::falcon_serializer);
+/// assert_eq!(TestClient::new(app).simulate_get("/").text(), r#"{"title":"Not Found"}"#);
+/// ```
+pub fn falcon_serializer(req: &RequestHead, resp: &mut ResponseHead, error: &HttpError) {
+    let mut offers = vec!["application/json", "application/xml", "text/xml"];
+    offers.extend(req.settings.media.of_values());
+    let media_type = req.client_prefers(&offers).or_else(|| {
+        let accepted = req.get_header("accept")?.to_ascii_lowercase();
+        let of_suffix = [("+json", offers[0]), ("+xml", offers[1])];
+        of_suffix.into_iter().find_map(|(suffix, media_type)| accepted.contains(suffix).then_some(media_type))
+    });
+    resp.headers.append(header::VARY, HeaderValue::from_static("accept"));
+    let Some(value) = media_type.and_then(|media_type| HeaderValue::from_str(media_type).ok()) else {
+        return;
+    };
+    resp.headers.insert(header::CONTENT_TYPE, value);
+    let body = FalconBody(error);
+    if media_type.is_some_and(|media_type| media_type.ends_with("/xml")) {
+        resp.set_data(body.to_xml());
+    } else if resp.set_media(&body).is_err() {
+        resp.forget_representation();
+    }
+}
+
+/// What Falcon tells of an error: `HTTPError.to_dict`, `to_json` and `to_xml`.
+struct FalconBody<'e>(&'e HttpError);
+
+impl FalconBody<'_> {
+    fn member(&self, name: &str) -> Option<&Value> {
+        self.0.members().find_map(|(known, value)| (known == name).then_some(value))
+    }
+
+    fn link(&self) -> Option<[(&'static str, &str); 3]> {
+        let link = self.member("link")?;
+        let part = |name| link.get(name).and_then(Value::as_str).unwrap_or_default();
+        Some([("text", part("text")), ("href", part("href")), ("rel", "help")])
+    }
+
+    fn to_xml(&self) -> String {
+        let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?><error>");
+        push_element(&mut xml, "title", self.0.title());
+        if let Some(detail) = self.0.detail() {
+            push_element(&mut xml, "description", detail);
+        }
+        if let Some(code) = self.member("code") {
+            push_element(&mut xml, "code", &code.as_str().map_or_else(|| code.to_string(), str::to_owned));
+        }
+        if let Some(link) = self.link() {
+            xml.push_str("<link>");
+            link.into_iter().for_each(|(name, text)| push_element(&mut xml, name, text));
+            xml.push_str("</link>");
+        }
+        xml.push_str("</error>");
+        xml
+    }
+}
+
+impl Serialize for FalconBody<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("title", self.0.title())?;
+        if let Some(detail) = self.0.detail() {
+            map.serialize_entry("description", detail)?;
+        }
+        if let Some(code) = self.member("code") {
+            map.serialize_entry("code", code)?;
+        }
+        if let Some(link) = self.link() {
+            map.serialize_entry("link", &BTreeMap::from(link))?;
+        }
+        map.end()
+    }
+}
+
+fn push_element(xml: &mut String, name: &str, text: &str) {
+    xml.extend(["<", name, ">"]);
+    push_escaped(xml, text);
+    xml.extend(["</", name, ">"]);
 }

@@ -53,9 +53,11 @@
 //! | `process_startup`, `process_shutdown` | the same, once for each worker | `App` must be given to the server as a factory |
 //! | `resp.complete` | [`ResponseHead::complete`] | |
 //! | `add_error_handler(Type, …)` | [`App::add_error_handler`], [`add_error_handler_if`](App::add_error_handler_if) | inheritance is [`source`](std::error::Error::source): an error is special to those that it comes from |
-//! | uncaught exceptions | the server answers 500 and reports them | |
+//! | `add_error_handler(Exception, …)` | [`App::set_uncaught_error_handler`] | is still reported |
+//! | uncaught exceptions | 500, and a report to the server's log | `process_response` sees the answer; panics are the server's to answer |
 //! | `falcon.HTTPNotFound()` and its like | [`errors`] | |
 //! | `set_error_serializer` | [`App::set_error_serializer`] | unless set problem details (RFC 9457): JSON, XML, HTML or text, as the client likes |
+//! | error bodies with `title`, `description`, `code`, `link` | [`errors::falcon_serializer`] | to be set |
 //! | `falcon.HTTPStatus`, `falcon.HTTPFound` | [`HttpStatus`] | |
 //! | `req.media`, `req.get_media()` | [`Request::media`] | a type of your choice; 422 for what is not that |
 //! | `resp.media = …` | [`ResponseHead::set_media`] | made at once, not at the end |
@@ -117,5 +119,5 @@ pub use response::{AsyncResponse, Response, ResponseHead};
 
 /// What responders, hooks and middleware return. Any error becomes an [`AppError`] by `?`: an [`HttpError`] or
 /// [`HttpStatus`] is answered, one that has an [error handler](App::add_error_handler) is handled, and all others are
-/// failures, which the server answers with 500 and reports.
+/// failures, answered with 500 and reported to the server's log.
 pub type Result<T = (), E = AppError> = std::result::Result<T, E>;

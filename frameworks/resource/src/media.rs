@@ -101,6 +101,12 @@ impl Handlers {
         self.0.retain(|(known, _)| !known.eq_ignore_ascii_case(media_type));
     }
 
+    /// The media types that values can become.
+    pub(crate) fn of_values(&self) -> impl Iterator<Item = &str> {
+        let of_values = self.0.iter().filter(|(_, handler)| !matches!(handler, Handler::UrlEncoded));
+        of_values.map(|(media_type, _)| &**media_type)
+    }
+
     fn find(&self, text: &str) -> Option<&Handler> {
         let exactly = |text: &str| self.0.iter().find(|(known, _)| **known == *text);
         // The usual case is that nothing needs to be parsed.

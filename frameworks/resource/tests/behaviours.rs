@@ -1,8 +1,7 @@
 //! What Falcon promises, in both forms of the contract, with sync and async responders, and the lint around it all.
 
 use std::{
-    error::Error,
-    fmt, fs, io,
+    fs, io,
     sync::{Arc, Mutex},
 };
 
@@ -12,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use varvel::{AsyncBody, Worker};
 use varvel_lint::Lint;
 use varvel_resource::{
-    App, AsyncRequest, AsyncResponse, HttpError, HttpStatus, Middleware, Request, RequestHead, Resource,
-    Responders, Response, ResponseHead, Result, errors, testing::TestClient,
+    App, AsyncRequest, AsyncResponse, HttpStatus, Middleware, Request, RequestHead, Resource, Responders,
+    Response, ResponseHead, Result, errors, testing::TestClient,
 };
 use varvel_test::Client;
 use varvel_toolkit::{
@@ -22,11 +21,9 @@ use varvel_toolkit::{
     multipart::Limits,
 };
 
-/// Called by an event loop, and by a thread.
-fn in_both_forms(app: App, check: impl Fn(&Client)) {
-    check(&Client::new(Lint::new(app.clone())));
-    check(&Client::sync(Lint::new(app)));
-}
+mod support;
+
+use support::{Any, in_both_forms, one};
 
 #[derive(Debug, Serialize, Deserialize, PartialEq)]
 struct Note {
@@ -81,28 +78,6 @@ fn notes() -> App {
     let mut app = App::new();
     app.add_route("/notes", Arc::clone(&notes)).unwrap();
     app.add_route_with_suffix("/notes/{index:int(min=0)}", notes, Notes::item).unwrap();
-    app
-}
-
-/// A resource of one responder, for any method.
-struct Any<F>(F);
-
-impl<F: Fn(&mut Request, &mut Response) -> Result + Send + Sync + 'static> Resource for Any<F> {
-    fn responders(on: Responders<Self>) -> Responders<Self> {
-        on.any(Self::on_any)
-    }
-}
-
-impl<F: Fn(&mut Request, &mut Response) -> Result> Any<F> {
-    fn on_any(&self, req: &mut Request, resp: &mut Response) -> Result {
-        (self.0)(req, resp)
-    }
-}
-
-/// An application of one resource at `/`, of one responder.
-fn one<F: Fn(&mut Request, &mut Response) -> Result + Send + Sync + 'static>(responder: F) -> App {
-    let mut app = App::new();
-    app.add_route("/", Any(responder)).unwrap();
     app
 }
 
@@ -339,71 +314,6 @@ fn the_life_of_a_worker_is_told_to_middleware() {
         assert_eq!(client.close().unwrap_err().to_string(), "the lights could not be put out");
         assert_eq!(*told.lock().unwrap(), ["startup", "startup", "shutdown", "shutdown"]);
     }
-}
-
-#[derive(Debug)]
-struct NoSuchUser(io::Error);
-
-impl fmt::Display for NoSuchUser {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no such user")
-    }
-}
-
-impl Error for NoSuchUser {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.0)
-    }
-}
-
-#[test]
-fn a_handler_is_for_a_type_and_for_all_that_come_from_it() {
-    let fails = || {
-        one(|req, resp| {
-            resp.set_etag(&ETag::strong("unwanted").unwrap())?;
-            match &*req.get_param("with").unwrap_or_default() {
-                "user" => Err(NoSuchUser(io::Error::other("disk")).into()),
-                "io" => Err(io::Error::other("disk").into()),
-                "gone" => Err(errors::gone("It was here.").into()),
-                "teapot" => Err(errors::im_a_teapot("Short and stout.").into()),
-                _ => Err("12x".parse::<i32>().unwrap_err().into()),
-            }
-        })
-    };
-    let mut app = fails();
-    app.add_error_handler(|error: &io::Error, _, resp| {
-        resp.status = StatusCode::SERVICE_UNAVAILABLE;
-        resp.set_text(format!("io: {error}"));
-        Ok(())
-    });
-    app.add_error_handler_if(
-        |error: &HttpError| error.status() == StatusCode::GONE,
-        |_, _, _| Err(errors::not_found().with_detail("by a handler").into()),
-    );
-    in_both_forms(app.clone(), |client| {
-        let response = client.get("/?with=user").send();
-        assert_eq!((response.status().as_u16(), response.text()), (503, "io: disk"));
-        assert_eq!(response.header("etag"), None);
-        assert_eq!(client.get("/?with=io").send().text(), "io: disk");
-        let response = client.get("/?with=gone").send();
-        assert_eq!(response.status(), StatusCode::NOT_FOUND);
-        assert!(response.text().contains("by a handler"));
-        assert_eq!(client.get("/?with=teapot").send().status(), StatusCode::IM_A_TEAPOT);
-        // Nobody's: the server answers and reports it.
-        let response = client.get("/").send();
-        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        assert_eq!(response.error().unwrap().to_string(), "invalid digit found in string");
-    });
-    app.add_error_handler(|_: &NoSuchUser, _, resp| {
-        resp.status = StatusCode::NOT_FOUND;
-        Ok(())
-    });
-    app.set_error_serializer(|_, resp, error| resp.set_text(format!("<{}>", error.title())));
-    in_both_forms(app, |client| {
-        assert_eq!(client.get("/?with=user").send().status(), StatusCode::NOT_FOUND);
-        assert_eq!(client.get("/?with=io").send().status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(client.get("/?with=teapot").send().text(), "<I'm a teapot>");
-    });
 }
 
 #[test]

@@ -35,7 +35,7 @@ use std::{
     borrow::Cow,
     error::Error,
     fmt::{self, Write},
-    io,
+    io, iter,
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
@@ -202,23 +202,29 @@ impl HttpError {
         response
     }
 
+    /// The `HttpError` among the sources of a failure, however deep it lies.
+    ///
+    /// ```
+    /// use std::io;
+    /// use varvel::AppError;
+    /// use varvel_toolkit::HttpError;
+    ///
+    /// let failure = AppError::from(io::Error::other(HttpError::not_found()));
+    /// assert_eq!(HttpError::of(&failure).unwrap().status(), 404);
+    /// assert!(HttpError::of(&AppError::internal("no database")).is_none());
+    /// ```
+    pub fn of(failure: &AppError) -> Option<&Self> {
+        causes(failure).find_map(<dyn Error>::downcast_ref)
+    }
+
     /// The answer to a failure, if it is one that the client is to be told of: an `HttpError` other than a 500 among its
     /// sources, or a body that is larger than the application takes.
     pub fn answer_for<M: Mode>(failure: &AppError, accept: &Accept) -> Option<Response<Body<M>>> {
         if failure.kind() == FailKind::Body(BodyErrorKind::TooLarge) {
             return Some(Self::new(StatusCode::PAYLOAD_TOO_LARGE).respond(accept));
         }
-        let mut next = failure.source().map(|source| source as &(dyn Error + 'static));
-        while let Some(error) = next {
-            if let Some(found) = error.downcast_ref::<Self>() {
-                let is_told = found.status() != StatusCode::INTERNAL_SERVER_ERROR;
-                return is_told.then(|| found.respond(accept));
-            }
-            // An `io::Error` names the source of what it carries as its source, and so hides what it carries.
-            let carried = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-            next = carried.map(|carried| carried as _).or_else(|| error.source());
-        }
-        None
+        let found = Self::of(failure)?;
+        (found.status() != StatusCode::INTERNAL_SERVER_ERROR).then(|| found.respond(accept))
     }
 
     /// As JSON.
@@ -257,6 +263,46 @@ impl HttpError {
     /// As text.
     pub fn to_text(&self) -> String {
         format!("{self}\n")
+    }
+}
+
+/// What caused a failure, from the outermost error to the innermost, also those that an [`io::Error`] carries.
+///
+/// ```
+/// use std::io;
+/// use varvel::AppError;
+/// use varvel_toolkit::problem::causes;
+///
+/// let failure = AppError::from(io::Error::other("12x".parse::<i32>().unwrap_err()));
+/// assert!(causes(&failure).any(|error| error.is::<std::num::ParseIntError>()));
+/// ```
+pub fn causes(failure: &AppError) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    let outermost = failure.source().map(|source| source as &(dyn Error + 'static));
+    iter::successors(outermost, |&error| {
+        // An `io::Error` names the source of what it carries as its source, and so hides what it carries.
+        let carried = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        carried.map(|carried| carried as _).or_else(|| error.source())
+    })
+}
+
+/// Adds text to markup, HTML or XML, so that it is nothing but text there, between tags and in attributes with double
+/// quotes. Characters that XML cannot have at all are left out.
+///
+/// ```
+/// let mut html = String::from("<p>");
+/// varvel_toolkit::problem::push_escaped(&mut html, "1 < 2 & 3");
+/// assert_eq!(html, "<p>1 &lt; 2 &amp; 3");
+/// ```
+pub fn push_escaped(markup: &mut String, text: &str) {
+    for letter in text.chars() {
+        match letter {
+            '&' => markup.push_str("&amp;"),
+            '<' => markup.push_str("&lt;"),
+            '>' => markup.push_str("&gt;"),
+            '"' => markup.push_str("&quot;"),
+            '\t' | '\n' | ' '.. if !matches!(letter, '\u{fffe}' | '\u{ffff}') => markup.push(letter),
+            _ => {}
+        }
     }
 }
 
@@ -311,20 +357,6 @@ fn push_xml(xml: &mut String, name: &str, value: &Value) {
         }
     }
     let _ = write!(xml, "</{name}>");
-}
-
-/// Text between tags. Characters that XML cannot have at all are left out.
-fn push_escaped(markup: &mut String, text: &str) {
-    for letter in text.chars() {
-        match letter {
-            '&' => markup.push_str("&amp;"),
-            '<' => markup.push_str("&lt;"),
-            '>' => markup.push_str("&gt;"),
-            '"' => markup.push_str("&quot;"),
-            '\t' | '\n' | ' '.. if !matches!(letter, '\u{fffe}' | '\u{ffff}') => markup.push(letter),
-            _ => {}
-        }
-    }
 }
 
 impl Error for HttpError {
