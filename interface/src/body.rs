@@ -214,6 +214,11 @@ impl<M: Mode> Body<M> {
         }
     }
 
+    /// Whether it is no body yet but the promise of an answer: the placeholder of a [`Deferral`](crate::Deferral).
+    pub fn is_deferred(&self) -> bool {
+        matches!(self.parts, BodyParts::Deferred(_))
+    }
+
     /// Opens the body.
     pub fn into_parts(self) -> BodyParts<M> {
         self.parts

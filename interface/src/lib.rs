@@ -61,7 +61,7 @@
 //! For applications:
 //! - called: [`App`], [`AsyncApp`], of a function with [`sync_fn`], [`app_fn`]
 //! - bodies: [`ReadBody`], [`WriteBody`], [`AsyncBody`], their [`Frame`]s, [`FileRegion`] for files
-//! - wrapped by middleware: [`map_response`]
+//! - wrapped by middleware: [`map_response`], [`map_answer`]
 //! - failures: [`AppError`] and its [`FailKind`], [`BodyError`]
 //! - beside the request: [`Scope`], with [`ConnInfo`], interim heads, [`Upgrade`], [`Deferral`], [`Scope::on_finish`]
 //! - time, threads and tasks: [`Worker`], from [`Scope::worker`]
@@ -276,7 +276,7 @@ pub use body::{
     Async, AsyncBody, Body, BodyParts, FileRegion, Frame, FrameRead, FrameSender, FrameSink, Mode, PollBody,
     Pull, Push, ReadBody, Reader, WriteBody, Writer,
 };
-pub use deferral::{Answer, Deferral, Reply, ReplyError};
+pub use deferral::{Answer, Deferral, Reply, ReplyError, map_answer};
 pub use error::{AppError, BodyError, BodyErrorKind, BoxError, FailKind};
 pub use exchange::{Address, ConnInfo, Exchange, Finish, FinishHook, InterimError, Outcome, TlsInfo};
 pub use factory::{

@@ -19,7 +19,7 @@ use varvel::{
     Exchange, FailKind, Finish, FinishHook, Frame, FrameSink, Job, Outcome, Policy, PollBody, ReadBody,
     Report, Scope, TimerId, Worker, WorkerInfo, WorkerOps, WriteBody, app_fn,
     bridge::{BlockOn, Inline, Offloaded},
-    sync_factory_fn, sync_fn,
+    map_answer, sync_factory_fn, sync_fn,
 };
 
 struct Pool {
@@ -388,13 +388,18 @@ fn a_deferred_answer_may_come_later_and_from_elsewhere_through_both_bridges() {
             let response = Response::builder().status(StatusCode::ACCEPTED).body(body).unwrap();
             reply.send(response).unwrap();
         });
-        Ok(placeholder)
+        map_answer(Ok(placeholder), |answer| {
+            let mut response = answer?;
+            response.headers_mut().insert("seen", "the answer".parse().unwrap());
+            Ok(response)
+        })
     }
     let offloaded = Offloaded::new(sync_fn(app)).call(Request::new(AsyncBody::empty()), scope(&conn(false)));
     let inline = Inline::new(sync_fn(app)).call(Request::new(AsyncBody::empty()), scope(&conn(false)));
     for call in [offloaded, inline] {
         let response = block_on(call).unwrap();
         assert_eq!(response.status(), StatusCode::ACCEPTED);
+        assert_eq!(response.headers()["seen"], "the answer");
         assert_eq!(block_on(response.into_body().collect(100)).unwrap(), "later");
     }
 }

@@ -122,9 +122,12 @@ pub fn middleware_sync_with<M: App>(
     wrap: impl Fn(Lint<SyncSource>) -> M,
 ) {
     let trial = Trial { prepare: &prepare, called: Arc::default(), bench: Bench::new(CAPS) };
-    for scenario in SCENARIOS.iter().chain(&[Scenario::Deferred]) {
+    for scenario in SCENARIOS {
         trial.call_sync(&wrap, *scenario, Method::GET);
     }
+    let at_once = trial.call_sync(&wrap, Scenario::Whole, Method::GET);
+    let deferred = trial.call_sync(&wrap, Scenario::Deferred, Method::GET);
+    trial.compare_deferred(&at_once, &deferred);
     // An answer that nobody takes.
     let Prepared { app, request, scope, .. } = trial.prepare_sync(&wrap, Scenario::Bytes, Method::GET);
     drop(trial.bench.pumped(|| app.call(request.map(ReadBody::from), scope)));
@@ -459,6 +462,15 @@ impl Trial<'_> {
         let (get, head) = (Told::by(get), Told::by(head));
         if get != head {
             breach(r::M4_HEAD_FIELDS, &|| format!("{get:?} for GET, {head:?} for HEAD"));
+        }
+    }
+
+    /// Holds a deferred answer against the same at once.
+    fn compare_deferred(&self, at_once: &Answer, deferred: &Answer) {
+        let told = [at_once, deferred].map(|answer| (answer.status(), Told::by(answer)));
+        if told[0] != told[1] {
+            let what = || format!("{:?} at once, {:?} deferred", told[0], told[1]);
+            Findings::new().take(r::M9_DEFERRED, None, || None, what);
         }
     }
 

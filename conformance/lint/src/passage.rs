@@ -141,7 +141,7 @@ impl Passage {
     pub(crate) fn answered(&self, status: StatusCode, shape: Shape) {
         let mut crossing = self.lock();
         if matches!(crossing.answer, Some((_, Shape::Deferred))) {
-            // The reply to a placeholder goes to the server directly.
+            // The reply to a placeholder comes when the middleware's call may be over.
             return;
         }
         crossing.answer = Some((status, shape));

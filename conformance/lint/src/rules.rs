@@ -213,6 +213,9 @@ rules! {
     M8_LOST = "M8.lost", M8, Middleware, Must:
         "The inner mount begins with the outer one.",
         "Rewrite the URI behind the mount only: what it covers is the way by which the request came.";
+    M9_DEFERRED = "M9.deferred", M9, Middleware, Must:
+        "A deferred answer gets the status and the fields that the same answer gets at once.",
+        "Change what a sync application answers with `varvel::map_answer`.", by "middleware_sync";
     B10_SWALLOWED = "B10.swallowed", B10, Middleware, Must:
         "A body whose inner body failed does not end as if it were complete.",
         "Pass the `BodyError` on as the last item.";

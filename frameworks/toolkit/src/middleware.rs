@@ -29,7 +29,7 @@ use std::{
 
 use http::{Request, Response};
 use pin_project_lite::pin_project;
-use varvel::{App, AppResult, AsyncApp, AsyncAppResult, AsyncBody, Body, ReadBody, Scope};
+use varvel::{App, AppResult, AsyncApp, AsyncAppResult, AsyncBody, Body, ReadBody, Scope, map_answer};
 
 use crate::{Blocking, Form, Polled};
 
@@ -107,7 +107,7 @@ pub use trailing_slash::TrailingSlash;
 /// ```
 pub trait Middleware: Send + Sync + Sized + 'static {
     /// What it remembers of a request until its answer.
-    type Note: Send;
+    type Note: Send + 'static;
 
     /// Looks at a request before the call, and may change it, or put something into the scope.
     ///
@@ -123,7 +123,7 @@ pub trait Middleware: Send + Sync + Sized + 'static {
     ///
     /// Not called for an error, which passes through as it is (spec M6), nor for a call that was dropped; what wants to
     /// know of every end registers [`Scope::on_finish`] in [`request`](Self::request). An answer that is
-    /// [deferred](varvel::Deferral) is seen as its placeholder, whose fields nobody gets to see.
+    /// [deferred](varvel::Deferral) is seen when it comes, on the thread that sends it (spec M9).
     fn response<F: Form>(&self, note: Self::Note, response: Response<Body<F::Out>>)
     -> Response<Body<F::Out>>;
 
@@ -186,6 +186,11 @@ impl<M: Middleware, A: App> App for With<M, A> {
         match self.middleware.request::<Blocking>(&mut request, &mut scope) {
             Ok(note) => {
                 let response = self.inner.call(request, scope)?;
+                if response.body().is_deferred() {
+                    let middleware = Arc::clone(&self.middleware);
+                    let seen = move |answer: AppResult| Ok(middleware.response::<Blocking>(note, answer?));
+                    return map_answer(Ok(response), seen);
+                }
                 Ok(self.middleware.response::<Blocking>(note, response))
             }
             Err(answer) => Ok(answer),

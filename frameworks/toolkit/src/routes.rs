@@ -45,7 +45,9 @@ use std::{
 };
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use varvel::{App, AppError, AppResult, AsyncApp, AsyncAppResult, AsyncBody, Body, Mode, ReadBody, Scope};
+use varvel::{
+    App, AppError, AppResult, AsyncApp, AsyncAppResult, AsyncBody, Body, Mode, ReadBody, Scope, map_answer,
+};
 
 use crate::{
     Endpoint, EndpointCall, HttpError,
@@ -276,7 +278,9 @@ impl App for Routes {
     fn call(&self, request: Request<ReadBody>, mut scope: Scope) -> AppResult {
         let accept = Accept::of(request.headers());
         match self.route(&request, &mut scope, &accept) {
-            Ok(endpoint) => answered(App::call(endpoint, request, scope), &accept),
+            Ok(endpoint) => {
+                map_answer(App::call(endpoint, request, scope), move |answer| answered(answer, &accept))
+            }
             Err(answer) => Ok(answer),
         }
     }

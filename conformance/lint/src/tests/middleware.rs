@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use varvel::{
     App, AppError, AppResult, AsyncApp, AsyncAppResult, AsyncBody, BodyError, BodyParts, Frame, FrameSink,
-    MapResponse, PollBody, ReadBody, Scope, WriteBody, app_fn, map_response, sync_fn,
+    MapResponse, PollBody, ReadBody, Scope, WriteBody, app_fn, map_answer, map_response, sync_fn,
 };
 
 use super::Broken;
@@ -275,6 +275,7 @@ pub(super) const BROKEN: &[Broken] = &[
             false => response,
         });
     }),
+    ("M9.deferred", || wrong_answer_sync(stamp)),
     ("M5.future", || {
         let attic = Attic::default();
         middleware(|inner| {
@@ -375,7 +376,7 @@ fn stamp<B>(mut response: Response<B>) -> Response<B> {
 
 impl<A: App> App for Stamp<A> {
     fn call(&self, request: Request<ReadBody>, scope: Scope) -> AppResult {
-        self.0.call(request, scope).map(stamp)
+        map_answer(self.0.call(request, scope), |answer| answer.map(stamp))
     }
 }
 

@@ -2,21 +2,20 @@
 
 mod frames;
 mod handshake;
+#[path = "../support/live.rs"]
+mod live;
 mod opened;
 mod time;
 
-use std::{net::TcpListener, thread, thread::JoinHandle, time::Duration};
-
 use http::Request;
-use varvel::{AsyncApp, AsyncBody, Control, Launch, ReadBody, Scope, Server, Shared, app_fn, sync_fn};
-use varvel_evented::Evented;
-use varvel_server_kit::settings::Settings;
+use varvel::{AsyncApp, AsyncBody, ReadBody, Scope, Shared, app_fn, sync_fn};
 use varvel_test::{Client, Tunnel};
-use varvel_threaded::Threaded;
 use varvel_toolkit::{
     Blocking, Endpoint,
     websocket::{Handshake, WebSocket},
 };
+
+use self::live::Live;
 
 /// Sends everything back; small limits, so that going beyond them takes little.
 fn handshake() -> Handshake {
@@ -90,43 +89,8 @@ fn everywhere(test: impl Fn(&Client)) {
     let async_echo = || Endpoint::polled(async_app(handshake(), echo));
     let sync_echo = || Endpoint::blocking(sync_app(handshake(), echo_blocking));
     for endpoint in [async_echo(), sync_echo()] {
-        let factory = Shared(endpoint.clone());
-        let live = Live::start(move |launch| {
-            Evented::new(Settings::default()).serve(factory, launch).expect("evented serves");
-        });
-        test(&live.client);
-        let factory = Shared(endpoint);
-        let live = Live::start(move |launch| {
-            Threaded::new(Settings::default()).serve(factory, launch).expect("threaded serves");
-        });
-        test(&live.client);
-    }
-}
-
-/// A server on a port of its own, until it is dropped.
-struct Live {
-    client: Client,
-    control: Control,
-    serving: Option<JoinHandle<()>>,
-}
-
-impl Live {
-    fn start(serve: impl FnOnce(Launch) + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = Client::at(&format!("http://{}", listener.local_addr().unwrap()));
-        let control = Control::new();
-        let launch = Launch::new(vec![listener.into()]).with_control(control.clone());
-        let serving = Some(thread::spawn(move || serve(launch)));
-        assert!(control.wait_ready());
-        Self { client, control, serving }
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        self.control.stop(Duration::ZERO);
-        let served = self.serving.take().map(JoinHandle::join);
-        assert!(thread::panicking() || matches!(served, Some(Ok(()))), "the server panicked");
+        test(&Live::evented(Shared(endpoint.clone())).client);
+        test(&Live::threaded(Shared(endpoint)).client);
     }
 }
 

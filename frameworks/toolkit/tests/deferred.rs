@@ -1,0 +1,129 @@
+//! Middleware around sync applications that answer later: the answer is changed as any other, in process and on live
+//! servers.
+#![cfg(all(feature = "compression", feature = "signed"))]
+
+#[path = "support/live.rs"]
+mod live;
+
+use std::{io::Read, sync::Arc, thread, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, header};
+use varvel::{
+    App, AppResult, FrameSink, ReadBody, Scope, Shared, WriteBody,
+    bridge::{Inline, Offloaded},
+    sync_fn,
+};
+use varvel_test::{Client, Response};
+use varvel_toolkit::{
+    HttpError, Middleware, Routes,
+    cookies::Keys,
+    middleware::{Compression, Cors, MemoryStore, RateLimit, RequestIds, SecurityHeaders, Session, Sessions},
+    respond,
+    routes::get,
+};
+
+use self::live::Live;
+
+const TEXT: &str = "the same again, please; ";
+
+/// Counts visits in a session, and answers later from another thread: in memory, piece by piece, or with an error; or
+/// before the call has returned.
+fn later(request: Request<ReadBody>, mut scope: Scope) -> AppResult {
+    let session = Session::of(&scope)?;
+    let (placeholder, reply) = scope.take_deferral().expect("these servers can wait").defer();
+    let path = request.uri().path().to_owned();
+    let answer = move || {
+        let visits = session.get::<u32>("visits").unwrap_or_default() + 1;
+        session.set("visits", visits)?;
+        let mut response = respond::text(TEXT.repeat(1000));
+        response.headers_mut().insert("visits", visits.into());
+        match &*path {
+            "/missing" => return Err(HttpError::not_found().into()),
+            "/pieces" => {
+                *response.body_mut() = WriteBody::from_writer(|sink: &mut dyn FrameSink| {
+                    (0..1000).try_for_each(|_| sink.data(Bytes::from_static(TEXT.as_bytes())))
+                });
+            }
+            _ => {}
+        }
+        response.headers_mut().insert(header::ETAG, HeaderValue::from_static("\"1\""));
+        AppResult::Ok(response)
+    };
+    let send = move || match answer() {
+        Ok(response) => reply.send(response),
+        Err(error) => reply.fail(error),
+    };
+    if request.uri().path() == "/early" {
+        send()?;
+    } else {
+        thread::spawn(send);
+    }
+    Ok(placeholder)
+}
+
+fn app() -> impl App + Clone + Send + Sync + 'static {
+    let endpoint = || get(sync_fn(later));
+    let routes = Routes::builder().route("/", endpoint()).route("/{any}", endpoint()).build().unwrap();
+    let sessions = Sessions::in_store(Keys::generate(), Arc::new(MemoryStore::new(10))).secure(false);
+    let limit = RateLimit::new(1000, Duration::from_secs(60)).by(|_, _| Some(b"everybody".to_vec()));
+    let inner = Compression::new().around(sessions.around(limit.around(routes)));
+    Cors::of(["https://a.example"]).around(RequestIds::new().around(SecurityHeaders::new().around(inner)))
+}
+
+fn everywhere(test: impl Fn(&Client)) {
+    test(&Client::sync(app()));
+    test(&Client::sync(varvel_lint::Lint::new(app())));
+    // On an event loop as applications of the other form, in which the answer is there when middleware sees it.
+    test(&Client::new(Offloaded::new(app())));
+    test(&Live::threaded(Shared(app())).client);
+    test(&Live::evented(Offloaded::new(Shared(app()))).client);
+    test(&Live::evented(Inline::new(Shared(app()))).client);
+}
+
+fn ask(client: &Client, path: &str, cookie: Option<&str>) -> Response {
+    let request = client.get(path).header("origin", "https://a.example").header("accept-encoding", "gzip");
+    match cookie {
+        Some(cookie) => request.header("cookie", cookie).send(),
+        None => request.send(),
+    }
+}
+
+#[test]
+fn every_middleware_has_its_say() {
+    everywhere(|client| {
+        for path in ["/", "/pieces", "/early"] {
+            let answer = ask(client, path, None);
+            assert_eq!(answer.status(), 200, "{path}");
+            assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.example"));
+            assert_eq!(answer.header("x-request-id").map(str::len), Some(32));
+            assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+            assert!(answer.header("ratelimit").is_some());
+            assert_eq!(answer.header("etag"), Some("W/\"1\""));
+            let mut text = String::new();
+            flate2::read::GzDecoder::new(&answer.body()[..]).read_to_string(&mut text).unwrap();
+            assert_eq!(text, TEXT.repeat(1000), "{path}");
+        }
+    });
+}
+
+#[test]
+fn a_session_that_is_changed_ahead_of_the_reply_is_kept() {
+    everywhere(|client| {
+        let first = ask(client, "/", None);
+        let cookie = first.header("set-cookie").expect("it is new").split(';').next();
+        assert_eq!(first.header("visits"), Some("1"));
+        assert_eq!(ask(client, "/", cookie).header("visits"), Some("2"));
+    });
+}
+
+#[test]
+fn an_error_that_clients_are_told_of_is_answered_inside_of_the_others() {
+    everywhere(|client| {
+        let answer = ask(client, "/missing", None);
+        assert_eq!(answer.status(), 404);
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+        assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.example"));
+        assert!(answer.header("x-request-id").is_some());
+    });
+}
