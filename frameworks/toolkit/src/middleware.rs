@@ -29,7 +29,10 @@ use std::{
 
 use http::{Request, Response};
 use pin_project_lite::pin_project;
-use varvel::{App, AppResult, AsyncApp, AsyncAppResult, AsyncBody, Body, ReadBody, Scope, map_answer};
+use varvel::{
+    App, AppFactory, AppResult, AsyncApp, AsyncAppFactory, AsyncAppResult, AsyncBody, Body, BoxError, Policy,
+    ReadBody, Scope, StartError, Worker, map_answer,
+};
 
 use crate::{Blocking, Form, Polled};
 
@@ -159,7 +162,7 @@ impl<M: Middleware> Middleware for Option<M> {
 }
 
 /// An application with a [`Middleware`] around it: an [`App`] around an [`App`], an [`AsyncApp`] around an [`AsyncApp`].
-/// Made by [`Middleware::around`].
+/// Made by [`Middleware::around`]. Around a factory it is a factory, with the middleware around each application.
 ///
 /// An async call costs a counted pointer to the middleware, and no allocation. A clone has a middleware of its own, so
 /// that workers with an application each count in different places; what they are to share, such as a store of
@@ -214,6 +217,53 @@ impl<M: Middleware, A: AsyncApp> AsyncApp for With<M, A> {
     }
 }
 
+impl<M, F> AppFactory for With<M, F>
+where
+    M: Clone,
+    F: AppFactory,
+{
+    type App = With<M, F::App>;
+
+    fn policy(&self) -> Policy {
+        self.inner.policy()
+    }
+
+    fn build(&self, worker: &Worker) -> Result<Self::App, StartError> {
+        Ok(self.with(self.inner.build(worker)?))
+    }
+
+    fn teardown(&self, app: Self::App, worker: &Worker) -> Result<(), BoxError> {
+        self.inner.teardown(app.inner, worker)
+    }
+}
+
+impl<M, F> AsyncAppFactory for With<M, F>
+where
+    M: Middleware + Clone,
+    F: AsyncAppFactory,
+{
+    type App = With<M, F::App>;
+
+    fn policy(&self) -> Policy {
+        self.inner.policy()
+    }
+
+    async fn build(&self, worker: &Worker) -> Result<Self::App, StartError> {
+        Ok(self.with(self.inner.build(worker).await?))
+    }
+
+    async fn teardown(&self, app: Self::App, worker: &Worker) -> Result<(), BoxError> {
+        self.inner.teardown(app.inner, worker).await
+    }
+}
+
+impl<M: Clone, A> With<M, A> {
+    /// A copy of the middleware around what was built for a worker.
+    fn with<B>(&self, inner: B) -> With<M, B> {
+        With { middleware: Arc::new(M::clone(&self.middleware)), inner }
+    }
+}
+
 pin_project! {
     /// The answer of an async application [`With`] a middleware: `Send` exactly where the inner future is (spec M7).
     #[must_use = "futures do nothing unless polled"]
@@ -263,8 +313,10 @@ impl<M: Middleware, Fut> fmt::Debug for WithCall<M, Fut> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use http::{HeaderValue, StatusCode};
-    use varvel::{AppError, FailKind, WriteBody, app_fn, sync_fn};
+    use varvel::{AppError, Boxed, DynApp, DynAsyncApp, FailKind, WriteBody, app_fn, sync_fn};
     use varvel_test::Client;
 
     use super::*;
@@ -360,6 +412,54 @@ mod tests {
         assert_eq!(off.get("/").send().header("word"), None);
         let on = Client::sync(Some(Word("on")).around(app()));
         assert_eq!(on.get("/").send().header("word"), Some("on/"));
+    }
+
+    #[test]
+    fn around_a_factory_it_is_one_and_the_application_is_built_and_torn_down() {
+        /// Says how far it has come.
+        #[derive(Clone, Default)]
+        struct Site(Arc<Mutex<Vec<&'static str>>>);
+
+        impl AppFactory for Site {
+            type App = Arc<DynApp>;
+
+            fn build(&self, _worker: &Worker) -> Result<Self::App, StartError> {
+                self.0.lock().unwrap().push("build");
+                Ok(Arc::new(sync_fn(|_, _| Ok(Response::new(WriteBody::from("built"))))))
+            }
+
+            fn teardown(&self, _app: Self::App, _worker: &Worker) -> Result<(), BoxError> {
+                self.0.lock().unwrap().push("teardown");
+                Ok(())
+            }
+        }
+
+        impl AsyncAppFactory for Site {
+            type App = Arc<DynAsyncApp>;
+
+            async fn build(&self, _worker: &Worker) -> Result<Self::App, StartError> {
+                self.0.lock().unwrap().push("build");
+                Ok(Arc::new(Boxed(app_fn(|_, _| async { Ok(Response::new(AsyncBody::from("built"))) }))))
+            }
+
+            async fn teardown(&self, _app: Self::App, _worker: &Worker) -> Result<(), BoxError> {
+                self.0.lock().unwrap().push("teardown");
+                Ok(())
+            }
+        }
+
+        let made: [fn(Site) -> Client; 2] = [
+            |site| Client::sync_factory(Word("word").around(site)).unwrap(),
+            |site| Client::factory(Word("word").around(site)).unwrap(),
+        ];
+        for made in made {
+            let site = Site::default();
+            let client = made(site.clone());
+            let response = client.get("/").send();
+            assert_eq!((response.text(), response.header("word")), ("built", Some("word/")));
+            drop(client);
+            assert_eq!(*site.0.lock().unwrap(), ["build", "teardown"]);
+        }
     }
 
     #[test]

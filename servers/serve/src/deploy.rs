@@ -147,10 +147,13 @@ where
 /// An application that is both sync and async, as those of frameworks are: called as a sync one on threads, as an async one
 /// on event loops, and without a bridge on either. Which of its two forms is meant nobody could infer.
 ///
+/// It holds a factory of both forms. Applications of frameworks are their own factories, which run what is to be done at start
+/// and stop; any other application that is `Clone` is made one by [`Shared`].
+///
 /// ```no_run
 /// use std::future::{Ready, ready};
 /// use http::{Request, Response};
-/// use varvel::{App, AppResult, AsyncApp, AsyncAppResult, AsyncBody, ReadBody, Scope};
+/// use varvel::{App, AppResult, AsyncApp, AsyncAppResult, AsyncBody, ReadBody, Scope, Shared};
 ///
 /// #[derive(Clone)]
 /// struct Hello;
@@ -169,22 +172,26 @@ where
 ///     }
 /// }
 ///
-/// varvel_serve::run(varvel_serve::Both(Hello));
+/// varvel_serve::run(varvel_serve::Both(Shared(Hello)));
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Both<A>(
-    /// The application, of which each worker gets a clone.
-    pub A,
+pub struct Both<F>(
+    /// The factory.
+    pub F,
 );
 
-impl<A> Deploy<kind::Both> for Both<A>
+impl<F> Deploy<kind::Both> for Both<F>
 where
-    A: App + AsyncApp<Future: 'static> + Clone + Send + Sync + 'static,
+    F: AppFactory<App: App + Send + Sync + 'static>
+        + AsyncAppFactory<App: AsyncApp<Future: 'static> + 'static>
+        + Send
+        + Sync
+        + 'static,
 {
     fn deploy(self, config: &Config, launch: Launch) -> Result<Served, Error> {
         match config.server {
-            ServerKind::Threaded => Deploy::<kind::Sync>::deploy(self.0, config, launch),
-            ServerKind::Evented => Deploy::<kind::Async>::deploy(self.0, config, launch),
+            ServerKind::Threaded => on_threads(self.0, config, launch),
+            ServerKind::Evented => on_loops(self.0, config, launch),
             ServerKind::Prefork => Err(NESTED),
         }
     }
@@ -217,7 +224,7 @@ mod tests {
     use http::{Request, Response};
     use varvel::{
         AppError, AppResult, AsyncAppResult, AsyncBody, Boxed, DynApp, DynAsyncApp, ReadBody, Scope,
-        WriteBody, app_fn, factory_fn, sync_factory_fn, sync_fn,
+        StartError, Worker, WriteBody, app_fn, factory_fn, sync_factory_fn, sync_fn,
     };
 
     use super::*;
@@ -252,6 +259,43 @@ mod tests {
             threaded: sync_factory_fn(|_worker| Ok(sync_fn(sync_hello))),
             evented: factory_fn(|_worker| async { Ok(app_fn(hello)) }),
         });
+
+        /// An application of both forms, and its own factory.
+        #[derive(Clone)]
+        struct Dual;
+
+        impl App for Dual {
+            fn call(&self, request: Request<ReadBody>, scope: Scope) -> AppResult {
+                sync_hello(request, scope)
+            }
+        }
+
+        impl AsyncApp for Dual {
+            type Future = std::future::Ready<AsyncAppResult>;
+
+            fn call(&self, _request: Request<AsyncBody>, _scope: Scope) -> Self::Future {
+                std::future::ready(Err(AppError::abort()))
+            }
+        }
+
+        impl AppFactory for Dual {
+            type App = Self;
+
+            fn build(&self, _worker: &Worker) -> Result<Self, StartError> {
+                Ok(Self)
+            }
+        }
+
+        impl AsyncAppFactory for Dual {
+            type App = Self;
+
+            async fn build(&self, _worker: &Worker) -> Result<Self, StartError> {
+                Ok(Self)
+            }
+        }
+
+        runs(Both(Dual));
+        runs(Both(Shared(Dual)));
     }
 
     #[test]
