@@ -153,18 +153,31 @@ impl Origins<'_> {
             ));
         }
         if config.server != ServerKind::Prefork {
-            for option in ["user", "group"] {
-                let given = self.find(option)?.map_or_else(|| option.to_owned(), |given| given.place);
-                if config.settings.show(option).is_some_and(|value| value != "off") {
-                    return Err(format!(
-                        "{given}: the {} server has no worker processes that could run as somebody else; leave it out, or \
-                         choose `--server prefork`",
-                        config.server
-                    ));
-                }
-            }
+            self.refuse_worker_options(&config)?;
         }
         Ok(config)
+    }
+
+    /// An error for what only worker processes have, so that nobody believes to have some.
+    fn refuse_worker_options(&self, config: &Config) -> Result<(), String> {
+        let ordinary = Settings::default();
+        for option in settings::describe().iter().map(|setting| setting.name) {
+            let is_ordinary = config.settings.show(option) == ordinary.show(option);
+            if heading(option) != WORKERS_HEADING || is_ordinary {
+                continue;
+            }
+            let place = match self.find(option)? {
+                Some(given) => given.place,
+                // A program that is not to run as root must not, even if nobody said so today.
+                None if ["user", "group"].contains(&option) => option.to_owned(),
+                None => continue,
+            };
+            return Err(format!(
+                "{place}: the {} server has no worker processes; leave it out, or choose `--server prefork`",
+                config.server
+            ));
+        }
+        Ok(())
     }
 
     /// Every option with its value and where that stands, a line each.
@@ -317,6 +330,12 @@ fn option(setting: &'static Setting, defaults: &Settings) -> Arg {
         .help(format!("{} [default: {default}]", setting.summary()))
         .long_help(format!("{}\n\n[default: {default}]", wrap(&text)))
         .help_heading(heading(setting.name));
+    // The two that operators of gunicorn, uvicorn and others have in their fingers.
+    let option = match setting.name {
+        "bind" => option.short('b'),
+        "workers" => option.short('w'),
+        _ => option,
+    };
     match setting.unit {
         Unit::Addresses => option.action(ArgAction::Append),
         Unit::Switch => option.num_args(0..=1).require_equals(true).default_missing_value("on"),
@@ -377,7 +396,7 @@ fn heading(setting: &str) -> &'static str {
         | "max-lifetime"
         | "max-memory"
         | "user"
-        | "group" => "Worker processes (with --server prefork)",
+        | "group" => WORKERS_HEADING,
         "drain-timeout" | "lame-duck-delay" => "Stopping",
         "read-ahead" | "write-high-water" => "Buffers of a connection",
         "access-log" | "access-log-file" | "log-file" => "Log",
@@ -388,6 +407,7 @@ fn heading(setting: &str) -> &'static str {
     }
 }
 
+const WORKERS_HEADING: &str = "Worker processes (with --server prefork)";
 const OTHER_HEADING: &str = "Other settings";
 
 const AFTER_HELP: &str = "\
@@ -495,6 +515,13 @@ mod tests {
     }
 
     #[test]
+    fn the_short_options_are_those_that_operators_know() {
+        let config = config_of(&["-b", ":81", "-w", "3", "--server", "prefork"], &[]);
+        assert_eq!(config.settings.show("bind").unwrap(), ":81");
+        assert_eq!(config.settings.show("workers").unwrap(), "3");
+    }
+
+    #[test]
     fn threads_are_the_threads_that_serve_on_either_server() {
         let evented = config_of(&["--server", "evented", "--threads", "3"], &[]);
         assert_eq!(evented.settings.loops, Some(3));
@@ -532,6 +559,7 @@ mod tests {
             ),
             (&["--server=prefork", "--worker=threaded", "--inline"], &[], "--inline: the threaded server"),
             (&["--user", "nobody"], &[], "--user: the evented server has no worker processes"),
+            (&["-w", "4"], &[], "--workers: the evented server has no worker processes"),
             (
                 &["--server=threaded"],
                 &[("VARVEL_GROUP", "www")],

@@ -95,7 +95,10 @@ impl Start {
         let program = folder.text("program");
         let mut words = wrapper.iter().copied().chain([&*program]);
         let mut command = Command::new(words.next().unwrap());
-        command.args(words).args(["--server", server, "--workers", "2", "--loops", "1"]).env(CHILD, "1");
+        command.args(words).args(["--server", server, "--loops", "1"]).env(CHILD, "1");
+        if server == "prefork" {
+            command.args(["--workers", "2"]);
+        }
         for variable in ["LISTEN_PID", "LISTEN_FDS", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"] {
             command.env_remove(variable);
         }
