@@ -62,11 +62,11 @@
 //!
 //! | gunicorn | here |
 //! |---|---|
-//! | `-w 4`, `--workers 4` | `--server prefork --workers 4` |
+//! | `-w 4`, `--workers 4` | `--server prefork`, and the same |
 //! | `-k gthread --threads 8` | `--worker threaded --threads 8` |
 //! | `-k gevent`, `-k uvicorn.workers.UvicornWorker` | `--worker evented`, the default |
 //! | `--worker-connections` | `--max-connections`, of each worker |
-//! | `-b`, `--bind` | `--bind`; in place of `fd://3` it is `fd:3` |
+//! | `-b`, `--bind` | the same; in place of `fd://3` it is `fd:3` |
 //! | `--timeout` | `--worker-timeout` |
 //! | `--graceful-timeout` | `--drain-timeout` |
 //! | `--keep-alive` | `--keep-alive-timeout` |
