@@ -38,7 +38,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("varvel-micro", &["varvel", "varvel-toolkit"]),
     (
         "varvel-examples",
-        &["varvel", "varvel-serve", "varvel-spec", "varvel-conformance", "varvel-test", "varvel-lint"],
+        &[
+            "varvel",
+            "varvel-serve",
+            "varvel-spec",
+            "varvel-conformance",
+            "varvel-test",
+            "varvel-lint",
+            "varvel-toolkit",
+            "varvel-resource",
+            "varvel-micro",
+        ],
     ),
 ];
 

@@ -27,10 +27,23 @@ pub(crate) struct Running {
 impl Running {
     /// Starts a program at a free port, and waits until it says that it listens.
     pub(crate) fn start(program: &str, server: &str, options: &[&str]) -> Self {
+        Self::start_with(program, server, options, &[])
+    }
+
+    /// The same with variables in its environment.
+    pub(crate) fn start_with(
+        program: &str,
+        server: &str,
+        options: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         // Shown if the test fails.
         println!("{program} --server {server} {}", options.join(" "));
         let mut command = Command::new(program);
-        command.args(["--server", server, "--bind", "127.0.0.1:0"]).args(options);
+        command
+            .args(["--server", server, "--bind", "127.0.0.1:0"])
+            .args(options)
+            .envs(environment.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let stdout = BufReader::new(child.stdout.take().unwrap());

@@ -10,6 +10,7 @@ use varvel_toolkit::{
     Blocking, Form, Polled,
     conditional::{self, ETag},
     cookies::Cookies,
+    respond,
 };
 
 use crate::{Context, RequestHead, Result, app::Settings};
@@ -260,21 +261,7 @@ impl ResponseHead {
         if filename.chars().any(char::is_control) {
             return Err(unsendable(&header::CONTENT_DISPOSITION));
         }
-        let is_plain = |letter: &char| letter.is_ascii() && !matches!(letter, '"' | '\\' | '%');
-        let plain: String =
-            filename.chars().map(|letter| if is_plain(&letter) { letter } else { '_' }).collect();
-        let mut value = format!("attachment; filename=\"{plain}\"");
-        if plain != filename {
-            // RFC 6266 section 4.1, RFC 8187 section 3.2.
-            value.push_str("; filename*=UTF-8''");
-            for byte in filename.bytes() {
-                match byte {
-                    b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'.' | b'_' => value.push(byte.into()),
-                    _ => value.push_str(&format!("%{byte:02X}")),
-                }
-            }
-        }
-        self.set_header(header::CONTENT_DISPOSITION, value)
+        self.set_header(header::CONTENT_DISPOSITION, respond::attachment(filename))
     }
 
     /// Adds a Link to another resource, of this relation: `append_link`.

@@ -24,7 +24,7 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use varvel::{Body, Mode};
 
@@ -77,6 +77,29 @@ pub fn redirect<M: Mode>(status: StatusCode, location: &str) -> Response<Body<M>
     let location = HeaderValue::try_from(location).expect("only visible ASCII is left");
     response.headers_mut().insert(header::LOCATION, location);
     response
+}
+
+/// What Content-Disposition says for browsers to save the content, under this name (RFC 6266). Control characters are
+/// replaced, and of directories in it browsers take no notice.
+///
+/// ```
+/// use varvel_toolkit::respond::attachment;
+///
+/// assert_eq!(attachment("plan.txt"), "attachment; filename=\"plan.txt\"");
+/// assert_eq!(attachment("naïve.txt"), "attachment; filename=\"na_ve.txt\"; filename*=UTF-8''na%C3%AFve.txt");
+/// ```
+pub fn attachment(file_name: &str) -> HeaderValue {
+    /// All but what RFC 8187 section 3.2.1 lets stand; a few more are escaped, which it allows.
+    const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
+    let is_plain = |letter: &char| matches!(letter, ' '..='~') && !matches!(letter, '"' | '\\' | '%');
+    let plain: String =
+        file_name.chars().map(|letter| if is_plain(&letter) { letter } else { '_' }).collect();
+    let mut value = format!("attachment; filename=\"{plain}\"");
+    if plain != file_name {
+        let name = file_name.replace(char::is_control, "_");
+        value.push_str(&format!("; filename*=UTF-8''{}", utf8_percent_encode(&name, ESCAPED)));
+    }
+    HeaderValue::try_from(value).expect("only visible ASCII is left")
 }
 
 #[cfg(test)]
