@@ -128,7 +128,7 @@ impl Core {
             Target::Resource(methods) | Target::Sink(methods) => methods,
             Target::Mount(endpoint) => return Ok(Next::Mount(endpoint, taken)),
         };
-        match methods.find(req.method()) {
+        match methods.find(req) {
             Some(responder) => Ok(Next::Responder(responder)),
             None if *req.method() == Method::OPTIONS => {
                 resp.status = StatusCode::NO_CONTENT;

@@ -161,7 +161,7 @@ pub fn media_validation(reason: impl fmt::Display) -> HttpError {
 ///
 /// let mut app = App::new();
 /// app.set_error_serializer(errors::falcon_serializer);
-/// assert_eq!(TestClient::new(app).simulate_get("/").text(), r#"{"title":"Not Found"}"#);
+/// assert_eq!(TestClient::new(app).simulate_get("/").send().text(), r#"{"title":"Not Found"}"#);
 /// ```
 pub fn falcon_serializer(req: &RequestHead, resp: &mut ResponseHead, error: &HttpError) {
     let mut offers = vec!["application/json", "application/xml", "text/xml"];

@@ -74,10 +74,10 @@
 //! | `resp.downloadable_as`, `resp.append_link` | [`ResponseHead::set_downloadable_as`], [`append_link`](ResponseHead::append_link) | |
 //! | `req.env`, `req.scope` | [`Request::scope`] | |
 //! | CORS | [`varvel_toolkit::middleware`], around the application | |
-//! | `resp.sse` | [`Response::replace`] with [`events`](varvel_toolkit::events) | |
-//! | `on_websocket` | [`App::add_app`] with [`websocket`](varvel_toolkit::websocket) | not a responder: the call ends where it begins |
+//! | `resp.sse` | [`Response::set_sse`], [`AsyncResponse::set_sse`](Response::set_sse-1) | |
+//! | `on_websocket(req, ws)` | [`Responders::websocket`], `resp.accept_websocket(…)` | sync, too; accepts with what goes on behind the handshake, and before that is a responder as any other, with hooks and middleware |
 //! | `falcon.inspect` | [`App::inspect`] | |
-//! | `falcon.testing.TestClient` | `testing::TestClient`, with the feature `testing` | |
+//! | `falcon.testing.TestClient`, `simulate_get(…)` and its like | `testing::TestClient`, with the feature `testing` | says what is in the request with methods, and ends with `send()`; both forms |
 //! | - | [`App::url_for`] | URLs of routes with a name |
 //!
 //! # What it costs

@@ -253,6 +253,13 @@ impl RequestHead {
         &self.peer
     }
 
+    /// Whether the client asks for a WebSocket: `is_websocket`.
+    pub fn is_websocket(&self) -> bool {
+        let protocols = self.parts.headers.get_all(header::UPGRADE).iter();
+        let mut protocols = protocols.filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
+        protocols.any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
+    }
+
     /// The template of the route that was found.
     pub fn uri_template(&self) -> Option<&str> {
         self.template.as_deref()

@@ -76,6 +76,7 @@ pub struct Responders<R> {
     resource: Arc<R>,
     by_method: Vec<(Method, Responder)>,
     any: Option<Responder>,
+    websocket: Option<Responder>,
     before: Vec<(Option<Method>, Arc<Hook>)>,
     after: Vec<(Option<Method>, Arc<Hook>)>,
 }
@@ -189,7 +190,14 @@ macro_rules! responders {
 
 impl<R: Resource> Responders<R> {
     pub(crate) fn of(resource: Arc<R>) -> Self {
-        Self { resource, by_method: Vec::new(), any: None, before: Vec::new(), after: Vec::new() }
+        Self {
+            resource,
+            by_method: Vec::new(),
+            any: None,
+            websocket: None,
+            before: Vec::new(),
+            after: Vec::new(),
+        }
     }
 
     responders! { get GET head HEAD post POST put PUT patch PATCH delete DELETE options OPTIONS }
@@ -207,6 +215,48 @@ impl<R: Resource> Responders<R> {
     #[must_use]
     pub fn any<Form>(mut self, responder: impl Respond<R, Form>) -> Self {
         self.any = Some(Responder::new(responder.into_call(Arc::clone(&self.resource))));
+        self
+    }
+
+    /// What answers a client that asks for a WebSocket: `on_websocket`. Without it such a client is one that GETs.
+    ///
+    /// It is a responder as any other, so hooks and middleware see the handshake, and an error of it is answered in its
+    /// place. What goes on behind the handshake is given to `accept_websocket`:
+    ///
+    /// ```
+    /// use varvel_resource::{App, AsyncRequest, AsyncResponse, Resource, Responders, Result};
+    /// use varvel_toolkit::websocket::Handshake;
+    ///
+    /// struct Echo;
+    ///
+    /// impl Resource for Echo {
+    ///     fn responders(on: Responders<Self>) -> Responders<Self> {
+    ///         on.websocket(Self::on_websocket)
+    ///     }
+    /// }
+    ///
+    /// impl Echo {
+    ///     async fn on_websocket(&self, req: &mut AsyncRequest, resp: &mut AsyncResponse) -> Result {
+    ///         resp.accept_websocket(req, &Handshake::new(), |mut socket| async move {
+    ///             while let Ok(Some(message)) = socket.recv().await {
+    ///                 if socket.send(message).await.is_err() {
+    ///                     break;
+    ///                 }
+    ///             }
+    ///         })
+    ///     }
+    /// }
+    ///
+    /// let mut app = App::new();
+    /// app.add_route("/echo", Echo)?;
+    /// # let client = varvel_resource::testing::TestClient::new(app);
+    /// # assert_eq!(client.simulate_get("/echo").send().status(), 405);
+    /// # assert_eq!(client.simulate_ws("/echo").unwrap().head().status, 101);
+    /// # Ok::<_, varvel_toolkit::router::RouteError>(())
+    /// ```
+    #[must_use]
+    pub fn websocket<Form>(mut self, responder: impl Respond<R, Form>) -> Self {
+        self.websocket = Some(Responder::new(responder.into_call(Arc::clone(&self.resource))));
         self
     }
 
@@ -252,16 +302,17 @@ impl<R: Resource> Responders<R> {
     }
 
     pub(crate) fn finish(self) -> MethodMap {
-        let (mut by_method, mut any) = (self.by_method, self.any);
+        let (mut by_method, mut any, mut websocket) = (self.by_method, self.any, self.websocket);
         let of = |hooks: &[(Option<Method>, Arc<Hook>)], method: Option<&Method>| {
             let is_for_it = |of: &Option<Method>| of.is_none() || of.as_ref() == method;
             hooks.iter().filter(|(of, _)| is_for_it(of)).map(|(_, hook)| Arc::clone(hook)).collect()
         };
-        let by_method_and_any = by_method.iter_mut().map(|(method, responder)| (Some(&*method), responder));
-        for (method, responder) in by_method_and_any.chain(any.iter_mut().map(|responder| (None, responder)))
-        {
-            responder.hooks.before = of(&self.before, method);
-            responder.hooks.after = of(&self.after, method);
+        for (method, responder) in &mut by_method {
+            responder.hooks =
+                Hooks { before: of(&self.before, Some(method)), after: of(&self.after, Some(method)) };
+        }
+        for responder in any.iter_mut().chain(&mut websocket) {
+            responder.hooks = Hooks { before: of(&self.before, None), after: of(&self.after, None) };
         }
         let mut methods = Vec::new();
         for (method, _) in &by_method {
@@ -273,7 +324,7 @@ impl<R: Resource> Responders<R> {
         if !methods.contains(&Method::OPTIONS) {
             methods.push(Method::OPTIONS);
         }
-        MethodMap { allow: errors::allow(&methods), methods, by_method, any }
+        MethodMap { allow: errors::allow(&methods), methods, by_method, any, websocket }
     }
 }
 
@@ -308,13 +359,18 @@ impl Responder {
 pub(crate) struct MethodMap {
     by_method: Vec<(Method, Responder)>,
     any: Option<Responder>,
+    websocket: Option<Responder>,
     /// What is answered without 405.
     pub(crate) methods: Vec<Method>,
     pub(crate) allow: HeaderValue,
 }
 
 impl MethodMap {
-    pub(crate) fn find(&self, method: &Method) -> Option<&Responder> {
+    pub(crate) fn find(&self, req: &RequestHead) -> Option<&Responder> {
+        if let Some(responder) = self.websocket.as_ref().filter(|_| req.is_websocket()) {
+            return Some(responder);
+        }
+        let method = req.method();
         let of = |method: &Method| self.by_method.iter().find(|(known, _)| known == method);
         let found = of(method).or_else(|| of(&Method::GET).filter(|_| *method == Method::HEAD));
         found.map(|(_, responder)| responder).or(self.any.as_ref())

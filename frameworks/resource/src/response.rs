@@ -5,15 +5,17 @@ use std::{fmt, io::Read, ops, sync::Arc, time::SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
-use varvel::{AppError, AsyncBody, Body, BodyParts, FileRegion, WriteBody};
+use varvel::{AppError, AsyncBody, Body, BodyError, BodyParts, FileRegion, WriteBody};
 use varvel_toolkit::{
     Blocking, Form, Polled,
     conditional::{self, ETag},
     cookies::Cookies,
+    events::{self, BlockingEvents, Events},
     respond,
+    websocket::{Handshake, WebSocket},
 };
 
-use crate::{Context, RequestHead, Result, app::Settings};
+use crate::{Context, Request, RequestHead, Result, app::Settings};
 
 /// The response of a sync responder, to be filled in: a [`ResponseHead`], and a stream if there is to be one.
 ///
@@ -37,8 +39,7 @@ impl<F: Form> Response<F> {
         self.stream = body;
     }
 
-    /// Makes it one of the contract, as the parts of the toolkit give them: server-sent events, or what another application
-    /// answered. Fields that were set before stay, unless the other one has them, too.
+    /// Makes it one of the contract, as the parts of the toolkit give them: a file, or what another application answered. Fields that were set before stay, unless the other one has them, too.
     pub fn replace(&mut self, answer: http::Response<Body<F::Out>>) {
         let (parts, body) = answer.into_parts();
         self.head.status = parts.status;
@@ -76,12 +77,107 @@ impl Response<Blocking> {
     pub fn set_stream(&mut self, reader: impl Read + Send + 'static) {
         self.set_body(WriteBody::from_reader(reader));
     }
+
+    /// Has the content be [server-sent events](events), which a closure sends on the thread of the call once the head is
+    /// sent: `sse`. For more than a few such streams use an async responder.
+    ///
+    /// ```
+    /// use varvel_resource::{Request, Response, Result};
+    /// use varvel_toolkit::events::Event;
+    ///
+    /// struct Clock;
+    ///
+    /// impl Clock {
+    ///     fn on_get(&self, req: &mut Request, resp: &mut Response) -> Result {
+    ///         resp.set_sse(req, |events| events.send(&Event::new("tick")));
+    ///         Ok(())
+    ///     }
+    /// }
+    /// # let _ = Clock::on_get;
+    /// ```
+    pub fn set_sse(
+        &mut self,
+        req: &Request<Blocking>,
+        send: impl FnOnce(&mut BlockingEvents<'_>) -> Result<(), BodyError> + Send + 'static,
+    ) {
+        self.replace(events::respond_blocking(&req.scope, send));
+    }
+
+    /// Opens a WebSocket, which `run` gets once the response is sent, on a thread of its own: for a
+    /// [websocket responder](crate::Responders::websocket).
+    ///
+    /// # Errors
+    /// If the request cannot become one; which, and how it is answered, says [`Handshake`].
+    pub fn accept_websocket(
+        &mut self,
+        req: &mut Request<Blocking>,
+        handshake: &Handshake,
+        run: impl FnOnce(WebSocket<Blocking>) + Send + 'static,
+    ) -> Result {
+        let Request { head, scope, .. } = req;
+        let agreed = handshake.agree(head.method(), head.headers(), scope)?;
+        self.replace(agreed.open_blocking(run));
+        Ok(())
+    }
 }
 
 impl Response<Polled> {
     /// Has the content be this body, sent as it comes, such as of [`AsyncBody::generate`]: `stream`.
     pub fn set_stream(&mut self, stream: AsyncBody) {
         self.set_body(stream);
+    }
+
+    /// Has the content be [server-sent events](events), which an async block sends; it is dropped when the client leaves or
+    /// the server stops: `sse`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use varvel_resource::{AsyncRequest, AsyncResponse, Result};
+    /// use varvel_toolkit::events::Event;
+    ///
+    /// struct Clock;
+    ///
+    /// impl Clock {
+    ///     async fn on_get(&self, req: &mut AsyncRequest, resp: &mut AsyncResponse) -> Result {
+    ///         let worker = req.scope().worker().clone();
+    ///         resp.set_sse(req, |mut events| async move {
+    ///             loop {
+    ///                 worker.sleep(Duration::from_secs(1)).await;
+    ///                 events.send(&Event::new("tick")).await;
+    ///             }
+    ///         });
+    ///         Ok(())
+    ///     }
+    /// }
+    /// # let _ = Clock::on_get;
+    /// ```
+    pub fn set_sse<S, Fut>(&mut self, req: &Request<Polled>, send: S)
+    where
+        S: FnOnce(Events) -> Fut,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.replace(events::respond(&req.scope, send));
+    }
+
+    /// Opens a WebSocket, which `run` gets once the response is sent: for a
+    /// [websocket responder](crate::Responders::websocket).
+    ///
+    /// # Errors
+    /// If the request cannot become one; which, and how it is answered, says [`Handshake`].
+    pub fn accept_websocket<R, Fut>(
+        &mut self,
+        req: &mut Request<Polled>,
+        handshake: &Handshake,
+        run: R,
+    ) -> Result
+    where
+        R: FnOnce(WebSocket) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let Request { head, scope, .. } = req;
+        let agreed = handshake.agree(head.method(), head.headers(), scope)?;
+        self.replace(agreed.open(run));
+        Ok(())
     }
 }
 
@@ -282,6 +378,10 @@ impl ResponseHead {
             header::CONTENT_ENCODING,
             header::ETAG,
             header::LAST_MODIFIED,
+            // Of a WebSocket that is not to be opened after all.
+            header::UPGRADE,
+            header::SEC_WEBSOCKET_ACCEPT,
+            header::SEC_WEBSOCKET_PROTOCOL,
         ] {
             self.headers.remove(name);
         }

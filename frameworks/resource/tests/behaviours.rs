@@ -15,11 +15,7 @@ use varvel_resource::{
     Response, ResponseHead, Result, errors, testing::TestClient,
 };
 use varvel_test::Client;
-use varvel_toolkit::{
-    conditional::ETag,
-    events::{self, Event},
-    multipart::Limits,
-};
+use varvel_toolkit::{conditional::ETag, events::Event, multipart::Limits};
 
 mod support;
 
@@ -440,11 +436,16 @@ struct Uploads;
 
 impl Resource for Uploads {
     fn responders(on: Responders<Self>) -> Responders<Self> {
-        on.post(Self::on_post).put(Self::on_put).get(Self::on_get)
+        on.post(Self::on_post).put(Self::on_put).get(Self::on_get).delete(Self::on_delete)
     }
 }
 
 impl Uploads {
+    fn on_delete(&self, req: &mut Request, resp: &mut Response) -> Result {
+        resp.set_sse(req, |events| events.send(&Event::new("goodbye")));
+        Ok(())
+    }
+
     fn on_post(&self, req: &mut Request, resp: &mut Response) -> Result {
         let mut form = req.multipart(Limits::default())?;
         let mut told = Vec::new();
@@ -465,9 +466,9 @@ impl Uploads {
 
     async fn on_get(&self, req: &mut AsyncRequest, resp: &mut AsyncResponse) -> Result {
         resp.headers.insert(header::AGE, HeaderValue::from(1));
-        resp.replace(events::respond(req.scope(), |mut events| async move {
+        resp.set_sse(req, |mut events| async move {
             events.send(&Event::new("hello")).await;
-        }));
+        });
         Ok(())
     }
 }
@@ -487,6 +488,7 @@ fn forms_come_part_by_part_and_events_go_one_by_one() {
         let events = client.get("/").send();
         assert_eq!((events.text(), events.header("age")), ("data: hello\n\n", Some("1")));
         assert_eq!(events.header("content-type"), Some("text/event-stream"));
+        assert_eq!(client.delete("/").send().text(), "data: goodbye\n\n");
     });
 }
 
@@ -581,14 +583,42 @@ fn an_application_below_another_knows_where_it_is() {
 
 #[test]
 fn requests_are_simulated_by_falcons_names() {
-    let client = TestClient::new(notes()).with_header(header::ACCEPT, "text/plain");
-    assert_eq!(client.simulate_post("/notes", &Note { text: "x".into() }).status(), 201);
-    assert_eq!(client.simulate_get("/notes/1").json::<Note>().text, "x");
-    assert_eq!(client.simulate_delete("/notes/1").status(), 204);
-    assert_eq!(
-        client.simulate_patch("/notes/1", &()).header("content-type"),
-        Some("text/plain; charset=utf-8")
-    );
+    let seen = |req: &mut Request, resp: &mut Response| {
+        let text = String::from_utf8(req.data()?.to_vec())?;
+        let cookies: Vec<_> =
+            req.cookies().received().map(|(name, value)| format!("{name}:{value}")).collect();
+        let headers = ["x-all", "x-one", "content-type"].map(|name| req.get_header(name).unwrap_or_default());
+        let seen = (req.method().as_str(), req.path(), req.query_string(), headers, cookies, text);
+        resp.set_media(&seen)
+    };
+    let all = header::HeaderName::from_static("x-all");
+    for form in [TestClient::new, TestClient::sync] {
+        let client = form(one(seen)).with_header(all.clone(), "a");
+        let request =
+            client.simulate_post("/?x=0").param("q", "two words").param("n", 2).header("x-one", "1");
+        let response = request.cookie("a", "b").cookie("c", "d").json(&[1]).send();
+        let expected =
+            r#"["POST","/","x=0&q=two+words&n=2",["a","1","application/json"],["a:b","c:d"],"[1]"]"#;
+        assert_eq!(response.text(), expected);
+        let form = client.simulate_put("/").form(&[("a", &"b c"), ("d", &1)]).send();
+        let form_type = "application/x-www-form-urlencoded";
+        assert_eq!(form.text(), format!(r#"["PUT","/","",["a","","{form_type}"],[],"a=b+c&d=1"]"#));
+        for (method, simulation) in [
+            ("GET", client.simulate_get("/")),
+            ("PATCH", client.simulate_patch("/")),
+            ("DELETE", client.simulate_delete("/")),
+            ("OPTIONS", client.simulate_options("/")),
+            ("PURGE", client.simulate_request(Method::from_bytes(b"PURGE").unwrap(), "/")),
+        ] {
+            let (seen, ..): (String, String, String, [String; 3], Vec<String>, String) =
+                simulation.send().json();
+            assert_eq!(seen, method);
+        }
+        assert_eq!(client.simulate_head("/").send().status(), StatusCode::OK);
+        assert!(client.simulate_post("/").body("raw").send().text().ends_with(r#""raw"]"#));
+        let slow = client.simulate_post("/").body("raw").into_request().in_pieces_of(1);
+        assert!(slow.send().text().ends_with(r#""raw"]"#));
+    }
 }
 
 #[test]

@@ -55,7 +55,7 @@ mod message;
 
 use connection::Connection;
 pub use error::Error;
-pub use handshake::Handshake;
+pub use handshake::{Agreed, Handshake};
 use link::Over;
 pub use message::{Close, Message, Text};
 

@@ -135,13 +135,8 @@ impl Handshake {
         F: FnOnce(WebSocket<Polled>) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        match self.agree(request, scope) {
-            Ok(Agreed { upgrade, head, protocol }) => {
-                let limits = self.limits;
-                upgrade.accept(head, move |io| {
-                    run(WebSocket { connection: Connection::new(io, limits), protocol })
-                })
-            }
+        match self.agree(request.method(), request.headers(), scope) {
+            Ok(agreed) => agreed.open(run),
             Err(refusal) => refusal.respond(&Accept::of(request.headers())),
         }
     }
@@ -153,19 +148,41 @@ impl Handshake {
         scope: &mut Scope,
         run: impl FnOnce(WebSocket<Blocking>) + Send + 'static,
     ) -> Response<WriteBody> {
-        match self.agree(request, scope) {
-            Ok(Agreed { upgrade, head, protocol }) => {
-                let limits = self.limits;
-                upgrade.accept_blocking(head, move |io| {
-                    run(WebSocket { connection: Connection::new(Sleeper::new(io), limits), protocol });
-                })
-            }
+        match self.agree(request.method(), request.headers(), scope) {
+            Ok(agreed) => agreed.open_blocking(run),
             Err(refusal) => refusal.respond(&Accept::of(request.headers())),
         }
     }
 
-    fn agree<B>(&self, request: &Request<B>, scope: &mut Scope) -> Result<Agreed, HttpError> {
-        let headers = request.headers();
+    /// The first half of [`accept`](Self::accept), for those who have a say between question and answer, or answer errors in
+    /// a way of their own.
+    ///
+    /// ```
+    /// use http::Request;
+    /// use varvel::{AsyncAppResult, AsyncBody, Scope, app_fn};
+    /// use varvel_toolkit::{HttpError, websocket::Handshake};
+    ///
+    /// async fn chat(request: Request<AsyncBody>, mut scope: Scope) -> AsyncAppResult {
+    ///     let handshake = Handshake::new().protocol("chat.v2");
+    ///     let agreed = handshake.agree(request.method(), request.headers(), &mut scope)?;
+    ///     if agreed.protocol().is_none() {
+    ///         return Err(HttpError::bad_request("Only chat.v2 is spoken here.").into());
+    ///     }
+    ///     Ok(agreed.open(|mut socket| async move {
+    ///         let _ = socket.send("hello").await;
+    ///     }))
+    /// }
+    /// # let _ = app_fn(chat);
+    /// ```
+    ///
+    /// # Errors
+    /// Those of the table above.
+    pub fn agree(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        scope: &mut Scope,
+    ) -> Result<Agreed, HttpError> {
         let Some(upgrade) = scope.take_upgrade() else {
             let able = scope.worker().info().caps.contains(Caps::UPGRADE);
             return Err(if able { no_upgrade() } else { HttpError::new(StatusCode::NOT_IMPLEMENTED) });
@@ -179,7 +196,7 @@ impl Handshake {
         let mut head = Response::new(());
         match upgrade.kind() {
             UpgradeKind::Http1 => {
-                if request.method() != Method::GET {
+                if *method != Method::GET {
                     return Err(HttpError::bad_request("A WebSocket is opened by GET."));
                 }
                 let key = match only(headers, &header::SEC_WEBSOCKET_KEY) {
@@ -206,7 +223,7 @@ impl Handshake {
         if let Some(value) = protocol.as_deref().and_then(|name| HeaderValue::from_str(name).ok()) {
             head.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, value);
         }
-        Ok(Agreed { upgrade, head, protocol })
+        Ok(Agreed { upgrade, head, protocol, limits: self.limits })
     }
 
     fn allows(&self, origin: &str, authority: Option<&Authority>) -> bool {
@@ -223,10 +240,41 @@ impl Handshake {
     }
 }
 
-struct Agreed {
+/// What [`Handshake::agree`] came to: a WebSocket that can be opened.
+#[derive(Debug)]
+pub struct Agreed {
     upgrade: Upgrade,
     head: Response<()>,
     protocol: Option<Box<str>>,
+    limits: Limits,
+}
+
+impl Agreed {
+    /// The subprotocol that was agreed on.
+    pub fn protocol(&self) -> Option<&str> {
+        self.protocol.as_deref()
+    }
+
+    /// The answer that opens it; `run` gets it behind that, and its end is the end of the connection.
+    pub fn open<F, Fut>(self, run: F) -> Response<AsyncBody>
+    where
+        F: FnOnce(WebSocket<Polled>) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let Self { upgrade, head, protocol, limits } = self;
+        upgrade.accept(head, move |io| run(WebSocket { connection: Connection::new(io, limits), protocol }))
+    }
+
+    /// [`open`](Self::open) for sync applications: `run` has a thread of its own and may block on it.
+    pub fn open_blocking(
+        self,
+        run: impl FnOnce(WebSocket<Blocking>) + Send + 'static,
+    ) -> Response<WriteBody> {
+        let Self { upgrade, head, protocol, limits } = self;
+        upgrade.accept_blocking(head, move |io| {
+            run(WebSocket { connection: Connection::new(Sleeper::new(io), limits), protocol });
+        })
+    }
 }
 
 fn no_upgrade() -> HttpError {
