@@ -1,0 +1,108 @@
+//! One application on each server.
+
+use std::{
+    net::TcpListener,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use varvel::{BoxError, Control, Launch, StartError, Worker};
+use varvel_resource::{
+    App, AsyncRequest, AsyncResponse, Middleware, Request, Resource, Responders, Response, Result,
+};
+use varvel_serve::{Both, Config, Deploy, ServerKind};
+use varvel_test::Client;
+use varvel_toolkit::websocket::Handshake;
+
+/// Answers in one form to GET, and in the other to POST.
+struct Forms;
+
+impl Resource for Forms {
+    fn responders(on: Responders<Self>) -> Responders<Self> {
+        on.get(Self::on_get).post(Self::on_post).websocket(Self::on_websocket)
+    }
+}
+
+impl Forms {
+    fn on_get(&self, _: &mut Request, resp: &mut Response) -> Result {
+        resp.set_text("sync");
+        Ok(())
+    }
+
+    async fn on_post(&self, req: &mut AsyncRequest, resp: &mut AsyncResponse) -> Result {
+        req.scope().worker().sleep(Duration::from_millis(1)).await;
+        resp.set_text("async");
+        Ok(())
+    }
+
+    async fn on_websocket(&self, req: &mut AsyncRequest, resp: &mut AsyncResponse) -> Result {
+        resp.accept_websocket(req, &Handshake::new(), |mut socket| async move {
+            let _ = socket.send("open").await;
+        })
+    }
+}
+
+/// Which workers were started up, and which shut down.
+#[derive(Clone, Default)]
+struct Life {
+    begun: Arc<Mutex<Vec<u32>>>,
+    ended: Arc<Mutex<Vec<u32>>>,
+}
+
+impl Middleware for Life {
+    fn process_startup(&self, worker: &Worker) -> Result<(), StartError> {
+        self.begun.lock().unwrap().push(worker.info().index);
+        Ok(())
+    }
+
+    fn process_shutdown(&self, worker: &Worker) -> Result<(), BoxError> {
+        self.ended.lock().unwrap().push(worker.info().index);
+        Ok(())
+    }
+}
+
+fn sorted(workers: &Mutex<Vec<u32>>) -> Vec<u32> {
+    let mut workers = workers.lock().unwrap().clone();
+    workers.sort_unstable();
+    workers
+}
+
+fn serves(server: ServerKind, workers: &[u32]) {
+    let life = Life::default();
+    let mut app = App::new();
+    app.add_middleware(life.clone());
+    app.add_route("/", Forms).unwrap();
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = Client::at(&format!("http://{}", listener.local_addr().unwrap()));
+    let mut config = Config::new(server);
+    config.settings.loops = Some(2);
+    let control = Control::new();
+    let launch = Launch::new(vec![listener.into()]).with_control(control.clone());
+    let serving = thread::spawn(move || Both(app).deploy(&config, launch).map(|served| served.cut));
+    assert!(control.wait_ready());
+    assert_eq!(sorted(&life.begun), workers);
+
+    assert_eq!(client.get("/").send().text(), "sync");
+    assert_eq!(client.post("/").send().text(), "async");
+    let request = client.get("/").header("sec-websocket-version", "13");
+    let mut tunnel = request.header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==").upgrade("websocket");
+    assert_eq!(tunnel.receive(6), b"\x81\x04open");
+    drop(tunnel);
+
+    assert!(life.ended.lock().unwrap().is_empty());
+    control.stop(Duration::from_secs(30));
+    assert_eq!(serving.join().unwrap().unwrap(), 0);
+    assert_eq!((sorted(&life.begun), sorted(&life.ended)), (workers.to_vec(), workers.to_vec()));
+}
+
+#[test]
+fn threads_serve_it_and_start_it_up_and_shut_it_down() {
+    serves(ServerKind::Threaded, &[0]);
+}
+
+#[test]
+fn each_event_loop_serves_it_and_starts_it_up_and_shuts_it_down() {
+    serves(ServerKind::Evented, &[0, 1]);
+}
