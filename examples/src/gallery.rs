@@ -1,8 +1,9 @@
-//! A page to look at: small demonstrations of what servers and contract can do, working live in the browser.
+//! A page to look at: small demonstrations of what servers, contract and frameworks can do, working live in the browser.
 //!
 //! | address | what it shows |
 //! |---|---|
 //! | `/` | the page, with `style.css`, `script.js` and `icon.svg`: nothing from elsewhere |
+//! | `/?self-test` | the same, which presses all its buttons and says whether they did what they should |
 //! | `/hello` | a short answer |
 //! | `/events` | server-sent events: a line a second, and a goodbye when the server stops |
 //! | `/stream?n=N` | N lines, each sent before the next exists |
@@ -14,29 +15,52 @@
 //! | `/hints` | 103 Early Hints ahead of the answer |
 //! | `/trailers` | a stream with its digest as a trailer |
 //! | `/tunnel` | an upgrade to a protocol that shouts back |
+//! | `/echo`, `/chat` | WebSockets: what you say comes back to you, or goes to everybody |
+//! | `/resource/...` | a REST service on `varvel-resource`: [`aviary`] |
+//! | `/micro/...` | a guest book on `varvel-micro`: [`guest_book`] |
+//! | `/middleware/...` | each middleware of the toolkit, around little: [`middleware`] |
+//! | `/log` | the last lines of the access log |
 //!
-//! It is one async application, built for each worker, and runs on any server.
+//! It is one async application, built for each worker, and runs on any server: a table of the toolkit's [`Routes`], under
+//! which the applications of the frameworks are mounted. What is kept is kept by the process, in [`Gallery`]; worker
+//! processes share nothing.
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use serde_json::json;
-use varvel::{AppFuture, AsyncApp, AsyncAppFactory, AsyncAppResult, AsyncBody, Scope, StartError, Worker};
+use varvel::{AsyncAppFactory, AsyncAppResult, AsyncBody, BoxError, Scope, StartError, Worker, app_fn};
+use varvel_toolkit::{
+    Endpoint, Middleware, Query, Routes,
+    middleware::{AccessLog, RequestIds, SecurityHeaders},
+    respond,
+    routes::{get, post},
+};
 
-use crate::{digest::digest, query};
+use crate::digest::digest;
 
+mod aviary;
+mod chat;
 mod crowd;
 mod describe;
+mod echo;
+mod guest_book;
 mod handover;
+mod last_lines;
 mod letterbox;
+mod middleware;
 mod page;
 mod pause;
-mod respond;
 mod streams;
 mod tunnel;
 
+use aviary::Aviary;
+use chat::Chat;
 use crowd::Crowds;
+use guest_book::GuestBook;
+use last_lines::LastLines;
 use letterbox::Letterbox;
+use middleware::Shared;
 use pause::pause;
 use streams::Watchers;
 
@@ -46,176 +70,96 @@ pub struct Gallery {
     letterbox: Arc<Letterbox>,
     watchers: Watchers,
     crowds: Crowds,
+    chat: Chat,
+    aviary: Arc<Aviary>,
+    guest_book: Arc<GuestBook>,
+    middleware: Shared,
+    log: LastLines,
 }
+
+/// The application of one worker.
+pub type Site = varvel_toolkit::With<
+    RequestIds,
+    varvel_toolkit::With<AccessLog, varvel_toolkit::With<SecurityHeaders, Routes>>,
+>;
 
 impl AsyncAppFactory for Gallery {
     type App = Site;
 
     async fn build(&self, worker: &Worker) -> Result<Site, StartError> {
-        Ok(Site { gallery: self.clone(), page: page::render(worker).into() })
+        self.site(worker).map_err(StartError::new)
     }
 }
 
-/// The application of one worker.
-#[derive(Clone, Debug)]
-pub struct Site {
-    gallery: Gallery,
-    page: bytes::Bytes,
-}
+impl Gallery {
+    fn site(&self, worker: &Worker) -> Result<Site, BoxError> {
+        let routes = self.routes(worker)?;
+        Ok(RequestIds::new().around(self.log.access_log().around(security_headers().around(routes))))
+    }
 
-impl AsyncApp for Site {
-    type Future = AppFuture;
-
-    fn call(&self, request: Request<AsyncBody>, scope: Scope) -> AppFuture {
-        let site = self.clone();
-        Box::pin(async move {
-            let mut response = site.answer(request, scope).await?;
-            if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                response.headers_mut().extend(SECURITY);
-            }
-            Ok(response)
-        })
+    fn routes(&self, worker: &Worker) -> Result<Routes, BoxError> {
+        let mut routes = Routes::builder().route("/", page::page(worker));
+        for asset in &page::ASSETS {
+            routes = routes.route(asset.path, asset.methods());
+        }
+        let routes = routes
+            .route("/hello", get(app_fn(hello)))
+            .route("/events", self.watchers.methods())
+            .route("/stream", get(app_fn(streams::lines)))
+            .route("/slow", get(app_fn(slow)))
+            .route("/crowd", self.crowds.methods())
+            .route("/upload", post(app_fn(upload)))
+            .route("/letters/{name:str(max=64)}", letterbox::methods(&self.letterbox))
+            .mount("/request", app_fn(describe::describe))
+            .route("/hints", get(app_fn(hints)))
+            .route("/trailers", get(app_fn(streams::with_trailers)))
+            .route("/tunnel", get(app_fn(tunnel::open)))
+            .route("/echo", get(app_fn(echo::open)))
+            .route("/chat", self.chat.methods())
+            .mount("/resource", Endpoint::polled(aviary::app(&self.aviary)?))
+            .mount(guest_book::MOUNT, Endpoint::polled(guest_book::app(&self.guest_book)))
+            .mount("/middleware", Endpoint::polled(self.middleware.routes()?))
+            .route(last_lines::ADDRESS, self.log.methods())
+            .mount("/", app_fn(missing));
+        Ok(routes.build()?)
     }
 }
 
-/// On every answer: the page needs nothing from elsewhere, and nobody needs to frame or sniff it.
-const SECURITY: [(HeaderName, HeaderValue); 4] = [
-    (
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(
-            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-             base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        ),
-    ),
-    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
-];
+/// On every answer that says nothing else: the page needs nothing from elsewhere, nobody needs to frame or sniff it, and
+/// the next start may show something else.
+fn security_headers() -> SecurityHeaders {
+    // The other name of the same server is another origin, for what pages of other origins may do.
+    const POLICY: HeaderValue = HeaderValue::from_static(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+         connect-src 'self' http://127.0.0.1:* http://localhost:*; form-action 'self'; \
+         base-uri 'none'; frame-ancestors 'none'",
+    );
+    SecurityHeaders::new()
+        .set(header::CONTENT_SECURITY_POLICY, POLICY)
+        .set(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))
+}
 
 /// The longest wait that anybody can ask for, so that no address of the gallery holds a thread for long.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Route {
-    Page,
-    Asset(&'static page::Asset),
-    Hello,
-    Events,
-    Stream,
-    Slow,
-    Crowd,
-    Upload,
-    Letter,
-    Request,
-    Hints,
-    Trailers,
-    Tunnel,
-}
-
-impl Route {
-    fn of(path: &str) -> Option<Self> {
-        Some(match path {
-            "/" => Self::Page,
-            "/hello" => Self::Hello,
-            "/events" => Self::Events,
-            "/stream" => Self::Stream,
-            "/slow" => Self::Slow,
-            "/crowd" => Self::Crowd,
-            "/upload" => Self::Upload,
-            "/request" => Self::Request,
-            "/hints" => Self::Hints,
-            "/trailers" => Self::Trailers,
-            "/tunnel" => Self::Tunnel,
-            _ if path.starts_with("/request/") => Self::Request,
-            _ if letter_name(path).is_some() => Self::Letter,
-            _ => Self::Asset(page::asset(path)?),
-        })
-    }
-
-    /// The methods that the address has, as `Allow` lists them; `None` if it has all.
-    fn methods(self) -> Option<&'static str> {
-        match self {
-            Self::Request => None,
-            Self::Crowd | Self::Upload => Some("POST, OPTIONS"),
-            Self::Letter => Some("GET, HEAD, POST, OPTIONS"),
-            _ => Some("GET, HEAD, OPTIONS"),
-        }
-    }
-}
-
-impl Site {
-    async fn answer(&self, request: Request<AsyncBody>, scope: Scope) -> AsyncAppResult {
-        let uri = request.uri();
-        let Some(route) = Route::of(uri.path()) else {
-            return Ok(respond::missing());
-        };
-        if let Some(methods) = route.methods() {
-            if request.method() == Method::OPTIONS {
-                return Ok(respond::allow(StatusCode::NO_CONTENT, methods));
-            }
-            if !methods.split(", ").any(|method| method == request.method().as_str()) {
-                return Ok(respond::allow(StatusCode::METHOD_NOT_ALLOWED, methods));
-            }
-        }
-        match route {
-            Route::Page => Ok(respond::html(self.page.clone())),
-            Route::Asset(asset) => Ok(respond::typed(asset.media_type, asset.bytes)),
-            Route::Hello => Ok(hello(&scope)),
-            Route::Events => Ok(streams::events(scope.worker(), self.gallery.watchers.join())),
-            Route::Stream => Ok(streams::lines(scope.worker(), query::number(uri, "n").unwrap_or(10))),
-            Route::Slow => Ok(slow(scope, query::number(uri, "ms").unwrap_or(1000)).await),
-            Route::Crowd => Ok(self.gallery.crowds.run(scope, query::number(uri, "n").unwrap_or(50)).await),
-            Route::Upload => upload(request.into_body()).await,
-            Route::Letter if request.method() == Method::POST => self.post_letter(request).await,
-            Route::Letter => Ok(self.await_letter(uri.path(), scope).await),
-            Route::Request => describe::describe(request, scope).await,
-            Route::Hints => hints(scope).await,
-            Route::Trailers => Ok(streams::with_trailers()),
-            Route::Tunnel => Ok(tunnel::answer(scope)),
-        }
-    }
-
-    async fn await_letter(&self, path: &str, scope: Scope) -> Response<AsyncBody> {
-        let name = letter_name(path).unwrap_or_default();
-        let patience = scope.worker().now() + LONGEST_WAIT;
-        match self.gallery.letterbox.read(name, scope.worker(), patience).await {
-            Some(letter) => respond::text(letter),
-            None => respond::empty(StatusCode::NO_CONTENT),
-        }
-    }
-
-    async fn post_letter(&self, request: Request<AsyncBody>) -> AsyncAppResult {
-        let (head, body) = request.into_parts();
-        let letter = body.collect(4096).await?;
-        let readers = self.gallery.letterbox.post(letter_name(head.uri.path()).unwrap_or_default(), &letter);
-        Ok(respond::json(&json!({ "readers": readers })))
-    }
-}
-
-/// The name in `/letters/NAME`; short and plain, so that the letterbox stays small.
-fn letter_name(path: &str) -> Option<&str> {
-    let name = path.strip_prefix("/letters/")?;
-    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    (plain && (1..=64).contains(&name.len())).then_some(name)
-}
-
-fn hello(scope: &Scope) -> Response<AsyncBody> {
+async fn hello(_request: Request<AsyncBody>, scope: Scope) -> AsyncAppResult {
     let info = scope.worker().info();
-    respond::text(format!("Hello from {}, worker {} of {}.\n", info.server, info.index + 1, info.workers))
+    Ok(respond::text(format!("Hello from {}, worker {} of {}.\n", info.server, info.index + 1, info.workers)))
 }
 
-async fn slow(scope: Scope, millis: u64) -> Response<AsyncBody> {
+async fn slow(request: Request<AsyncBody>, scope: Scope) -> AsyncAppResult {
+    let millis = Query::of(request.uri()).parse("ms")?.unwrap_or(1000);
     let wait = Duration::from_millis(millis).min(LONGEST_WAIT);
     scope.worker().sleep(wait).await;
-    respond::text(format!("Worth waiting {} ms for.\n", wait.as_millis()))
+    Ok(respond::text(format!("Worth waiting {} ms for.\n", wait.as_millis())))
 }
 
-async fn upload(body: AsyncBody) -> AsyncAppResult {
-    let digest = digest(body).await?;
-    Ok(respond::json(&json!({ "bytes": digest.len, "sha256": digest.sha256 })))
+async fn upload(request: Request<AsyncBody>, _scope: Scope) -> AsyncAppResult {
+    let digest = digest(request.into_body()).await?;
+    Ok(respond::json(&json!({ "bytes": digest.len, "sha256": digest.sha256 }))?)
 }
 
-async fn hints(scope: Scope) -> AsyncAppResult {
+async fn hints(_request: Request<AsyncBody>, scope: Scope) -> AsyncAppResult {
     let mut links = HeaderMap::new();
     links.insert(header::LINK, HeaderValue::from_static("</style.css>; rel=preload; as=style"));
     let outcome = match scope.interim(StatusCode::EARLY_HINTS, &links) {
@@ -224,7 +168,14 @@ async fn hints(scope: Scope) -> AsyncAppResult {
     };
     // What a slow database would give a browser time for.
     pause(scope.worker(), scope.worker().now() + Duration::from_millis(300)).await;
-    Ok(respond::html(include_str!("gallery/hinted.html").replace("{{outcome}}", &outcome)))
+    Ok(respond::html(include_str!("gallery/page/hinted.html").replace("{{outcome}}", &outcome)))
+}
+
+/// What no route has.
+async fn missing(_request: Request<AsyncBody>, _scope: Scope) -> AsyncAppResult {
+    let mut response = respond::html(include_str!("gallery/page/missing.html"));
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    Ok(response)
 }
 
 #[cfg(test)]

@@ -12,11 +12,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Response, StatusCode};
+use http::{Request, StatusCode};
 use serde_json::json;
-use varvel::{AsyncBody, Scope};
+use varvel::{AppError, AsyncAppResult, AsyncBody, Scope, app_fn};
+use varvel_toolkit::{
+    HttpError, Query, respond,
+    routes::{Methods, post},
+};
 
-use super::{handover::handover, respond};
+use super::handover::handover;
 
 /// The largest crowd.
 const LARGEST: u64 = 1000;
@@ -29,13 +33,25 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) struct Crowds(Arc<AtomicBool>);
 
 impl Crowds {
+    /// POST `?n=N`.
+    pub(super) fn methods(&self) -> Methods {
+        let crowds = self.clone();
+        post(app_fn(move |request: Request<AsyncBody>, scope| {
+            let crowds = crowds.clone();
+            async move {
+                let size = Query::of(request.uri()).parse("n")?.unwrap_or(50);
+                crowds.run(scope, size).await
+            }
+        }))
+    }
+
     /// Lets so many clients ask for an answer that takes a second, and tells how long each waited.
-    pub(super) async fn run(&self, scope: Scope, size: u64) -> Response<AsyncBody> {
+    async fn run(&self, scope: Scope, size: u64) -> AsyncAppResult {
         let Some(address) = scope.conn().local.ip() else {
-            return respond::refuse(StatusCode::NOT_IMPLEMENTED, "only over TCP\n");
+            return Err(refused(StatusCode::NOT_IMPLEMENTED, "A crowd comes over TCP only.").into());
         };
         let Some(turn) = Turn::take(&self.0) else {
-            return respond::refuse(StatusCode::CONFLICT, "one crowd at a time\n");
+            return Err(refused(StatusCode::CONFLICT, "One crowd at a time.").into());
         };
         let (giver, taker) = handover();
         let run = move || {
@@ -44,17 +60,21 @@ impl Crowds {
         };
         // A thread of its own: it must not take one from the requests that it makes.
         if thread::Builder::new().name("gallery-crowd".into()).spawn(run).is_err() {
-            return respond::refuse(StatusCode::SERVICE_UNAVAILABLE, "no thread left\n");
+            return Err(refused(StatusCode::SERVICE_UNAVAILABLE, "There is no thread left.").into());
         }
         match taker.await {
-            Some(outcome) => respond::json(&json!({
+            Some(outcome) => Ok(respond::json(&json!({
                 "total_millis": millis(&outcome.total),
                 "millis": outcome.waits.iter().map(millis).collect::<Vec<_>>(),
                 "failed": outcome.failed,
-            })),
-            None => respond::refuse(StatusCode::INTERNAL_SERVER_ERROR, "the crowd was lost\n"),
+            }))?),
+            None => Err(AppError::internal("the thread of the crowd was lost")),
         }
     }
+}
+
+fn refused(status: StatusCode, why: &'static str) -> HttpError {
+    HttpError::new(status).with_detail(why)
 }
 
 fn millis(duration: &Duration) -> u64 {

@@ -3,8 +3,8 @@
 use http::Request;
 use serde_json::json;
 use varvel::{AsyncAppResult, AsyncBody, Scope};
+use varvel_toolkit::respond;
 
-use super::respond;
 use crate::{
     digest::digest,
     wire_text::{latin1, version},
@@ -31,5 +31,5 @@ pub(super) async fn describe(request: Request<AsyncBody>, scope: Scope) -> Async
             ["body", format!("{} bytes, sha-256 {}", body.len, body.sha256)],
         ],
         "headers": headers.collect::<Vec<_>>(),
-    })))
+    }))?)
 }

@@ -4,15 +4,23 @@ use std::{
     collections::HashMap,
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
     time::Instant,
 };
 
 use bytes::Bytes;
-use varvel::Worker;
+use http::{Request, StatusCode};
+use serde_json::json;
+use varvel::{AsyncAppResult, AsyncBody, Scope, Worker, app_fn};
+use varvel_toolkit::{
+    respond,
+    router::PathParams,
+    routes::{Methods, get},
+};
 
 use super::{
+    LONGEST_WAIT,
     handover::{Giver, handover},
     pause::pause,
 };
@@ -21,10 +29,32 @@ use super::{
 #[derive(Debug, Default)]
 pub(super) struct Letterbox(Mutex<HashMap<String, Vec<Giver<Bytes>>>>);
 
+/// GET of a letter waits until it is posted.
+pub(super) fn methods(letterbox: &Arc<Letterbox>) -> Methods {
+    let [reader, poster] = [(); 2].map(|()| Arc::clone(letterbox));
+    get(app_fn(move |_request, scope| read(Arc::clone(&reader), scope)))
+        .post(app_fn(move |request, scope| post(Arc::clone(&poster), request, scope)))
+}
+
+async fn read(letterbox: Arc<Letterbox>, scope: Scope) -> AsyncAppResult {
+    let name: String = PathParams::of(&scope).parse("name")?;
+    let patience = scope.worker().now() + LONGEST_WAIT;
+    Ok(match letterbox.read(&name, scope.worker(), patience).await {
+        Some(letter) => respond::text(letter),
+        None => respond::empty(StatusCode::NO_CONTENT),
+    })
+}
+
+async fn post(letterbox: Arc<Letterbox>, request: Request<AsyncBody>, scope: Scope) -> AsyncAppResult {
+    let name: String = PathParams::of(&scope).parse("name")?;
+    let letter = request.into_body().collect(4096).await?;
+    Ok(respond::json(&json!({ "readers": letterbox.post(&name, &letter) }))?)
+}
+
 impl Letterbox {
     /// Waits for a letter; `None` when the patience or the server ends. A client that leaves drops this future, and is
     /// forgotten by the next one that comes (spec A6, E8).
-    pub(super) async fn read(&self, name: &str, worker: &Worker, patience: Instant) -> Option<Bytes> {
+    async fn read(&self, name: &str, worker: &Worker, patience: Instant) -> Option<Bytes> {
         let (giver, mut letter) = handover();
         self.register(name, giver);
         let mut end = pin!(pause(worker, patience));
@@ -42,7 +72,7 @@ impl Letterbox {
     }
 
     /// Gives a letter to all who wait for it, and says how many those are.
-    pub(super) fn post(&self, name: &str, letter: &Bytes) -> usize {
+    fn post(&self, name: &str, letter: &Bytes) -> usize {
         let readers = self.lock().remove(name).unwrap_or_default();
         let readers = readers.into_iter().filter(Giver::is_wanted);
         readers.map(|reader| reader.give(letter.clone())).count()

@@ -8,14 +8,15 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use serde_json::json;
-use varvel::{AsyncBody, Worker};
-
-use super::{
-    pause::{Woken, pause},
-    respond,
+use varvel::{AsyncAppResult, AsyncBody, Scope, Worker, app_fn};
+use varvel_toolkit::{
+    Query,
+    routes::{Methods, get},
 };
+
+use super::pause::{Woken, pause};
 use crate::digest::digest;
 
 /// How many clients take part in something. All clones count the same.
@@ -27,7 +28,15 @@ pub(super) struct Watchers(Arc<AtomicUsize>);
 pub(super) struct Watching(Watchers);
 
 impl Watchers {
-    pub(super) fn join(&self) -> Watching {
+    /// The clock, for all who watch it.
+    pub(super) fn methods(&self) -> Methods {
+        let watchers = self.clone();
+        get(app_fn(move |_request, scope: Scope| {
+            std::future::ready(Ok(events(scope.worker(), watchers.join())))
+        }))
+    }
+
+    fn join(&self) -> Watching {
         self.0.fetch_add(1, Ordering::Relaxed);
         Watching(self.clone())
     }
@@ -44,7 +53,7 @@ impl Drop for Watching {
 }
 
 /// A clock: an event each second, until the client leaves or the server stops.
-pub(super) fn events(worker: &Worker, watching: Watching) -> Response<AsyncBody> {
+fn events(worker: &Worker, watching: Watching) -> Response<AsyncBody> {
     let worker = worker.clone();
     let body = AsyncBody::generate(|mut frames| async move {
         let index = worker.info().index + 1;
@@ -66,12 +75,13 @@ pub(super) fn events(worker: &Worker, watching: Watching) -> Response<AsyncBody>
         frames.data("event: goodbye\ndata: the server stops\n\n").await;
         Ok(())
     });
-    respond::typed("text/event-stream", body)
+    of_type("text/event-stream", body)
 }
 
-/// Some lines, a tenth of a second apart.
-pub(super) fn lines(worker: &Worker, count: u64) -> Response<AsyncBody> {
-    let worker = worker.clone();
+/// As many lines as are wanted, a tenth of a second apart.
+pub(super) async fn lines(request: Request<AsyncBody>, scope: Scope) -> AsyncAppResult {
+    let count: u64 = Query::of(request.uri()).parse("n")?.unwrap_or(10);
+    let worker = scope.worker().clone();
     let body = AsyncBody::generate(move |mut frames| async move {
         for line in 1..=count {
             frames.data(format!("line {line} of {count}\n")).await;
@@ -83,11 +93,11 @@ pub(super) fn lines(worker: &Worker, count: u64) -> Response<AsyncBody> {
         }
         Ok(())
     });
-    respond::text(body)
+    Ok(of_type("text/plain; charset=utf-8", body))
 }
 
 /// A stream whose digest is only known at its end, and is sent there (spec B5).
-pub(super) fn with_trailers() -> Response<AsyncBody> {
+pub(super) async fn with_trailers(_request: Request<AsyncBody>, _scope: Scope) -> AsyncAppResult {
     const NAME: HeaderName = HeaderName::from_static("x-body-sha256");
     const LINES: [&str; 3] =
         ["The digest of these lines\n", "is known when they are over,\n", "and sent then.\n"];
@@ -100,7 +110,13 @@ pub(super) fn with_trailers() -> Response<AsyncBody> {
         frames.trailers(HeaderMap::from_iter([(NAME, value)])).await;
         Ok(())
     });
-    let mut response = respond::text(body);
+    let mut response = of_type("text/plain; charset=utf-8", body);
     response.headers_mut().insert(header::TRAILER, HeaderValue::from(NAME));
+    Ok(response)
+}
+
+fn of_type(media_type: &'static str, body: AsyncBody) -> Response<AsyncBody> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
 }

@@ -1,21 +1,20 @@
 //! An upgrade: the connection is taken over by a protocol that sends everything back, louder.
 
-use http::{Response, StatusCode};
-use varvel::{AsyncBody, AsyncIo, Scope};
-
-use super::respond;
+use http::{Request, Response};
+use varvel::{AsyncAppResult, AsyncBody, AsyncIo, Scope};
+use varvel_toolkit::HttpError;
 
 /// The protocol's name in the `Upgrade` field.
 const PROTOCOL: &str = "shout";
 
-pub(super) fn answer(mut scope: Scope) -> Response<AsyncBody> {
+pub(super) async fn open(_request: Request<AsyncBody>, mut scope: Scope) -> AsyncAppResult {
     let upgrade = scope.take_upgrade().filter(|upgrade| upgrade.protocols().any(|name| name == PROTOCOL));
     match upgrade {
-        Some(upgrade) => upgrade.accept(Response::new(()), shout),
-        None => respond::refuse(
-            StatusCode::BAD_REQUEST,
-            "Ask with `Connection: upgrade` and `Upgrade: shout`; the gallery's page has a command for it.\n",
-        ),
+        Some(upgrade) => Ok(upgrade.accept(Response::new(()), shout)),
+        None => Err(HttpError::bad_request(
+            "Ask with `Connection: upgrade` and `Upgrade: shout`; the gallery's page has a command for it.",
+        )
+        .into()),
     }
 }
 

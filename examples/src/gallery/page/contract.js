@@ -1,29 +1,8 @@
-"use strict";
+/* What servers and contract can do. */
 
-const out = (name) => document.querySelector(`[data-out="${name}"]`);
-const say = (name, text, mood = "") => {
-  const place = out(name);
-  place.textContent = text;
-  place.classList.remove("good", "bad");
-  if (mood) place.classList.add(mood);
-};
-const millis = (from) => Math.round(performance.now() - from);
-const size = (bytes) => {
-  const units = ["bytes", "KiB", "MiB", "GiB"];
-  let unit = 0;
-  for (; bytes >= 1024 && unit < units.length - 1; unit += 1) bytes /= 1024;
-  return `${unit ? bytes.toFixed(1) : bytes} ${units[unit]}`;
-};
+import { answered, millis, out, say, size } from "./show.js";
 
-/* The response, if it is a good one. */
-const answered = async (request) => {
-  const response = await request;
-  if (!response.ok) throw new Error(`${response.status} ${(await response.text()).trim().slice(0, 200)}`);
-  return response;
-};
-
-/* Each button runs the demonstration that it names, and is disabled as long as that lasts. */
-const demonstrations = {
+export const contract = {
   async hello() {
     const start = performance.now();
     const text = await answered(fetch("/hello")).then((response) => response.text());
@@ -122,22 +101,6 @@ const demonstrations = {
   },
 };
 
-for (const button of document.querySelectorAll("[data-run]")) {
-  const name = button.dataset.run;
-  const place = { crowd: "crowd-note", stream: "stream-note", wait: "letters" }[name] ?? name;
-  button.addEventListener("click", async () => {
-    const siblings = document.querySelectorAll(`[data-run="${name}"]`);
-    siblings.forEach((sibling) => { sibling.disabled = true; });
-    try {
-      await demonstrations[name](button);
-    } catch (error) {
-      say(place, `that went wrong: ${error.message}`, "bad");
-    } finally {
-      siblings.forEach((sibling) => { sibling.disabled = false; });
-    }
-  });
-}
-
 document.querySelector('[data-form="letters"]').addEventListener("submit", async (event) => {
   event.preventDefault();
   const form = event.target;
@@ -208,18 +171,4 @@ for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
   });
 }
 
-for (const place of document.querySelectorAll("[data-origin]")) place.textContent = location.origin;
-for (const place of document.querySelectorAll("[data-host]")) {
-  place.textContent = `${location.hostname} ${location.port || 80}`;
-}
-
-const uptime = document.getElementById("uptime");
-setInterval(() => {
-  const seconds = Math.max(0, Math.round(Date.now() / 1000 - Number(uptime.dataset.started)));
-  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
-  uptime.textContent = hours ? `${hours} h ${minutes} min` : minutes ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
-}, 1000);
-
 watch();
-document.querySelector('[data-run="hello"]').click();
-document.querySelector('[data-run="request"]').click();
