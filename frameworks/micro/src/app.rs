@@ -8,9 +8,12 @@ use std::{
 
 use http::{Method, StatusCode, response};
 use varvel::AsyncApp;
+#[cfg(feature = "templates")]
+use varvel_toolkit::templates::Templates;
 use varvel_toolkit::{
     Blocking, Endpoint, HttpError, Polled,
     cookies::Keys,
+    multipart,
     router::{Router, UrlError},
 };
 
@@ -50,6 +53,9 @@ pub struct App {
     pub(crate) shutdowns: Vec<Arc<Shutdown>>,
     keys: Option<Keys>,
     content_bytes_max: usize,
+    multipart: multipart::Limits,
+    #[cfg(feature = "templates")]
+    pub(crate) templates: Option<Templates>,
     /// Put together when it is called first.
     service: OnceLock<Arc<Service>>,
 }
@@ -82,6 +88,9 @@ impl App {
             shutdowns: Vec::new(),
             keys: None,
             content_bytes_max: 1 << 20,
+            multipart: multipart::Limits::default(),
+            #[cfg(feature = "templates")]
+            templates: None,
             service: OnceLock::new(),
         }
     }
@@ -110,9 +119,16 @@ impl App {
         self.changed()
     }
 
-    /// How much content arguments may be made of; 1 MiB unless set. Beyond it 413.
+    /// How much content arguments may be made of; 1 MiB unless set. Beyond it 413. A [`Multipart`](crate::Multipart) has
+    /// [limits of its own](Self::multipart_limits), as it is not kept in memory.
     pub fn content_bytes_max(&mut self, bytes: usize) -> &mut Self {
         self.content_bytes_max = bytes;
+        self.changed()
+    }
+
+    /// How large a [`Multipart`](crate::Multipart) may be; 16 MiB unless set. Beyond it 413.
+    pub fn multipart_limits(&mut self, limits: multipart::Limits) -> &mut Self {
+        self.multipart = limits;
         self.changed()
     }
 
@@ -185,6 +201,10 @@ impl App {
         }
         let has_keys = !needs.session || self.keys.is_some();
         assert!(has_keys, "{what} takes a `Session`, and there was no `app.secret(...)` before");
+        assert!(
+            !(needs.reads && needs.streams),
+            "{what} takes a `Multipart` and more that is made of the content, which can be read but once"
+        );
         if let Some(whole) = needs.behind {
             panic!(
                 "{what} takes a `{whole}` and more behind it: it takes everything away, so it stands last"
@@ -242,6 +262,9 @@ impl App {
                 names: Arc::clone(&names),
                 keys: self.keys.clone(),
                 content_bytes_max: self.content_bytes_max,
+                multipart: self.multipart,
+                #[cfg(feature = "templates")]
+                templates: self.templates.clone(),
             })));
         }
         let mut router = Router::new();

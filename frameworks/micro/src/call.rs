@@ -1,13 +1,13 @@
 //! One call on its way to a handler: what arguments are taken from.
 
-use std::{str::FromStr, time::SystemTime};
+use std::str::FromStr;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, Uri, request};
 use varvel::{AsyncBody, ReadBody, Scope};
-use varvel_toolkit::{Accept, HttpError, cookies::Cookies, router::PathParams};
+use varvel_toolkit::{Accept, HttpError, router::PathParams};
 
-use crate::{Extract, Session, context::Context, session::Loaded};
+use crate::{Extract, Session, context::Context};
 
 /// A request that has found its route. Hooks and [extractors](Extract) look at it.
 pub struct Call<'c> {
@@ -33,13 +33,14 @@ impl<'c> Call<'c> {
         Incoming: From<B>,
     {
         let (head, body) = request.into_parts();
+        let session = context.session_of_page(&head.headers, &scope);
         Self {
             head,
             body: body.into(),
             content: Bytes::new(),
             scope: Some(scope),
             context,
-            session: None,
+            session,
             field: 0,
         }
     }
@@ -101,12 +102,10 @@ impl<'c> Call<'c> {
             return Ok(session.clone());
         }
         let failed = |cause: &'static str| HttpError::new(StatusCode::INTERNAL_SERVER_ERROR).caused_by(cause);
-        let keys = self.context.keys.as_ref().ok_or_else(|| failed("sessions need `app.secret(...)`"))?;
         let scope = self.scope.as_ref().ok_or_else(|| failed("the scope is gone"))?;
-        let cookies = Cookies::of(&self.head.headers, scope);
-        let session = Session::new(Loaded::new(cookies, keys, SystemTime::now()));
-        self.session = Some(session.clone());
-        Ok(session)
+        let session = self.context.session(&self.head.headers, scope);
+        self.session = session;
+        self.session.clone().ok_or_else(|| failed("sessions need `app.secret(...)`"))
     }
 
     pub(crate) fn accept(&self) -> Accept {

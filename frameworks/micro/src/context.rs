@@ -7,9 +7,16 @@ use std::{
     sync::Arc,
 };
 
-use http::{Response, StatusCode, response};
+use http::{HeaderMap, Response, StatusCode, response};
 use varvel::{AppError, AsyncBody, Body, BodyErrorKind, Event, FailKind, Report, Scope, Watch, WriteBody};
-use varvel_toolkit::{Accept, Blocking, Form, HttpError, Polled, cookies::Keys, router::Template};
+#[cfg(feature = "templates")]
+use varvel_toolkit::templates::Templates;
+use varvel_toolkit::{
+    Accept, Blocking, Form, HttpError, Polled,
+    cookies::{Cookies, Keys},
+    multipart,
+    router::Template,
+};
 
 use crate::{Call, Extract, Needs, Respond, Session};
 
@@ -23,6 +30,9 @@ pub(crate) struct Context {
     pub(crate) names: Arc<Names>,
     pub(crate) keys: Option<Keys>,
     pub(crate) content_bytes_max: usize,
+    pub(crate) multipart: multipart::Limits,
+    #[cfg(feature = "templates")]
+    pub(crate) templates: Option<Templates>,
 }
 
 /// The hooks of one group, then those of all groups around it.
@@ -222,6 +232,11 @@ impl Context {
         scope.map(Scope::watch)
     }
 
+    /// What is remembered of a browser, if there is a secret to know it by.
+    pub(crate) fn session(&self, headers: &HeaderMap, scope: &Scope) -> Option<Session> {
+        self.keys.as_ref().map(|keys| Session::new(Cookies::of(headers, scope), keys.clone()))
+    }
+
     /// Makes an answer of what a call came to.
     pub(crate) fn finish<F: Side>(
         &self,
@@ -230,7 +245,9 @@ impl Context {
         watch: Option<&Watch>,
         accept: &Accept,
     ) -> Answer<F> {
-        let answer = answer.or_else(|failure| self.answer_for::<F>(failure, watch, accept))?;
+        let answer = self.render::<F>(answer, session);
+        let answer = answer
+            .or_else(|failure| self.render::<F>(self.answer_for::<F>(failure, watch, accept), session))?;
         let (mut head, body) = answer.into_parts();
         if let Some(session) = session {
             session.write_to(&mut head.headers)?;
@@ -274,5 +291,16 @@ impl Context {
             None if status == StatusCode::INTERNAL_SERVER_ERROR => Err(failure),
             None => Ok(error.respond(accept)),
         }
+    }
+}
+
+#[cfg(not(feature = "templates"))]
+impl Context {
+    pub(crate) fn session_of_page(&self, _headers: &HeaderMap, _scope: &Scope) -> Option<Session> {
+        None
+    }
+
+    fn render<F: Side>(&self, answer: Answer<F>, _session: Option<&Session>) -> Answer<F> {
+        answer
     }
 }

@@ -9,6 +9,7 @@ use varvel::{AsyncBody, ReadBody, Scope};
 use varvel_toolkit::{
     Blocking, HttpError, MediaType, Polled,
     cookies::Cookies,
+    multipart::Multipart,
     router::{Template, UrlError},
     urlencoded::{Limits, UrlEncoded},
 };
@@ -24,14 +25,16 @@ use crate::{Call, Json, Session, call::Incoming, context::Names};
 /// | [`Form<T>`] | the form in the content | 415, 413, 422 |
 /// | [`Json<T>`] | JSON in the content | 415, 413, 400, 422 |
 /// | [`Bytes`] | the content | 413 |
+/// | [`Multipart<Blocking>`], in async handlers [`Multipart`] | a form with files, as it comes | 415, 413 |
 /// | [`HeaderMap`], [`Method`], [`Uri`], [`Cookies`] | of the head | |
 /// | [`State<T>`] | what [`App::state`](crate::App::state) was given | |
 /// | [`Session`] | what is remembered of this browser | |
 /// | [`Urls`] | paths of routes by name | |
 /// | `Request<ReadBody>`, in async handlers `Request<AsyncBody>` | the request with its body as it comes | |
-/// | [`Scope`] | what else the server knows | |
+/// | [`WebSocketUpgrade<Blocking>`](crate::WebSocketUpgrade), in async handlers [`WebSocketUpgrade`](crate::WebSocketUpgrade) | what becomes a WebSocket | 426 |
+/// | [`Scope`] | what else the server knows, its [`Worker`](crate::Worker) first | |
 ///
-/// The last two take everything away, so they stand last. `Option<T>` of any is `None` where it would be refused.
+/// The last three take everything away, so they stand last. `Option<T>` of any is `None` where it would be refused.
 ///
 /// An argument of your own is made of others. `F` is the form of the handler; what is made of the head serves both:
 ///
@@ -62,7 +65,8 @@ use crate::{Call, Json, Session, call::Incoming, context::Names};
     label = "not made of a request",
     note = "a field of the path is a `String`, a number, or a `Path<T>` of your own type; the rest are `Query<T>`, \
             `Form<T>`, `Json<T>`, `State<T>`, `Session`, `HeaderMap`, `Bytes` and what implements `Extract`",
-    note = "the request as a whole is a `Request<ReadBody>` in a sync handler, a `Request<AsyncBody>` in an async one"
+    note = "the request as a whole is a `Request<ReadBody>` in a sync handler, a `Request<AsyncBody>` in an async one; \
+            `Multipart` and `WebSocketUpgrade` are `<Blocking>` in a sync one"
 )]
 pub trait Extract<F>: Sized {
     /// Whether the content is to be read before, into [`Call::content`].
@@ -87,7 +91,10 @@ pub struct Needs {
     pub(crate) fields: usize,
     pub(crate) states: Vec<(TypeId, &'static str)>,
     pub(crate) session: bool,
+    /// It is made of the content as a whole.
     pub(crate) reads: bool,
+    /// It takes the content as it comes.
+    pub(crate) streams: bool,
     /// What has taken everything behind it away.
     pub(crate) whole: Option<&'static str>,
     /// An argument behind one that leaves nothing.
@@ -97,6 +104,12 @@ pub struct Needs {
 impl Needs {
     fn some(&mut self) {
         self.behind = self.behind.or(self.whole);
+    }
+
+    /// An argument that leaves nothing to those behind it.
+    pub(crate) fn last(&mut self, name: &'static str) {
+        self.some();
+        self.whole = Some(name);
     }
 }
 
@@ -322,12 +335,32 @@ impl fmt::Debug for Urls {
     }
 }
 
+macro_rules! multipart {
+    ($($form:ident)*) => {$(
+        impl Extract<$form> for Multipart<$form> {
+            fn needs(needs: &mut Needs) {
+                needs.some();
+                needs.streams = true;
+            }
+
+            fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
+                match call.body.take() {
+                    Incoming::$form(body) => Self::new(&call.head.headers, body, call.context.multipart),
+                    _ => Err(HttpError::new(StatusCode::INTERNAL_SERVER_ERROR)
+                        .caused_by("another argument took the content")),
+                }
+            }
+        }
+    )*};
+}
+
+multipart! { Blocking Polled }
+
 macro_rules! whole {
     ($($form:ident $body:ident)*) => {$(
         impl Extract<$form> for Request<$body> {
             fn needs(needs: &mut Needs) {
-                needs.some();
-                needs.whole = Some("Request");
+                needs.last("Request");
             }
 
             fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {

@@ -22,7 +22,7 @@ use crate::{Call, Extract, Needs, Respond, call::Incoming, context::Context};
     note = "a handler takes up to eight owned arguments, whose types are written out in a closure: fields of the path \
             (`String`, `i64`, ...), `Query<T>`, `Form<T>`, `Json<T>`, `State<T>`, `Session`, `HeaderMap`, and last \
             `Request<ReadBody>` or, if async, `Request<AsyncBody>`",
-    note = "it returns text, `Html`, `Json(value)`, `StatusCode`, `Redirect`, `Result<answer, HttpError>`, or a future of \
+    note = "it returns text, `Html`, `Template(name, given)`, `Json(value)`, `StatusCode`, `Redirect`, `Result<answer, HttpError>`, or a future of \
             these which is `Send`",
     note = "it is `Send + Sync + 'static`: what it shares with others is in an `Arc`, or in `State<T>`"
 )]
@@ -131,6 +131,7 @@ macro_rules! handlers {
         {
             fn needs(needs: &mut Needs) {
                 $($arg::needs(needs);)*
+                needs.reads = <($($arg,)*) as Arguments<Blocking>>::READS;
             }
 
             fn endpoint(self: Arc<Self>, surroundings: &Surroundings) -> Endpoint {
@@ -150,6 +151,7 @@ macro_rules! handlers {
         {
             fn needs(needs: &mut Needs) {
                 $($arg::needs(needs);)*
+                needs.reads = <($($arg,)*) as Arguments<Polled>>::READS;
             }
 
             fn endpoint(self: Arc<Self>, surroundings: &Surroundings) -> Endpoint {

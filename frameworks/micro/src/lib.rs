@@ -178,6 +178,9 @@ mod mount;
 mod respond;
 mod service;
 mod session;
+#[cfg(feature = "templates")]
+mod template;
+mod upgrade;
 
 pub use app::{App, Group, Route};
 pub use bytes::Bytes;
@@ -189,9 +192,18 @@ pub use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 pub use respond::{Html, Json, Redirect, Respond, SetCookie};
 pub use service::AppCall;
 pub use session::{Flash, Session};
+#[cfg(feature = "templates")]
+pub use template::Template;
+pub use upgrade::WebSocketUpgrade;
 pub use varvel::{AppError as Error, AsyncBody, ReadBody, Scope, StartError, Worker, WriteBody};
+#[cfg(feature = "templates")]
+pub use varvel_toolkit::templates::{self, Templates, context};
 pub use varvel_toolkit::{
-    Endpoint, HttpError,
+    Blocking, Endpoint, HttpError, Polled,
+    background::{self, Background},
     cookies::{self, Cookies},
+    events,
     files::Files,
+    multipart::{self, Multipart},
+    websocket::{self, WebSocket},
 };

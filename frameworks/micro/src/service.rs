@@ -44,16 +44,16 @@ impl Service {
         let uri = request.uri();
         let begin = scope.mount(uri).len();
         let Some(found) = self.router.find(scope.local_path(uri)) else {
-            return Err(refused::<F, B>(&self.context, HttpError::not_found(), request));
+            return Err(refused::<F, B>(&self.context, HttpError::not_found(), request, scope));
         };
         let target = match found.value() {
             Target::Methods(methods, context) => match handler_of(methods, request.method()) {
                 Some(endpoint) => Found::Handler(endpoint),
-                None => return Err(not_for::<F, B>(methods, context, request)),
+                None => return Err(not_for::<F, B>(methods, context, request, scope)),
             },
             Target::Mount(mounted) => {
                 if scope.descend(uri, found.taken()).is_err() {
-                    return Err(refused::<F, B>(&self.context, HttpError::not_found(), request));
+                    return Err(refused::<F, B>(&self.context, HttpError::not_found(), request, scope));
                 }
                 Found::Mount(mounted)
             }
@@ -73,7 +73,12 @@ fn handler_of<'m>(methods: &'m [(Method, Endpoint)], method: &Method) -> Option<
 }
 
 /// The answer of a path to a method for which it has no handler: 405, or to OPTIONS what it has.
-fn not_for<F: Side, B>(methods: &[(Method, Endpoint)], context: &Context, request: &Request<B>) -> Answer<F> {
+fn not_for<F: Side, B>(
+    methods: &[(Method, Endpoint)],
+    context: &Context,
+    request: &Request<B>,
+    scope: &Scope,
+) -> Answer<F> {
     let mut allowed: Vec<&str> = methods.iter().map(|(method, _)| method.as_str()).collect();
     if allowed.contains(&"GET") && !allowed.contains(&"HEAD") {
         allowed.push("HEAD");
@@ -87,11 +92,18 @@ fn not_for<F: Side, B>(methods: &[(Method, Endpoint)], context: &Context, reques
         return context.finish::<F>(Ok(response), None, None, &Accept::of(request.headers()));
     }
     let error = HttpError::new(StatusCode::METHOD_NOT_ALLOWED).with_header(header::ALLOW, allow);
-    refused::<F, B>(context, error, request)
+    refused::<F, B>(context, error, request, scope)
 }
 
-fn refused<F: Side, B>(context: &Context, error: HttpError, request: &Request<B>) -> Answer<F> {
-    context.finish::<F>(Err(error.into()), None, None, &Accept::of(request.headers()))
+fn refused<F: Side, B>(
+    context: &Context,
+    error: HttpError,
+    request: &Request<B>,
+    scope: &Scope,
+) -> Answer<F> {
+    let headers = request.headers();
+    let session = context.session_of_page(headers, scope);
+    context.finish::<F>(Err(error.into()), session.as_ref(), None, &Accept::of(headers))
 }
 
 impl SyncApp for App {

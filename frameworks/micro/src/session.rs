@@ -41,12 +41,11 @@ const DAYS: u16 = 31;
 #[derive(Clone)]
 pub struct Session(Arc<Mutex<Loaded>>);
 
-/// The content of a session, and where it goes.
-pub(crate) struct Loaded {
+/// The content of a session, once somebody asks for it, and where it comes from and goes.
+struct Loaded {
     cookies: Cookies,
     keys: Keys,
-    now: u64,
-    content: Content,
+    content: Option<Content>,
     is_changed: bool,
 }
 
@@ -70,19 +69,25 @@ pub struct Flash {
 }
 
 impl Loaded {
-    pub(crate) fn new(cookies: Cookies, keys: &Keys, now: SystemTime) -> Self {
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let content = cookies.get_signed(keys, COOKIE);
-        let content = content.and_then(|text| serde_json::from_str::<Content>(&text).ok());
-        let content = content.filter(|content| now < content.at + u64::from(DAYS) * 24 * 60 * 60);
-        let is_changed = false;
-        Self { cookies, keys: keys.clone(), now, content: content.unwrap_or_default(), is_changed }
+    fn content(&mut self) -> &mut Content {
+        let Self { cookies, keys, content, .. } = self;
+        content.get_or_insert_with(|| {
+            let content = cookies.get_signed(keys, COOKIE);
+            let content = content.and_then(|text| serde_json::from_str::<Content>(&text).ok());
+            let lasts = u64::from(DAYS) * 24 * 60 * 60;
+            content.filter(|content| now() < content.at + lasts).unwrap_or_default()
+        })
     }
 }
 
+/// In seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
 impl Session {
-    pub(crate) fn new(loaded: Loaded) -> Self {
-        Self(Arc::new(Mutex::new(loaded)))
+    pub(crate) fn new(cookies: Cookies, keys: Keys) -> Self {
+        Self(Arc::new(Mutex::new(Loaded { cookies, keys, content: None, is_changed: false })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Loaded> {
@@ -91,7 +96,7 @@ impl Session {
 
     /// The value of this name, if it is there and such a value.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        T::deserialize(self.lock().content.values.get(name)?).ok()
+        T::deserialize(self.lock().content().values.get(name)?).ok()
     }
 
     /// Remembers a value.
@@ -101,50 +106,54 @@ impl Session {
     pub fn set(&self, name: &str, value: impl Serialize) {
         let value = serde_json::to_value(value).expect("what a session keeps can be JSON");
         let mut loaded = self.lock();
-        loaded.content.values.insert(name.to_owned(), value);
+        loaded.content().values.insert(name.to_owned(), value);
         loaded.is_changed = true;
     }
 
     /// Forgets a value.
     pub fn remove(&self, name: &str) {
         let mut loaded = self.lock();
-        loaded.is_changed |= loaded.content.values.remove(name).is_some();
+        let is_removed = loaded.content().values.remove(name).is_some();
+        loaded.is_changed |= is_removed;
     }
 
     /// Forgets everything.
     pub fn clear(&self) {
         let mut loaded = self.lock();
-        loaded.content = Content::default();
+        loaded.content = Some(Content::default());
         loaded.is_changed = true;
     }
 
     /// Leaves a message for the next page.
     pub fn flash(&self, category: &str, message: impl Into<String>) {
         let mut loaded = self.lock();
-        loaded.content.flashes.push(Flash { category: category.to_owned(), message: message.into() });
+        loaded.content().flashes.push(Flash { category: category.to_owned(), message: message.into() });
         loaded.is_changed = true;
     }
 
     /// Takes the messages that were left, each once.
     pub fn flashes(&self) -> Vec<Flash> {
         let mut loaded = self.lock();
-        loaded.is_changed |= !loaded.content.flashes.is_empty();
-        std::mem::take(&mut loaded.content.flashes)
+        let flashes = std::mem::take(&mut loaded.content().flashes);
+        loaded.is_changed |= !flashes.is_empty();
+        flashes
     }
 
     /// Puts what has changed into the fields of the answer.
     pub(crate) fn write_to(&self, headers: &mut HeaderMap) -> Result<(), AppError> {
         let mut loaded = self.lock();
+        let Loaded { cookies, keys, content: Some(content), is_changed } = &mut *loaded else {
+            return Ok(());
+        };
         // Another browser's answer would be another.
         headers.append(header::VARY, HeaderValue::from_static("cookie"));
-        if !loaded.is_changed {
+        if !*is_changed {
             return Ok(());
         }
-        let Loaded { cookies, keys, now, content, .. } = &mut *loaded;
         if content.values.is_empty() && content.flashes.is_empty() {
             cookies.remove(COOKIE)?;
         } else {
-            content.at = *now;
+            content.at = now();
             let max_age = Duration::days(DAYS.into());
             let cookie = Cookie::build((COOKIE, serde_json::to_string(content)?)).max_age(max_age);
             cookies.set_signed(keys, cookie)?;
@@ -156,6 +165,6 @@ impl Session {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(&self.lock().content.values).finish()
+        f.debug_map().entries(&self.lock().content().values).finish()
     }
 }

@@ -8,9 +8,9 @@ use std::sync::{
 use serde::{Deserialize, Serialize};
 use varvel_lint::Lint;
 use varvel_micro::{
-    App, AsyncBody, Bytes, Cookies, Error, Form, Group, HeaderMap, Html, HttpError, Json, Method, Path,
-    Query, ReadBody, Redirect, Request, Response, Scope, Session, SetCookie, StartError, State, StatusCode,
-    Urls, WriteBody,
+    App, AsyncBody, Blocking, Bytes, Cookies, Error, Form, Group, HeaderMap, Html, HttpError, Json, Method,
+    Multipart, Path, Query, ReadBody, Redirect, Request, Response, Scope, Session, SetCookie, StartError,
+    State, StatusCode, Urls, WebSocketUpgrade, WriteBody,
 };
 use varvel_test::Client;
 
@@ -326,6 +326,24 @@ fn mistakes_are_told_where_the_route_is_added() {
                 app.get("/", |_: Scope, _: Method| ());
             }),
             "it stands last",
+        ),
+        (
+            told(|app| {
+                app.post("/", |_: Multipart<Blocking>, _: Bytes| ());
+            }),
+            "which can be read but once",
+        ),
+        (
+            told(|app| {
+                app.get("/", async |_: WebSocketUpgrade, _: Method| ());
+            }),
+            "it stands last",
+        ),
+        (
+            told(|app| {
+                app.shutdown(|_: &u32, _worker| Ok(()));
+            }),
+            "what shuts down takes `State<u32>`",
         ),
         (
             told(|app| {

@@ -67,8 +67,8 @@ impl Default for Limits {
     }
 }
 
-/// A form that arrives part by part.
-pub struct Multipart<F: Form> {
+/// A form that arrives part by part: of an async application by default, of a sync one as `Multipart<Blocking>`.
+pub struct Multipart<F: Form = Polled> {
     body: Body<F::In>,
     parser: Parser,
 }
@@ -94,10 +94,8 @@ impl<F: Form> Multipart<F> {
         Ok(Self { body, parser: Parser::new(&boundary, limits) })
     }
 
-    fn part(&mut self, headers: HeaderMap) -> Result<Part<'_, F>, HttpError> {
-        let disposition = headers.get(CONTENT_DISPOSITION).map(HeaderValue::as_bytes).unwrap_or_default();
-        let names = Names::parse(disposition).ok_or_else(|| malformed("A part of the form has no name."))?;
-        Ok(Part { headers, names, form: self, is_over: false })
+    fn part(&mut self, headers: HeaderMap, names: Names) -> Part<'_, F> {
+        Part { headers, names, form: self, is_over: false }
     }
 }
 
@@ -109,8 +107,30 @@ impl Multipart<Blocking> {
     pub fn next_part(&mut self) -> Result<Option<Part<'_, Blocking>>, AppError> {
         loop {
             match self.event()? {
-                Event::Part(headers) => return Ok(Some(self.part(headers)?)),
+                Event::Part(headers) => {
+                    let names = Names::of(&headers)?;
+                    return Ok(Some(self.part(headers, names)));
+                }
                 Event::End => return Ok(None),
+                Event::Data(_) | Event::PartEnd | Event::NeedMore => {}
+            }
+        }
+    }
+
+    /// Waits for the part of this name; those before it are passed over. Browsers send parts in the order of the form.
+    ///
+    /// # Errors
+    /// 422 with code `invalid_field` and the `field`, if there is none any more; else why there are no more.
+    pub fn part_named(&mut self, name: &str) -> Result<Part<'_, Blocking>, AppError> {
+        loop {
+            match self.event()? {
+                Event::Part(headers) => {
+                    let names = Names::of(&headers)?;
+                    if names.name == name {
+                        return Ok(self.part(headers, names));
+                    }
+                }
+                Event::End => return Err(missing(name).into()),
                 Event::Data(_) | Event::PartEnd | Event::NeedMore => {}
             }
         }
@@ -134,8 +154,30 @@ impl Multipart<Polled> {
     pub async fn next_part(&mut self) -> Result<Option<Part<'_, Polled>>, AppError> {
         loop {
             match self.event().await? {
-                Event::Part(headers) => return Ok(Some(self.part(headers)?)),
+                Event::Part(headers) => {
+                    let names = Names::of(&headers)?;
+                    return Ok(Some(self.part(headers, names)));
+                }
                 Event::End => return Ok(None),
+                Event::Data(_) | Event::PartEnd | Event::NeedMore => {}
+            }
+        }
+    }
+
+    /// Waits for the part of this name; those before it are passed over. Browsers send parts in the order of the form.
+    ///
+    /// # Errors
+    /// 422 with code `invalid_field` and the `field`, if there is none any more; else why there are no more.
+    pub async fn part_named(&mut self, name: &str) -> Result<Part<'_, Polled>, AppError> {
+        loop {
+            match self.event().await? {
+                Event::Part(headers) => {
+                    let names = Names::of(&headers)?;
+                    if names.name == name {
+                        return Ok(self.part(headers, names));
+                    }
+                }
+                Event::End => return Err(missing(name).into()),
                 Event::Data(_) | Event::PartEnd | Event::NeedMore => {}
             }
         }
@@ -311,6 +353,13 @@ fn text(bytes: Bytes) -> Result<String, HttpError> {
 
 fn malformed(detail: &'static str) -> HttpError {
     HttpError::bad_request(detail).with_code("malformed_multipart")
+}
+
+fn missing(name: &str) -> HttpError {
+    HttpError::new(StatusCode::UNPROCESSABLE_ENTITY)
+        .with_detail(format!("The field `{name}` is missing."))
+        .with_code("invalid_field")
+        .with_member("field", name)
 }
 
 fn too_large(detail: &'static str) -> HttpError {
@@ -518,6 +567,11 @@ struct Names {
 }
 
 impl Names {
+    fn of(headers: &HeaderMap) -> Result<Self, HttpError> {
+        let disposition = headers.get(CONTENT_DISPOSITION).map(HeaderValue::as_bytes).unwrap_or_default();
+        Self::parse(disposition).ok_or_else(|| malformed("A part of the form has no name."))
+    }
+
     /// `None` if it is no field of a form.
     fn parse(disposition: &[u8]) -> Option<Self> {
         let (kind, mut rest) = split_at_byte(disposition, b';');
@@ -709,6 +763,30 @@ mod tests {
     fn a_part_that_is_not_read_is_passed_over() {
         let content = part("name=skip", "something") + &part("name=a", "1") + "--xYz--";
         assert_eq!(answer(&content), (200, "skip||=a||=1\n".to_owned()));
+    }
+
+    #[test]
+    fn a_part_is_found_by_its_name() {
+        let headers = HeaderMap::from_iter([(
+            http::header::CONTENT_TYPE,
+            HeaderValue::from_static("multipart/form-data; boundary=xYz"),
+        )]);
+        let content = part("name=a", "1") + &part("name=b", "2") + &part("name=c", "3") + "--xYz--";
+        let told = |error: AppError| HttpError::answer_for::<varvel::Push>(&error, &Default::default());
+        let mut form = Multipart::<Blocking>::new(&headers, ReadBody::from(content.clone()), SMALL).unwrap();
+        assert_eq!(form.part_named("b").unwrap().text(10).unwrap(), "2");
+        // It is not gone back for.
+        let missing = told(form.part_named("a").map(drop).unwrap_err()).unwrap();
+        assert_eq!(missing.status(), StatusCode::UNPROCESSABLE_ENTITY);
+
+        let app = app_fn(move |_, _| {
+            let mut form = Multipart::<Polled>::new(&headers, AsyncBody::from(content.clone()), SMALL);
+            async move {
+                let part = form.as_mut().unwrap().part_named("c").await?;
+                Ok(Response::new(AsyncBody::from(part.text(10).await?)))
+            }
+        });
+        assert_eq!(Client::new(app).get("/").send().text(), "3");
     }
 
     #[test]

@@ -19,12 +19,13 @@
 //! make one of what a client has sent.
 
 use std::{
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
 };
 
 use http::{HeaderValue, Response, header};
-pub use minijinja::{Environment, Error, Value, context};
+pub use minijinja::{self, Environment, Error, Value, context};
 use serde::Serialize;
 use varvel::{Body, Mode};
 
@@ -34,13 +35,15 @@ use varvel::{Body, Mode};
 #[derive(Clone, Debug)]
 pub struct Templates {
     environment: Arc<RwLock<Environment<'static>>>,
+    directory: Option<Arc<Path>>,
     is_reloaded: bool,
 }
 
 impl Templates {
     /// None at first.
     pub fn new() -> Self {
-        Self { environment: Arc::new(RwLock::new(Environment::new())), is_reloaded: false }
+        let environment = Arc::new(RwLock::new(Environment::new()));
+        Self { environment, directory: None, is_reloaded: false }
     }
 
     /// Those of a directory, by their paths in it: `users/list.html`. No name leads out of it. The first use of each
@@ -48,8 +51,26 @@ impl Templates {
     pub fn of_directory(path: impl Into<PathBuf>) -> Self {
         let mut templates = Self::new();
         let path: PathBuf = path.into();
+        templates.directory = Some(path.as_path().into());
         templates.change(|environment| environment.set_loader(minijinja::path_loader(path)));
         templates
+    }
+
+    /// Reads all files of the directory now, so that a mistake in any of them is found when the program starts. Files and
+    /// directories whose names begin with a dot are none of the templates.
+    ///
+    /// # Errors
+    /// If the directory cannot be read, or one of its files is no template.
+    pub fn read_all(&self) -> Result<(), Error> {
+        let Some(directory) = &self.directory else { return Ok(()) };
+        let mut names = Vec::new();
+        if let Err(error) = gather(directory, "", &mut names) {
+            let what = format!("templates in {}", directory.display());
+            let error = Error::new(minijinja::ErrorKind::TemplateNotFound, what).with_source(error);
+            return Err(error);
+        }
+        let environment = self.environment.read().unwrap_or_else(PoisonError::into_inner);
+        names.iter().try_for_each(|name| environment.get_template(name).map(drop))
     }
 
     /// Whether each file is read again each time, for those who write templates while the program runs; off.
@@ -115,6 +136,20 @@ impl Default for Templates {
     }
 }
 
+/// The names of all files below a directory.
+fn gather(directory: &Path, prefix: &str, names: &mut Vec<String>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if name.starts_with('.') {
+            continue;
+        }
+        let name = format!("{prefix}{name}");
+        if path.is_dir() { gather(&path, &format!("{name}/"), names)? } else { names.push(name) }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -170,6 +205,7 @@ mod tests {
         let kept = Templates::of_directory(directory.join("root"));
         let fresh = Templates::of_directory(directory.join("root")).reloaded(true);
         for templates in [&kept, &fresh] {
+            templates.read_all().unwrap();
             assert_eq!(templates.render("users/list.html", context! { n => 1 }).unwrap(), "[1]");
             for name in ["../secret.html", "users/../../secret.html", "/etc/passwd", "users"] {
                 assert!(templates.render(name, ()).is_err(), "{name}");
@@ -178,6 +214,13 @@ mod tests {
         fs::write(directory.join("root/base.html"), "({% block body %}{% endblock %})").unwrap();
         assert_eq!(kept.render("users/list.html", context! { n => 1 }).unwrap(), "[1]");
         assert_eq!(fresh.render("users/list.html", context! { n => 1 }).unwrap(), "(1)");
+        // Nobody asked for it yet, and nobody ever will for what an editor keeps there.
+        fs::write(directory.join("root/users/faulty.html"), "one\n{% if %}").unwrap();
+        fs::write(directory.join("root/.swp"), b"\xff").unwrap();
+        let error = Templates::of_directory(directory.join("root")).read_all().unwrap_err();
+        assert_eq!((error.name(), error.line()), (Some("users/faulty.html"), Some(2)));
+        let missing = Templates::of_directory(directory.join("nowhere")).read_all().unwrap_err();
+        assert!(missing.to_string().contains("nowhere"), "{missing}");
         fs::remove_dir_all(directory).unwrap();
     }
 }

@@ -1,0 +1,193 @@
+//! Answers made by templates, and what templates find there: Flask's `render_template`.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use http::{HeaderMap, Response, StatusCode};
+use serde::Serialize;
+use varvel::{AppError, Body, Scope};
+use varvel_toolkit::{
+    Form, HttpError,
+    router::Template as PathTemplate,
+    templates::{
+        Error, Templates, Value,
+        minijinja::{
+            ErrorKind,
+            value::{Kwargs, Object, merge_maps},
+        },
+    },
+};
+
+use crate::{
+    App, Flash, Respond, Session,
+    context::{Answer, Context, Names, Side},
+};
+
+/// A page as an answer: the name of a template of [`App::templates`], and what it is given.
+///
+/// ```
+/// use varvel_micro::{App, Template, Templates, context};
+///
+/// let mut templates = Templates::new();
+/// templates.add("hello.html", "<h1>Hello, {{ name }}!</h1>")?;
+///
+/// let mut app = App::new();
+/// app.templates(templates);
+/// app.get("/hello/{name}", |name: String| Template("hello.html", context! { name }));
+/// # let client = varvel_test::Client::sync(app);
+/// # let response = client.get("/hello/%3Cb%3E").send();
+/// # assert_eq!(response.text(), "<h1>Hello, &lt;b&gt;!</h1>");
+/// # assert_eq!(response.header("content-type"), Some("text/html; charset=utf-8"));
+/// # Ok::<_, varvel_toolkit::templates::Error>(())
+/// ```
+///
+/// What is given is a map: [`context!`](crate::context), or whatever serde knows as one. Besides, all templates find
+///
+/// | in a template | is |
+/// |---|---|
+/// | `url_for('user', id=7)` | the path of a route by its name, as [`App::url_for`] has it |
+/// | `session.name` | a value of the [`Session`](crate::Session) |
+/// | `get_flashed_messages()` | the messages for this page; with `with_categories=true` as pairs |
+///
+/// unless they are given something of that name. How HTML is escaped, and what media type a page has, is told by the name
+/// of its template: see [`Templates`].
+#[derive(Clone, Debug)]
+pub struct Template<N, G>(
+    /// The name.
+    pub N,
+    /// What it is given.
+    pub G,
+);
+
+impl App {
+    /// The templates that a [`Template`] names.
+    ///
+    /// # Panics
+    /// If one of them is none: a directory is read as a whole, so that this is found when the program starts.
+    #[track_caller]
+    pub fn templates(&mut self, templates: Templates) -> &mut Self {
+        if let Err(error) = templates.read_all() {
+            panic!("{error}");
+        }
+        self.templates = Some(templates);
+        self.changed()
+    }
+}
+
+impl<F, N, G> Respond<F> for Template<N, G>
+where
+    F: Form,
+    N: Into<Cow<'static, str>>,
+    G: Serialize,
+{
+    fn respond(self) -> Result<Response<Body<F::Out>>, AppError> {
+        let mut response = Response::new(Body::empty());
+        let unrendered = Unrendered { name: self.0.into(), given: Value::from_serialize(self.1) };
+        response.extensions_mut().insert(unrendered);
+        Ok(response)
+    }
+}
+
+/// In the place of a body, until it comes to where the templates are.
+#[derive(Clone)]
+struct Unrendered {
+    name: Cow<'static, str>,
+    given: Value,
+}
+
+impl Context {
+    /// The session of a page that may ask for it when the head of the request is gone.
+    pub(crate) fn session_of_page(&self, headers: &HeaderMap, scope: &Scope) -> Option<Session> {
+        self.templates.as_ref()?;
+        self.session(headers, scope)
+    }
+
+    /// Has the template make the body, if the answer is one of a template.
+    pub(crate) fn render<F: Side>(&self, answer: Answer<F>, session: Option<&Session>) -> Answer<F> {
+        let (mut head, body) = answer?.into_parts();
+        let Some(Unrendered { name, given }) = head.extensions.remove() else {
+            return Ok(Response::from_parts(head, body));
+        };
+        let Some(templates) = &self.templates else {
+            return Err(HttpError::new(StatusCode::INTERNAL_SERVER_ERROR)
+                .caused_by(format!("`{name}` needs `app.templates(...)`"))
+                .into());
+        };
+        let page =
+            Page { names: Arc::clone(&self.names), session: session.cloned(), flashes: OnceLock::new() };
+        // What is given comes before what is there.
+        let given = merge_maps([Value::from_object(page), given]);
+        let (made, body) = templates.respond(&name, given)?.into_parts();
+        for (name, value) in made.headers.iter() {
+            head.headers.entry(name).or_insert_with(|| value.clone());
+        }
+        Ok(Response::from_parts(head, body))
+    }
+}
+
+/// What all templates find on one page.
+#[derive(Debug)]
+struct Page {
+    names: Arc<Names>,
+    session: Option<Session>,
+    /// Taken from the session by the first who asks.
+    flashes: OnceLock<Vec<Flash>>,
+}
+
+impl Object for Page {
+    fn get_value(self: &Arc<Self>, name: &Value) -> Option<Value> {
+        let page = Arc::clone(self);
+        match name.as_str()? {
+            "url_for" => {
+                Some(Value::from_function(move |name: &str, values: Kwargs| page.url_for(name, &values)))
+            }
+            "session" => self.session.clone().map(|session| Value::from_object(Remembered(session))),
+            "get_flashed_messages" => {
+                Some(Value::from_function(move |options: Kwargs| page.get_flashed_messages(&options)))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Page {
+    fn url_for(&self, name: &str, values: &Kwargs) -> Result<Value, Error> {
+        let values: Vec<(&str, Value)> =
+            values.args().map(|name| Ok((name, values.get(name)?))).collect::<Result<_, Error>>()?;
+        let values: Vec<(&str, &dyn fmt::Display)> =
+            values.iter().map(|(name, value)| (*name, value as _)).collect();
+        let failed = |why| Error::new(ErrorKind::InvalidOperation, why);
+        let Some(template) = self.names.get(name) else {
+            return Err(failed(format!("no route has the name `{name}`")));
+        };
+        let url = PathTemplate::url(template, &values).map_err(|error| failed(error.to_string()))?;
+        // Nearly always the slashes are all that would be escaped, and HTML does not ask for that.
+        let is_plain = !url.contains(['&', '<', '>', '"', '\'']);
+        Ok(if is_plain { Value::from_safe_string(url) } else { Value::from(url) })
+    }
+
+    fn get_flashed_messages(&self, options: &Kwargs) -> Result<Value, Error> {
+        let with_categories: Option<bool> = options.get("with_categories")?;
+        options.assert_all_used()?;
+        let taken = || self.session.as_ref().map(Session::flashes).unwrap_or_default();
+        let flashes = self.flashes.get_or_init(taken).iter();
+        Ok(if with_categories == Some(true) {
+            flashes.map(|flash| Value::from(vec![flash.category.clone(), flash.message.clone()])).collect()
+        } else {
+            flashes.map(|flash| Value::from(flash.message.clone())).collect()
+        })
+    }
+}
+
+/// The values of a session.
+#[derive(Debug)]
+struct Remembered(Session);
+
+impl Object for Remembered {
+    fn get_value(self: &Arc<Self>, name: &Value) -> Option<Value> {
+        self.0.get::<Value>(name.as_str()?)
+    }
+}

@@ -1,0 +1,43 @@
+//! Where an application is tried out.
+
+use std::{net::TcpListener, thread, time::Duration};
+
+use varvel::{Control, Launch};
+use varvel_lint::Lint;
+use varvel_micro::App;
+use varvel_serve::{Both, Config, Deploy, ServerKind};
+use varvel_test::Client;
+
+/// In process in both forms, under the eyes of the lint.
+pub(crate) fn in_process(app: &App, test: impl Fn(&Client)) {
+    test(&Client::sync(Lint::new(app.clone())));
+    test(&Client::new(Lint::new(app.clone())));
+}
+
+/// In process, and on each of the servers.
+pub(crate) fn everywhere(app: &App, test: impl Fn(&Client)) {
+    in_process(app, &test);
+    for server in [ServerKind::Threaded, ServerKind::Evented] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = Client::at(&format!("http://{}", listener.local_addr().unwrap()));
+        let control = Control::new();
+        let launch = Launch::new(vec![listener.into()]).with_control(control.clone());
+        thread::scope(|scope| {
+            let stop = Stop(&control);
+            let serving = scope.spawn(|| Both(app.clone()).deploy(&Config::new(server), launch));
+            assert!(control.wait_ready(), "{server:?} does not start");
+            test(&client);
+            drop(stop);
+            serving.join().unwrap().unwrap();
+        });
+    }
+}
+
+/// Stops a server, also if the test panics.
+struct Stop<'c>(&'c Control);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.stop(Duration::ZERO);
+    }
+}
