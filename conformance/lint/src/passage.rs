@@ -195,7 +195,12 @@ pub(crate) fn check_entry(record: &Record, uri: &Uri, scope: &mut Scope) {
         seals.pop();
     }
     let is_of_another = (passage.connection, passage.number) != (scope.conn().id, scope.number());
-    if is_of_another || passage.lock().closed {
+    let is_over = {
+        let crossing = passage.lock();
+        // Behind a placeholder of the middleware's own the inner call may be made later.
+        crossing.closed && !crossing.deferred
+    };
+    if is_of_another || is_over {
         record.breach(r::M1_MOVED, || {
             let Passage { connection, number, .. } = &**passage;
             format!(
@@ -222,7 +227,8 @@ pub(crate) fn check_answer(record: &Record, passage: &Passage, status: StatusCod
         let is_reply = std::mem::replace(&mut crossing.deferred, shape == Shape::Deferred);
         (crossing.answer, is_reply)
     };
-    let Some((inner_status, inner_shape)) = inner.filter(|_| !is_reply) else { return };
+    let is_here = !is_reply && shape != Shape::Deferred;
+    let Some((inner_status, inner_shape)) = inner.filter(|_| is_here) else { return };
     if inner_shape == Shape::Tunnel && shape != Shape::Tunnel && status == inner_status {
         record.breach(r::M3_TUNNEL, || format!("the inner answer has a tunnel, the outer one a {shape:?}"));
     }

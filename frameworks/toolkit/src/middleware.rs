@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`AccessLog`] | a line for each request |
 //! | [`BodyLimit`] | a bound on request bodies |
-//! | [`CatchPanic`] | panics as answers |
+//! | [`CatchFailures`] | errors and panics as answers |
 //! | `Compression` | answers by what the client accepts (feature `compression`) |
 //! | [`Cors`] | which pages of other origins may read the answers |
 //! | [`Csrf`] | refuses what other sites have a browser send |
@@ -19,6 +19,30 @@
 //! | [`Sessions`] | what is remembered of a browser from one request to the next |
 //! | [`Timeout`] | a bound on how long a call may take to answer |
 //! | [`TrailingSlash`] | one of two URLs that differ by a slash |
+//!
+//! # In which order
+//!
+//! What stands outside sees the answers of all that is inside, and its requests first. From the outermost to the innermost:
+//!
+//! 1. [`Forwarded`] and [`RequestIds`], since others ask who the client is and which request this is; then [`AccessLog`]
+//! 2. [`SecurityHeaders`], [`Cors`] and `Compression`, which are for every answer, refusals included; and preflights need
+//!    no leave of those below
+//! 3. what refuses: [`RateLimit`], [`TrailingSlash`], [`Csrf`], [`BodyLimit`]
+//! 4. [`Timeout`], within which a call has to be done with its [`Sessions`]
+//! 5. [`CatchFailures`]: an error would pass by everything that stands around it, and have none of its fields
+//!
+//! ```
+//! use std::time::Duration;
+//! use varvel::sync_fn;
+//! use varvel_toolkit::{Middleware, middleware::*, respond};
+//!
+//! let app = CatchFailures::around(sync_fn(|_, _| Ok(respond::text("hello"))));
+//! let app = Timeout::after(Duration::from_secs(30)).around(app);
+//! let app = RateLimit::new(100, Duration::from_secs(60)).around(Csrf::new().around(app));
+//! let app = SecurityHeaders::new().around(Cors::of(["https://app.example"]).around(app));
+//! let app = RequestIds::new().around(AccessLog::new(|entry| eprintln!("{entry}")).around(app));
+//! # assert!(varvel_test::Client::sync(app).get("/").send().header("x-request-id").is_some());
+//! ```
 
 use std::{
     fmt,
@@ -38,7 +62,7 @@ use crate::{Blocking, Form, Polled};
 
 mod access_log;
 mod body_limit;
-mod catch_panic;
+mod catch_failures;
 #[cfg(feature = "compression")]
 mod compression;
 mod cors;
@@ -55,7 +79,7 @@ mod vary;
 
 pub use access_log::{AccessLog, Entry};
 pub use body_limit::BodyLimit;
-pub use catch_panic::{CatchPanic, CatchPanicCall};
+pub use catch_failures::{CatchFailures, CatchFailuresCall};
 #[cfg(feature = "compression")]
 pub use compression::Compression;
 pub use cors::Cors;

@@ -5,7 +5,12 @@
 #[path = "support/live.rs"]
 mod live;
 
-use std::{io::Read, sync::Arc, thread, time::Duration};
+use std::{
+    io::Read,
+    sync::{Arc, Condvar, Mutex},
+    thread,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, header};
@@ -18,7 +23,10 @@ use varvel_test::{Client, Response};
 use varvel_toolkit::{
     HttpError, Middleware, Routes,
     cookies::Keys,
-    middleware::{Compression, Cors, MemoryStore, RateLimit, RequestIds, SecurityHeaders, Session, Sessions},
+    middleware::{
+        CatchFailures, Compression, Cors, MemoryStore, RateLimit, RequestIds, SecurityHeaders, Session,
+        Sessions, Timeout,
+    },
     respond,
     routes::get,
 };
@@ -126,4 +134,37 @@ fn an_error_that_clients_are_told_of_is_answered_inside_of_the_others() {
         assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.example"));
         assert!(answer.header("x-request-id").is_some());
     });
+}
+
+#[test]
+fn a_sync_call_that_takes_too_long_is_answered_by_servers_while_its_thread_goes_on() {
+    // Told whether calls may go on.
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let held = Arc::clone(&gate);
+    let app = sync_fn(move |request: Request<ReadBody>, _| {
+        let path = request.uri().path().to_owned();
+        let body = request.into_body().collect(100)?;
+        if path == "/late" {
+            let (open, opened) = &*held;
+            drop(opened.wait_while(open.lock().unwrap(), |open| !*open).unwrap());
+        }
+        Ok(respond::text(body))
+    });
+    // What is in time has all the time in the world.
+    let app =
+        |after| RequestIds::new().around(Timeout::after(after).around(CatchFailures::around(app.clone())));
+    let servers =
+        |after| [Live::threaded(Shared(app(after))), Live::evented(Offloaded::new(Shared(app(after))))];
+    for server in servers(Duration::from_secs(3600)) {
+        let answer = server.client.post("/").body("in time").send();
+        assert_eq!(answer.text(), "in time");
+    }
+    let servers = servers(Duration::from_millis(20));
+    for server in &servers {
+        let answer = server.client.post("/late").body("what nobody waits for").send();
+        assert_eq!(answer.status(), 503);
+        assert!(answer.header("x-request-id").is_some());
+    }
+    *gate.0.lock().unwrap() = true;
+    gate.1.notify_all();
 }

@@ -16,8 +16,8 @@ use crate::{Accept, Form, HttpError, Middleware, respond};
 /// network are never allowed: no `Access-Control-Allow-Private-Network` is sent.
 ///
 /// It protects nothing by itself: requests that are not from browsers, and simple ones that are, reach the application
-/// whatever it says. An [error](varvel::AppError) that passes through has no fields, so put this around what answers
-/// errors, such as [`Routes`](crate::Routes); for 500s also [`CatchPanic`](super::CatchPanic) beneath.
+/// whatever it says. An [error](varvel::AppError) that passes through has no fields, and then a page is told nothing but
+/// that something failed, so put this around [`CatchFailures`](super::CatchFailures).
 ///
 /// ```
 /// use http::{Method, header};

@@ -16,8 +16,7 @@ use crate::{Form, Middleware};
 /// An id that comes with the request is kept if it is [trusted](Self::trusting), as behind a proxy that makes them, and
 /// if it is one: up to 64 letters, digits and `-`, `_`, `.`, `:`, `+`, `/`, `=`. So nobody can forge a line of a log.
 ///
-/// A failure that the server answers passes by without it, so what is to tell its id stands inside: [`Routes`](crate::Routes)
-/// for errors that clients are told.
+/// A failure that the server answers passes by without it, so put this around [`CatchFailures`](super::CatchFailures).
 ///
 /// ```
 /// use varvel::{AppResult, Scope, sync_fn};

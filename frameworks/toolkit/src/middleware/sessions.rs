@@ -32,10 +32,10 @@ use crate::{
 ///
 /// A session lives for so long since it was changed last, or used in the second half of its life. One that stays
 /// empty is not kept, and costs a client no cookie. Concurrent requests of one browser each have it as it was when
-/// they began, and the last to be answered counts.
+/// they began, and the last to be answered counts; but what was ended in a store meanwhile stays so.
 ///
 /// What is put in after the call, while the body is written, is lost: the head has gone out. So is what belongs to a
-/// call that fails.
+/// call that fails, also if it was answered by a status of 500 or more.
 ///
 /// ```
 /// use http::Request;
@@ -149,10 +149,20 @@ impl Sessions {
             None => cookies.set_private(&self.keys, cookie(serde_json::to_string(&record)?))?,
             Some(store) => {
                 let id = match before {
-                    Some(id) if !state.is_renewed => id,
-                    _ => new_id()?,
+                    Some(id) if !state.is_renewed => {
+                        // Whoever ended it meanwhile, by a logout in another tab, meant what is put in here as well.
+                        if !store.update(&id, record)? {
+                            cookies.remove(self.cookie.clone())?;
+                            return Ok(());
+                        }
+                        id
+                    }
+                    _ => {
+                        let id = new_id()?;
+                        store.insert(&id, record)?;
+                        id
+                    }
                 };
-                store.save(&id, record)?;
                 cookies.set_signed(&self.keys, cookie(id))?;
             }
         }
@@ -206,6 +216,10 @@ impl Middleware for Sessions {
     ) -> Response<Body<F::Out>> {
         let SessionNote { session, mut cookies, accept, watch } = note;
         let mut state = session.lock();
+        if response.status().is_server_error() {
+            // As it was before the call, of which half may be done.
+            state.is_changed = false;
+        }
         if state.is_changed
             && let Err(error) = self.keep(&mut state, &mut cookies, SystemTime::now())
         {
@@ -367,11 +381,18 @@ pub trait SessionStore: Send + Sync {
     /// If there is no telling; the client gets 503.
     fn load(&self, id: &str) -> Result<Option<Record>, BoxError>;
 
-    /// Keeps a session, in place of another of this id.
+    /// Keeps a new session.
     ///
     /// # Errors
     /// If it cannot be kept; the client gets 503.
-    fn save(&self, id: &str, record: Record) -> Result<(), BoxError>;
+    fn insert(&self, id: &str, record: Record) -> Result<(), BoxError>;
+
+    /// Keeps what has become of a session, in one step with a look whether it is still there: `false` if it was removed
+    /// meanwhile, and then it stays so.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert).
+    fn update(&self, id: &str, record: Record) -> Result<bool, BoxError>;
 
     /// Forgets a session.
     ///
@@ -385,8 +406,12 @@ impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
         (**self).load(id)
     }
 
-    fn save(&self, id: &str, record: Record) -> Result<(), BoxError> {
-        (**self).save(id, record)
+    fn insert(&self, id: &str, record: Record) -> Result<(), BoxError> {
+        (**self).insert(id, record)
+    }
+
+    fn update(&self, id: &str, record: Record) -> Result<bool, BoxError> {
+        (**self).update(id, record)
     }
 
     fn remove(&self, id: &str) -> Result<(), BoxError> {
@@ -440,6 +465,13 @@ impl MemoryStore {
 }
 
 impl Kept {
+    /// In place of another of this id.
+    fn insert(&mut self, id: &str, record: Record) {
+        self.remove(id);
+        self.by_expiry.insert((record.expires, id.to_owned()));
+        self.records.insert(id.to_owned(), record);
+    }
+
     fn remove(&mut self, id: &str) {
         if let Some((id, record)) = self.records.remove_entry(id) {
             self.by_expiry.remove(&(record.expires, id));
@@ -452,16 +484,23 @@ impl SessionStore for MemoryStore {
         Ok(self.lock().records.get(id).cloned())
     }
 
-    fn save(&self, id: &str, record: Record) -> Result<(), BoxError> {
+    fn insert(&self, id: &str, record: Record) -> Result<(), BoxError> {
         let mut kept = self.lock();
-        kept.remove(id);
-        kept.by_expiry.insert((record.expires, id.to_owned()));
-        kept.records.insert(id.to_owned(), record);
+        kept.insert(id, record);
         while kept.records.len() > self.max {
             let Some((_, first)) = kept.by_expiry.pop_first() else { break };
             kept.records.remove(&first);
         }
         Ok(())
+    }
+
+    fn update(&self, id: &str, record: Record) -> Result<bool, BoxError> {
+        let mut kept = self.lock();
+        let is_there = kept.records.contains_key(id);
+        if is_there {
+            kept.insert(id, record);
+        }
+        Ok(is_there)
     }
 
     fn remove(&self, id: &str) -> Result<(), BoxError> {
@@ -472,7 +511,7 @@ impl SessionStore for MemoryStore {
 
 #[cfg(test)]
 mod tests {
-    use varvel::{App, AppResult, ReadBody, app_fn, sync_fn};
+    use varvel::{App, AppError, AppResult, Mode, ReadBody, app_fn, sync_fn};
     use varvel_test::{Client, Response as Answer};
 
     use super::*;
@@ -486,6 +525,7 @@ mod tests {
             "/large" => session.set("n", "x".repeat(5000)).unwrap(),
             "/remove" => session.remove("n"),
             "/clear" => session.clear(),
+            "/add-and-fail" => session.set("n", 7).unwrap(),
             "/renew" => session.renew(),
             "/untouched" => return Ok(String::new()),
             _ => {}
@@ -495,8 +535,16 @@ mod tests {
 
     fn application() -> impl App + Clone + Send + Sync + 'static {
         sync_fn(|request: Request<ReadBody>, scope: Scope| -> AppResult {
-            Ok(respond::text(act(request.uri().path(), &scope)?))
+            answer(request.uri().path(), &scope)
         })
+    }
+
+    fn answer<M: Mode>(path: &str, scope: &Scope) -> Result<Response<Body<M>>, AppError> {
+        let mut response = respond::text(act(path, scope)?);
+        if path == "/add-and-fail" {
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        }
+        Ok(response)
     }
 
     /// A browser: the application in one of its forms, and one cookie.
@@ -512,7 +560,7 @@ mod tests {
 
         fn polled(sessions: Sessions) -> Self {
             let app = app_fn(|request: Request<varvel::AsyncBody>, scope: Scope| async move {
-                Ok(respond::text(act(request.uri().path(), &scope)?))
+                answer(request.uri().path(), &scope)
             });
             Self { client: Client::new(sessions.around(app)), cookie: None }
         }
@@ -582,6 +630,37 @@ mod tests {
     }
 
     #[test]
+    fn what_a_call_that_fails_has_put_in_is_not_kept() {
+        each(|mut browser| {
+            browser.get("/add");
+            let answer = browser.get("/add-and-fail");
+            assert_eq!((answer.status().as_u16(), answer.header("set-cookie")), (500, None));
+            assert_eq!(browser.get("/").text(), "1");
+        });
+    }
+
+    #[test]
+    fn a_session_that_ends_while_a_request_runs_stays_ended() {
+        let store = Arc::new(MemoryStore::new(10));
+        let sessions = Sessions::in_store(Keys::generate(), Arc::clone(&store));
+        let ended = Arc::clone(&store);
+        // While one request runs, another one ends the session.
+        let app = sync_fn(move |request: Request<ReadBody>, scope: Scope| -> AppResult {
+            let response = answer(request.uri().path(), &scope)?;
+            if request.uri().query().is_some() {
+                let ids: Vec<_> = ended.lock().records.keys().cloned().collect();
+                ids.iter().try_for_each(|id| ended.remove(id)).map_err(AppError::from_boxed)?;
+            }
+            Ok(response)
+        });
+        let mut browser = Browser { client: Client::sync(sessions.around(app)), cookie: None };
+        browser.get("/add");
+        assert_eq!((store.len(), browser.cookie.is_some()), (1, true));
+        browser.get("/add?meanwhile");
+        assert_eq!((store.len(), browser.cookie), (0, None));
+    }
+
+    #[test]
     fn a_renewed_session_has_another_id_and_the_old_one_is_nothing() {
         let store = Arc::new(MemoryStore::new(10));
         let mut browser = Browser::polled(Sessions::in_store(Keys::generate(), Arc::clone(&store)));
@@ -599,7 +678,7 @@ mod tests {
     fn what_is_forged_is_no_session() {
         let store = Arc::new(MemoryStore::new(10));
         let record = Record { values: Map::from_iter([("n".to_owned(), 7.into())]), expires: UNIX_EPOCH };
-        store.save("guessed", record).unwrap();
+        store.insert("guessed", record).unwrap();
         let mut browser = Browser::sync(Sessions::in_store(Keys::generate(), store));
         browser.cookie = Some("session=guessed".to_owned());
         assert_eq!(browser.get("/").text(), "");
@@ -652,7 +731,7 @@ mod tests {
         let record =
             |seconds| Record { values: Map::new(), expires: UNIX_EPOCH + Duration::from_secs(seconds) };
         for (id, seconds) in [("a", 30), ("b", 20), ("a", 10), ("a", 40), ("c", 30)] {
-            store.save(id, record(seconds)).unwrap();
+            store.insert(id, record(seconds)).unwrap();
         }
         let there = ["a", "b", "c"].map(|id| store.load(id).unwrap().is_some());
         assert_eq!((there, store.len()), ([true, false, true], 2));
@@ -668,7 +747,10 @@ mod tests {
             fn load(&self, _id: &str) -> Result<Option<Record>, BoxError> {
                 Err("the store is away".into())
             }
-            fn save(&self, _id: &str, _record: Record) -> Result<(), BoxError> {
+            fn insert(&self, _id: &str, _record: Record) -> Result<(), BoxError> {
+                Err("the store is away".into())
+            }
+            fn update(&self, _id: &str, _record: Record) -> Result<bool, BoxError> {
                 Err("the store is away".into())
             }
             fn remove(&self, _id: &str) -> Result<(), BoxError> {
