@@ -2,7 +2,7 @@
 
 use std::{any::type_name, error::Error, fmt, future, path::PathBuf, sync::Arc};
 
-use http::{HeaderValue, Method, Request as HttpRequest, StatusCode, header};
+use http::{HeaderValue, Request as HttpRequest, StatusCode, header};
 use varvel::{
     AppError, AppFactory, AppFuture, AppResult, AsyncApp, AsyncAppFactory, AsyncBody, BodyErrorKind,
     BoxError, FailKind, ReadBody, Scope, StartError, Worker,
@@ -16,7 +16,7 @@ use varvel_toolkit::{
 
 use crate::{
     HttpStatus, IntoResource, Middleware, RequestHead, Resource, Responders, ResponseHead, Result, call,
-    media::Handlers, resource::MethodMap,
+    inspect::AppInfo, media::Handlers, resource::MethodMap,
 };
 
 /// A table of routes to resources, with middleware, error handlers and media handlers: an application of the contract in
@@ -57,7 +57,7 @@ pub struct App {
 #[derive(Clone)]
 pub(crate) struct Core {
     pub(crate) router: Router<Route>,
-    pub(crate) middleware: Vec<Arc<dyn Middleware>>,
+    pub(crate) middleware: Vec<Component>,
     pub(crate) error_handlers: Vec<ErrorHandler>,
     pub(crate) uncaught_handler: Option<Arc<HandleUncaught>>,
     pub(crate) settings: Arc<Settings>,
@@ -90,9 +90,17 @@ pub(crate) struct Settings {
 
 type ErrorSerializer = dyn Fn(&RequestHead, &mut ResponseHead, &HttpError) + Send + Sync;
 
+/// A middleware, and what it is called.
+#[derive(Clone)]
+pub(crate) struct Component {
+    pub(crate) type_name: &'static str,
+    pub(crate) middleware: Arc<dyn Middleware>,
+}
+
 /// What is done about errors of a type.
 #[derive(Clone)]
 pub(crate) struct ErrorHandler {
+    pub(crate) type_name: &'static str,
     /// Whether it is only for some of its type, which come before those that are for all.
     pub(crate) is_narrow: bool,
     pub(crate) handle: Arc<HandleError>,
@@ -263,19 +271,15 @@ impl App {
         self.core.router.url_for(name, values)
     }
 
-    /// All templates and what they answer, in the order in which they were added: `falcon.inspect`.
-    pub fn inspect(&self) -> impl Iterator<Item = (&str, &[Method])> {
-        self.core.router.routes().map(|route| match &route.value().target {
-            Target::Resource(methods) | Target::Sink(methods) if !methods.is_for_any() => {
-                (&*route.value().template, &methods.methods[..])
-            }
-            _ => (&*route.value().template, &[][..]),
-        })
+    /// What the application consists of, for programs and, printed, for humans: `falcon.inspect`.
+    pub fn inspect(&self) -> AppInfo<'_> {
+        AppInfo::of(&self.core)
     }
 
     /// Adds a component, inside of those that were added before.
-    pub fn add_middleware(&mut self, middleware: impl Middleware) -> &mut Self {
-        self.core_mut().middleware.push(Arc::new(middleware));
+    pub fn add_middleware<M: Middleware>(&mut self, middleware: M) -> &mut Self {
+        let component = Component { type_name: type_name::<M>(), middleware: Arc::new(middleware) };
+        self.core_mut().middleware.push(component);
         self
     }
 
@@ -332,7 +336,8 @@ impl App {
     ) -> &mut Self {
         let handle: Arc<HandleError> =
             Arc::new(move |error, req, resp| handler(error.downcast_ref()?, req, resp));
-        self.core_mut().error_handlers.push(ErrorHandler { is_narrow, handle });
+        let handler = ErrorHandler { type_name: type_name::<E>(), is_narrow, handle };
+        self.core_mut().error_handlers.push(handler);
         self
     }
 
@@ -398,14 +403,15 @@ impl App {
 
     fn start_up(&self, worker: &Worker) -> std::result::Result<Self, StartError> {
         let app = self.clone();
-        for middleware in &app.core.middleware {
+        for Component { middleware, .. } in &app.core.middleware {
             middleware.process_startup(worker)?;
         }
         Ok(app)
     }
 
     fn shut_down(&self, worker: &Worker) -> std::result::Result<(), BoxError> {
-        let ends = self.core.middleware.iter().rev().map(|middleware| middleware.process_shutdown(worker));
+        let ends =
+            self.core.middleware.iter().rev().map(|component| component.middleware.process_shutdown(worker));
         // Each gets its chance, whatever became of the others.
         ends.collect::<Vec<_>>().into_iter().collect()
     }
@@ -471,8 +477,7 @@ impl AsyncAppFactory for App {
 
 impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ", type_name::<Self>())?;
-        f.debug_map().entries(self.inspect()).finish()
+        f.debug_tuple("App").field(&self.inspect()).finish()
     }
 }
 

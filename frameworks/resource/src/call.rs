@@ -19,7 +19,7 @@ use varvel_toolkit::{Blocking, Endpoint, Form, HttpError, Polled};
 
 use crate::{
     Request, RequestHead, Response, ResponseHead, Result,
-    app::{Core, Target},
+    app::{Component, Core, Target},
     errors,
     resource::{AsyncCall, Call, Hooks, Responder, SyncCall},
 };
@@ -100,7 +100,7 @@ fn begin<F: Form>(core: &Core, request: HttpRequest<Body<F::In>>, scope: Scope) 
 impl Core {
     /// Everything before the hooks: middleware, and the way to the responder.
     fn prepare(&self, req: &mut RequestHead, resp: &mut ResponseHead) -> Result<Next<'_>> {
-        for middleware in &self.middleware {
+        for Component { middleware, .. } in &self.middleware {
             middleware.process_request(req, resp)?;
             if resp.is_complete {
                 return Ok(Next::Nothing);
@@ -117,7 +117,7 @@ impl Core {
         req.params = found.into_params(&req.parts.uri, req.mount);
         req.template = Some(Arc::clone(&route.template));
         if let Target::Resource(_) = route.target {
-            for middleware in &self.middleware {
+            for Component { middleware, .. } in &self.middleware {
                 middleware.process_resource(req, resp)?;
                 if resp.is_complete {
                     return Ok(Next::Nothing);
@@ -209,7 +209,7 @@ fn conclude<F: Form>(
     let report = |req: &RequestHead, failure: &AppError| log().failed(req, failure);
     let mut succeeded = outcome.is_ok();
     let mut outcome = outcome.or_else(|failure| core.answer_for(failure, &req, &mut resp.head, &report));
-    for middleware in core.middleware.iter().rev() {
+    for Component { middleware, .. } in core.middleware.iter().rev() {
         if let Err(failure) = middleware.process_response(&mut req, &mut resp.head, succeeded) {
             succeeded = false;
             outcome = outcome.and(core.answer_for(failure, &req, &mut resp.head, &report));

@@ -68,7 +68,7 @@
 //! | `resp.text`, `resp.data`, `resp.stream` | [`ResponseHead::set_text`], [`set_data`](ResponseHead::set_data), [`Response::set_stream`] | also [`set_file`](ResponseHead::set_file), [`set_body`](Response::set_body) |
 //! | `req.get_param_as_int` and its like | the same, and [`get_param_as`](RequestHead::get_param_as) for any type | |
 //! | `req.get_header`, `req.accept`, `req.client_prefers`, … | the same, on [`RequestHead`] | |
-//! | `req.cookies`, `resp.set_cookie` | [`Request::cookies`], [`ResponseHead::set_cookies`] | `HttpOnly` and `SameSite=Lax` unless said otherwise |
+//! | `req.cookies`, `resp.set_cookie` | [`RequestHead::cookies`], [`ResponseHead::set_cookies`] | `HttpOnly` and `SameSite=Lax` unless said otherwise |
 //! | `req.context`, `resp.context` | [`Context`] | values by type |
 //! | `resp.etag`, `resp.last_modified`, `req.if_match`, `req.range` | [`ResponseHead::set_etag`], [`set_last_modified`](ResponseHead::set_last_modified), [`RequestHead::precondition`], [`range`](RequestHead::range) | [`make_conditional`](ResponseHead::make_conditional) does it all |
 //! | `resp.downloadable_as`, `resp.append_link` | [`ResponseHead::set_downloadable_as`], [`append_link`](ResponseHead::append_link) | |
@@ -76,7 +76,7 @@
 //! | CORS | [`varvel_toolkit::middleware`], around the application | |
 //! | `resp.sse` | [`Response::set_sse`], [`AsyncResponse::set_sse`](Response::set_sse-1) | |
 //! | `on_websocket(req, ws)` | [`Responders::websocket`], `resp.accept_websocket(…)` | sync, too; accepts with what goes on behind the handshake, and before that is a responder as any other, with hooks and middleware |
-//! | `falcon.inspect` | [`App::inspect`] | |
+//! | `falcon.inspect` | [`App::inspect`], [`inspect`] | |
 //! | `falcon.testing.TestClient`, `simulate_get(…)` and its like | `testing::TestClient`, with the feature `testing` | says what is in the request with methods, and ends with `send()`; both forms |
 //! | - | [`App::url_for`] | URLs of routes with a name |
 //!
@@ -99,6 +99,7 @@ mod resource;
 mod response;
 
 pub mod errors;
+pub mod inspect;
 pub mod media;
 #[cfg(feature = "testing")]
 pub mod testing;

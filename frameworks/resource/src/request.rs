@@ -1,6 +1,6 @@
 //! What is asked.
 
-use std::{borrow::Cow, fmt, ops, str::FromStr, sync::Arc};
+use std::{borrow::Cow, fmt, ops, str::FromStr, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri, Version, header, request::Parts};
@@ -10,6 +10,7 @@ use varvel_toolkit::{
     Accept, Blocking, Form, HttpError, Polled, Query,
     conditional::{self, Validators, Verdict},
     cookies::Cookies,
+    middleware::Client,
     multipart::{Limits, Multipart},
     range::Ranges,
     router::PathParams,
@@ -39,11 +40,6 @@ impl<F: Form> Request<F> {
     /// The contract's own view of the exchange: connection, worker, disconnects, upgrades.
     pub fn scope(&mut self) -> &mut Scope {
         &mut self.scope
-    }
-
-    /// The cookies that came; changes to them go to [`ResponseHead::set_cookies`](crate::ResponseHead::set_cookies).
-    pub fn cookies(&self) -> Cookies {
-        Cookies::of(&self.head.parts.headers, &self.scope)
     }
 
     /// The body as it comes, for whoever does not want all of it at once. Empty once the data or media was asked for.
@@ -145,6 +141,7 @@ pub struct RequestHead {
     pub(crate) mount: usize,
     pub(crate) peer: Address,
     is_secure: bool,
+    forwarded: Option<Box<Client>>,
     pub(crate) params: Option<PathParams>,
     pub(crate) template: Option<Arc<str>>,
     pub(crate) settings: Arc<Settings>,
@@ -153,9 +150,10 @@ pub struct RequestHead {
 impl RequestHead {
     pub(crate) fn new(parts: Parts, scope: &Scope, settings: Arc<Settings>) -> Self {
         let (peer, is_secure) = (scope.conn().peer.clone(), scope.conn().is_secure());
+        let forwarded = scope.get::<Client>().cloned().map(Box::new);
         let mount = scope.mount(&parts.uri).len();
         let context = Context::default();
-        Self { context, parts, mount, peer, is_secure, params: None, template: None, settings }
+        Self { context, parts, mount, peer, is_secure, forwarded, params: None, template: None, settings }
     }
 
     /// The method.
@@ -217,6 +215,27 @@ impl RequestHead {
         self.get_header(name).ok_or_else(|| errors::missing_header(name))
     }
 
+    /// A field as a number or of any other type: `get_header_as_int`.
+    ///
+    /// # Errors
+    /// 400, naming the field, if it is there and is no such value.
+    pub fn get_header_as<T: FromStr>(&self, name: &str) -> Result<Option<T>, HttpError> {
+        let Some(value) = self.parts.headers.get(name) else { return Ok(None) };
+        let value = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+        value.map(Some).ok_or_else(|| errors::invalid_header("It has another type.", name))
+    }
+
+    /// A field as a date (RFC 9110 section 5.6.7): `get_header_as_datetime`, and with it `date`, `if_modified_since` and
+    /// `if_unmodified_since`.
+    ///
+    /// # Errors
+    /// 400, naming the field, if it is there and is no date.
+    pub fn get_header_as_datetime(&self, name: &str) -> Result<Option<SystemTime>, HttpError> {
+        let Some(value) = self.parts.headers.get(name) else { return Ok(None) };
+        let date = conditional::parse_http_date(value);
+        date.map(Some).ok_or_else(|| errors::invalid_header("It must be a date of HTTP.", name))
+    }
+
     /// Content-Type.
     pub fn content_type(&self) -> Option<&str> {
         self.get_header(header::CONTENT_TYPE.as_str())
@@ -237,10 +256,48 @@ impl RequestHead {
         self.get_header(header::USER_AGENT.as_str())
     }
 
+    /// Referer.
+    pub fn referer(&self) -> Option<&str> {
+        self.get_header(header::REFERER.as_str())
+    }
+
+    /// The cookies that came; changes to them go to [`ResponseHead::set_cookies`](crate::ResponseHead::set_cookies).
+    pub fn cookies(&self) -> Cookies {
+        Cookies::of_headers(&self.parts.headers).secure(self.forwarded_scheme() == "https")
+    }
+
+    /// All values of a cookie that came several times: `get_cookie_values`.
+    pub fn get_cookie_values(&self, name: &str) -> Vec<String> {
+        let cookies = self.cookies();
+        let values = cookies.received().filter(|(known, _)| known == name);
+        values.map(|(_, value)| value.into_owned()).collect()
+    }
+
     /// Host and port, as the client knows them: `netloc`.
     pub fn netloc(&self) -> Option<&str> {
         let authority = self.parts.uri.authority().map(|authority| authority.as_str());
         authority.or_else(|| self.get_header(header::HOST.as_str()))
+    }
+
+    /// The host that the request is for, without its port: `host`.
+    pub fn host(&self) -> Option<&str> {
+        let netloc = self.netloc()?;
+        let port = netloc.rfind(':').filter(|colon| !netloc[*colon..].contains(']'));
+        Some(port.map_or(netloc, |colon| &netloc[..colon]))
+    }
+
+    /// The port that the request is for, which is that of the scheme where the client named none: `port`.
+    pub fn port(&self) -> Option<u16> {
+        let netloc = self.netloc()?;
+        match netloc[self.host()?.len()..].strip_prefix(':') {
+            Some(port) if !port.is_empty() => port.parse().ok(),
+            _ => Some(if self.is_secure { 443 } else { 80 }),
+        }
+    }
+
+    /// The first part of a host that has several: `subdomain`.
+    pub fn subdomain(&self) -> Option<&str> {
+        self.host()?.split_once('.').map(|(first, _)| first)
     }
 
     /// The scheme of this hop: `https` where the connection is encrypted.
@@ -248,7 +305,40 @@ impl RequestHead {
         if self.is_secure { "https" } else { "http" }
     }
 
-    /// The other end of the connection. Behind a proxy that is the proxy.
+    /// What proxies say of the client, as far as they are trusted, which
+    /// [`Forwarded`](varvel_toolkit::middleware::Forwarded) around the application decides: `forwarded`, `access_route`.
+    pub fn forwarded(&self) -> Option<&Client> {
+        self.forwarded.as_deref()
+    }
+
+    /// The scheme that the client used, if a proxy is trusted to say so, and else that of this hop: `forwarded_scheme`.
+    pub fn forwarded_scheme(&self) -> &'static str {
+        self.forwarded().and_then(|client| client.scheme).unwrap_or(self.scheme())
+    }
+
+    /// Host and port that the client used, if a proxy is trusted to say so, and else those of this hop: `forwarded_host`.
+    pub fn forwarded_host(&self) -> Option<&str> {
+        let client = self.forwarded().and_then(|client| client.host.as_ref());
+        client.map(|host| host.as_str()).or_else(|| self.netloc())
+    }
+
+    /// Path and query, as the request has them: `relative_uri`.
+    pub fn relative_uri(&self) -> &str {
+        self.parts.uri.path_and_query().map_or("", |target| target.as_str())
+    }
+
+    /// The whole URL as the client knows it, if it says whom the request is for: `uri`, `url`, and `forwarded_uri` behind a
+    /// proxy that is trusted.
+    pub fn url(&self) -> Option<String> {
+        Some(format!("{}://{}{}", self.forwarded_scheme(), self.forwarded_host()?, self.relative_uri()))
+    }
+
+    /// The URL at which the application is mounted: `prefix`, and `forwarded_prefix` behind a proxy that is trusted.
+    pub fn prefix(&self) -> Option<String> {
+        Some(format!("{}://{}{}", self.forwarded_scheme(), self.forwarded_host()?, self.root_path()))
+    }
+
+    /// The other end of the connection. Behind a proxy that is the proxy, and [`forwarded`](Self::forwarded) has the client.
     pub fn remote_addr(&self) -> &Address {
         &self.peer
     }
@@ -296,12 +386,18 @@ impl RequestHead {
         self.params().get(name)
     }
 
+    /// Whether a parameter is there: `has_param`.
+    pub fn has_param(&self, name: &str) -> bool {
+        self.params().has(name)
+    }
+
     /// All values of a parameter: `get_param_as_list`.
     pub fn get_param_as_list(&self, name: &str) -> Vec<Cow<'_, str>> {
         self.params().all(name).collect()
     }
 
-    /// A parameter as any type: integers, dates, UUIDs, your own.
+    /// A parameter as any type, such as a UUID or date of the crates for these: `get_param_as_uuid`, `get_param_as_date`,
+    /// `get_param_as_datetime`.
     ///
     /// # Errors
     /// 400, naming the parameter, if it is there and is no such value.

@@ -32,7 +32,7 @@
 //! So nothing is looked up by name, the compiler warns of a responder that is not in the list, refuses one in it that is not
 //! there, and a resource may have several lists: those are Falcon's suffixes.
 
-use std::{fmt, pin::Pin, sync::Arc};
+use std::{any::type_name, fmt, pin::Pin, sync::Arc};
 
 use http::{HeaderValue, Method};
 
@@ -324,7 +324,8 @@ impl<R: Resource> Responders<R> {
         if !methods.contains(&Method::OPTIONS) {
             methods.push(Method::OPTIONS);
         }
-        MethodMap { allow: errors::allow(&methods), methods, by_method, any, websocket }
+        let (resource, allow) = (type_name::<R>(), errors::allow(&methods));
+        MethodMap { resource, by_method, any, websocket, methods, allow }
     }
 }
 
@@ -357,6 +358,8 @@ impl Responder {
 /// The responders of a route.
 #[derive(Clone)]
 pub(crate) struct MethodMap {
+    /// The type of the resource.
+    pub(crate) resource: &'static str,
     by_method: Vec<(Method, Responder)>,
     any: Option<Responder>,
     websocket: Option<Responder>,
@@ -378,5 +381,9 @@ impl MethodMap {
 
     pub(crate) fn is_for_any(&self) -> bool {
         self.any.is_some()
+    }
+
+    pub(crate) fn has_websocket(&self) -> bool {
+        self.websocket.is_some()
     }
 }

@@ -325,7 +325,7 @@ impl ResponseHead {
         self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     }
 
-    /// Sends the cookies that were changed, which [`Request::cookies`](crate::Request::cookies) gave: `set_cookie` and
+    /// Sends the cookies that were changed, which [`RequestHead::cookies`] gave: `set_cookie` and
     /// `unset_cookie`.
     pub fn set_cookies(&mut self, cookies: &Cookies) {
         cookies.write_to(&mut self.headers);
@@ -343,6 +343,39 @@ impl ResponseHead {
         }
     }
 
+    /// Until when the content may be taken for fresh: `expires`.
+    pub fn set_expires(&mut self, moment: SystemTime) {
+        if let Some(date) = conditional::http_date(moment) {
+            self.headers.insert(header::EXPIRES, date);
+        }
+    }
+
+    /// How caches may keep the content, such as `public, max-age=600`: `cache_control`.
+    pub fn set_cache_control(&mut self, directives: &'static str) {
+        self.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(directives));
+    }
+
+    /// Where the client is to look, with what a URL cannot hold percent-encoded: `location`. To end a call with a redirection
+    /// there is [`HttpStatus`](crate::HttpStatus).
+    pub fn set_location(&mut self, location: &str) {
+        self.headers.insert(header::LOCATION, respond::location(location));
+    }
+
+    /// The URL of what is sent, with what a URL cannot hold percent-encoded: `content_location`.
+    pub fn set_content_location(&mut self, location: &str) {
+        self.headers.insert(header::CONTENT_LOCATION, respond::location(location));
+    }
+
+    /// After how many seconds the client may ask again: `retry_after`.
+    pub fn set_retry_after(&mut self, seconds: u64) {
+        self.headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+
+    /// Names a field of the request that the response depends on, beside those that are named already: `vary`.
+    pub fn append_vary(&mut self, name: HeaderName) {
+        self.headers.append(header::VARY, name.into());
+    }
+
     /// Has the conditions of the request be looked at when the response is done, by its ETag and Last-Modified: 304, 412, or
     /// as many as `ranges_max` parts of it where the client asks for parts. Falcon leaves that to responders.
     pub fn make_conditional(&mut self, ranges_max: usize) {
@@ -358,6 +391,17 @@ impl ResponseHead {
             return Err(unsendable(&header::CONTENT_DISPOSITION));
         }
         self.set_header(header::CONTENT_DISPOSITION, respond::attachment(filename))
+    }
+
+    /// Has browsers show the content, and suggest this name where it is saved: `viewable_as`.
+    ///
+    /// # Errors
+    /// If the name has control characters.
+    pub fn set_viewable_as(&mut self, filename: &str) -> Result {
+        self.set_downloadable_as(filename)?;
+        let attachment = self.headers.get(header::CONTENT_DISPOSITION).and_then(|value| value.to_str().ok());
+        let inline = attachment.unwrap_or_default().replacen("attachment", "inline", 1);
+        self.set_header(header::CONTENT_DISPOSITION, inline)
     }
 
     /// Adds a Link to another resource, of this relation: `append_link`.

@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     sync::{Arc, Mutex},
+    time::UNIX_EPOCH,
 };
 
 use bytes::Bytes;
@@ -11,11 +12,16 @@ use serde::{Deserialize, Serialize};
 use varvel::{AsyncBody, Worker};
 use varvel_lint::Lint;
 use varvel_resource::{
-    App, AsyncRequest, AsyncResponse, HttpStatus, Middleware, Request, RequestHead, Resource, Responders,
-    Response, ResponseHead, Result, errors, testing::TestClient,
+    App, AsyncRequest, AsyncResponse, HttpError, HttpStatus, Middleware, Request, RequestHead, Resource,
+    Responders, Response, ResponseHead, Result, errors, inspect::RouteKind, testing::TestClient,
 };
 use varvel_test::Client;
-use varvel_toolkit::{conditional::ETag, events::Event, multipart::Limits};
+use varvel_toolkit::{
+    conditional::ETag,
+    events::Event,
+    middleware::{Forwarded, Middleware as _},
+    multipart::Limits,
+};
 
 mod support;
 
@@ -117,10 +123,45 @@ fn a_conflict_is_an_error_where_the_route_is_added() {
     let mut app = notes();
     let error = app.add_route("/notes/{other:int(min=0)}", Streams).unwrap_err();
     assert!(error.to_string().contains("/notes/{index:int(min=0)}"), "{error}");
-    let templates: Vec<_> = app.inspect().map(|(template, methods)| (template, methods.len())).collect();
-    assert_eq!(templates, [("/notes", 4), ("/notes/{index:int(min=0)}", 4)]);
+    let templates: Vec<_> = app.inspect().routes.iter().map(|route| route.template).collect();
+    assert_eq!(templates, ["/notes", "/notes/{index:int(min=0)}"]);
     app.name_route("note", "/notes/{index:int(min=0)}").unwrap();
     assert_eq!(app.url_for("note", &[("index", &7)]).unwrap(), "/notes/7");
+}
+
+#[test]
+fn an_application_tells_what_it_consists_of() {
+    let mut app = notes();
+    app.add_sink("/all", Any(|_: &mut Request, _: &mut Response| Ok(()))).unwrap();
+    app.add_app("/v1", varvel_toolkit::Endpoint::polled(App::new())).unwrap();
+    app.add_middleware(Trace("a")).add_error_handler(|_: &HttpError, _, _| Ok(()));
+    let info = app.inspect();
+    let routes: Vec<_> = info.routes.iter().map(|route| (route.template, route.kind)).collect();
+    assert_eq!(
+        routes,
+        [
+            ("/notes", RouteKind::Resource),
+            ("/notes/{index:int(min=0)}", RouteKind::Resource),
+            ("/all", RouteKind::Sink),
+            ("/v1", RouteKind::App),
+        ]
+    );
+    assert_eq!(info.routes[0].methods, [Method::GET, Method::HEAD, Method::POST, Method::OPTIONS]);
+    assert!(info.routes[2].methods.is_empty());
+    let page = info.to_string();
+    let lines: Vec<_> =
+        page.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(lines[1], "/notes GET, HEAD, POST, OPTIONS behaviours::Notes");
+    assert_eq!(
+        lines[4..],
+        [
+            "/v1 and below all methods an application",
+            "middleware",
+            "behaviours::Trace",
+            "error handlers",
+            "varvel_toolkit::problem::HttpError"
+        ]
+    );
 }
 
 #[test]
@@ -516,6 +557,101 @@ fn conditions_parts_cookies_and_names_of_downloads() {
         assert_eq!((part.status(), part.text()), (StatusCode::PARTIAL_CONTENT, "789"));
         let same = client.get("/").header("if-none-match", "\"v1\"").send();
         assert_eq!((same.status(), same.text()), (StatusCode::NOT_MODIFIED, ""));
+    });
+}
+
+#[test]
+fn a_request_says_where_it_came_from_and_whither_it_is_bound() {
+    let inner = one(|req, resp| {
+        let urls = (req.url(), req.prefix(), req.relative_uri());
+        let place = (req.host(), req.port(), req.subdomain(), req.netloc());
+        let forwarded = (req.forwarded_scheme(), req.forwarded_host(), req.forwarded().is_some());
+        resp.set_media(&(urls, place, forwarded))
+    });
+    let mut app = App::new();
+    app.add_app("/v1", varvel_toolkit::Endpoint::polled(inner)).unwrap();
+    // The client of the tests is at 127.0.0.1, and takes the part of a proxy.
+    let app = Forwarded::x_forwarded(["127.0.0.0/8"]).unwrap().around(app);
+    for client in [Client::new(app.clone()), Client::sync(app)] {
+        let plain = client.get("/v1/?a=b").header("host", "api.example.com:8080").send();
+        assert_eq!(
+            plain.text(),
+            concat!(
+                r#"[["http://api.example.com:8080/v1/?a=b","http://api.example.com:8080/v1","/v1/?a=b"],"#,
+                r#"["api.example.com",8080,"api","api.example.com:8080"],"#,
+                r#"["http","api.example.com:8080",true]]"#
+            )
+        );
+        let proxied = client.get("/v1/").header("host", "[::1]").header("x-forwarded-for", "192.0.2.7");
+        let proxied = proxied.header("x-forwarded-proto", "https").header("x-forwarded-host", "example.com");
+        assert_eq!(
+            proxied.send().text(),
+            concat!(
+                r#"[["https://example.com/v1/","https://example.com/v1","/v1/"],"#,
+                r#"["[::1]",80,null,"[::1]"],["https","example.com",true]]"#
+            )
+        );
+    }
+}
+
+#[test]
+fn fields_are_taken_as_what_they_are_asked_for() {
+    let app = one(|req, resp| {
+        let number = req.get_header_as::<u32>("x-number")?;
+        let age = req.get_header_as_datetime("date")?.map(|date| date.duration_since(UNIX_EPOCH).unwrap());
+        let required = req.get_required_header("x-needed")?.to_owned();
+        let has = (req.has_param("a"), req.has_param("b"), req.referer().map(str::to_owned));
+        resp.set_media(&(number, age.map(|age| age.as_secs()), required, has, req.get_cookie_values("c")))
+    });
+    in_both_forms(app, |client| {
+        let request = || client.get("/?a").header("x-needed", "y");
+        let all = request().header("x-number", "7").header("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        let all = all.header("referer", "/").header("cookie", "c=1; d=2; c=3").send();
+        assert_eq!(all.text(), r#"[7,784111777,"y",[true,false,"/"],["1","3"]]"#);
+        assert_eq!(request().send().text(), r#"[null,null,"y",[true,false,null],[]]"#);
+        for (refused, name) in [
+            (client.get("/"), "x-needed"),
+            (request().header("x-number", "x"), "x-number"),
+            (request().header("date", "yesterday"), "date"),
+        ] {
+            let refused = refused.send();
+            assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+            assert_eq!(refused.json::<serde_json::Value>()["header"], name);
+        }
+    });
+}
+
+#[test]
+fn fields_of_the_response_have_falcons_names() {
+    let app = one(|_, resp| {
+        resp.set_location("/a b");
+        resp.set_content_location("/é");
+        resp.set_retry_after(3);
+        resp.set_cache_control("no-store");
+        resp.set_expires(UNIX_EPOCH);
+        resp.set_last_modified(UNIX_EPOCH);
+        resp.append_vary(header::ACCEPT);
+        resp.append_vary(header::COOKIE);
+        resp.set_viewable_as("attachment.txt")?;
+        resp.set_text("x");
+        resp.delete_header(header::LAST_MODIFIED);
+        Ok(())
+    });
+    in_both_forms(app, |client| {
+        let response = client.get("/").send();
+        for (name, value) in [
+            ("location", "/a%20b"),
+            ("content-location", "/%C3%A9"),
+            ("retry-after", "3"),
+            ("cache-control", "no-store"),
+            ("expires", "Thu, 01 Jan 1970 00:00:00 GMT"),
+            ("content-disposition", "inline; filename=\"attachment.txt\""),
+        ] {
+            assert_eq!(response.header(name), Some(value), "{name}");
+        }
+        let vary: Vec<_> = response.headers().get_all(header::VARY).iter().collect();
+        assert_eq!(vary, ["accept", "cookie"]);
+        assert_eq!(response.header("last-modified"), None);
     });
 }
 

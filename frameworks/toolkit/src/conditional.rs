@@ -143,6 +143,20 @@ pub fn http_date(moment: SystemTime) -> Option<HeaderValue> {
     (since < YEAR_10000).then(|| HeaderValue::try_from(httpdate::fmt_http_date(moment)).ok()).flatten()
 }
 
+/// The moment that a field has, in any of the three forms of RFC 9110 section 5.6.7.
+///
+/// ```
+/// use std::time::{Duration, UNIX_EPOCH};
+/// use varvel_toolkit::conditional::{http_date, parse_http_date};
+///
+/// let moment = UNIX_EPOCH + Duration::from_secs(784_111_777);
+/// assert_eq!(http_date(moment).unwrap(), "Sun, 06 Nov 1994 08:49:37 GMT");
+/// assert_eq!(parse_http_date(&http_date(moment).unwrap()), Some(moment));
+/// ```
+pub fn parse_http_date(value: &HeaderValue) -> Option<SystemTime> {
+    httpdate::parse_http_date(value.to_str().ok()?).ok()
+}
+
 /// What is to be done about a conditional request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -204,7 +218,7 @@ pub fn may_send_part(method: &Method, headers: &HeaderMap, current: &Validators)
         Some(tag) => current.etag.as_ref().is_some_and(|current| current.matches_strongly(&tag)),
         // Exactly, and not "not since" (section 13.1.5).
         None => {
-            let date = date(value);
+            let date = parse_http_date(value);
             date.is_some() && date == current.last_modified.and_then(whole_seconds)
         }
     }
@@ -300,13 +314,9 @@ impl Iterator for Tags<'_> {
 fn only_date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
-        (Some(value), None) => date(value),
+        (Some(value), None) => parse_http_date(value),
         _ => None,
     }
-}
-
-fn date(value: &HeaderValue) -> Option<SystemTime> {
-    httpdate::parse_http_date(value.to_str().ok()?).ok()
 }
 
 fn whole_seconds(moment: SystemTime) -> Option<SystemTime> {

@@ -65,10 +65,16 @@ struct Change {
 impl Cookies {
     /// Those of a request. Nothing is read until it is asked for.
     pub fn of(headers: &HeaderMap, scope: &Scope) -> Self {
-        let received = headers.get_all(COOKIE).iter().cloned().collect();
         let scheme = scope.get::<Client>().and_then(|client| client.scheme);
         let is_secure = scheme.map_or(scope.conn().is_secure(), |scheme| scheme == "https");
-        Self { received, changes: Vec::new(), is_secure }
+        Self::of_headers(headers).secure(is_secure)
+    }
+
+    /// Those of a request of which there are only the headers, by a connection that is not encrypted unless
+    /// [`secure`](Self::secure) says so.
+    pub fn of_headers(headers: &HeaderMap) -> Self {
+        let received = headers.get_all(COOKIE).iter().cloned().collect();
+        Self { received, changes: Vec::new(), is_secure: false }
     }
 
     /// Whether the client's connection is encrypted, where that is known from elsewhere.

@@ -71,12 +71,20 @@ pub fn empty<M: Mode>(status: StatusCode) -> Response<Body<M>> {
 /// about where it leads: of a client's text see that it begins with one `/` and no `//` or `/\`, or anybody can send
 /// your users anywhere.
 pub fn redirect<M: Mode>(status: StatusCode, location: &str) -> Response<Body<M>> {
-    const UNSENDABLE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>');
     let mut response = empty(status);
-    let location = utf8_percent_encode(location, UNSENDABLE).to_string();
-    let location = HeaderValue::try_from(location).expect("only visible ASCII is left");
-    response.headers_mut().insert(header::LOCATION, location);
+    response.headers_mut().insert(header::LOCATION, self::location(location));
     response
+}
+
+/// A URL as Location and its like have it, with what a URL cannot hold percent-encoded.
+///
+/// ```
+/// assert_eq!(varvel_toolkit::respond::location("/notes/a b"), "/notes/a%20b");
+/// ```
+pub fn location(url: &str) -> HeaderValue {
+    const UNSENDABLE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>');
+    let location = utf8_percent_encode(url, UNSENDABLE).to_string();
+    HeaderValue::try_from(location).expect("only visible ASCII is left")
 }
 
 /// What Content-Disposition says for browsers to save the content, under this name (RFC 6266). Control characters are
