@@ -44,15 +44,23 @@ def test(browser, gallery, server):
     command = [gallery, "--server", server, "--bind", "127.0.0.1:0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
         try:
-            address = next(filter(None, (re.search(r"listening on (http://[^,]+),", line) for line in running.stderr)))
-            # So that the gallery never waits for somebody to read what it has to say.
-            threading.Thread(target=running.stderr.read, daemon=True).start()
-            page = open_page(browser, f"{address[1]}/?self-test")
+            page = open_page(browser, f"{address(running)}/?self-test")
         finally:
             running.terminate()
     report = re.search(r'<pre id="self-test"[^>]*>(.*?)</pre>', page, re.DOTALL)
-    print(f"{server}: {html.unescape(report[1]) if report else 'the page came to no end'}")
+    print(f"{server}: {html.unescape(report[1]) if report else 'the self-test did not run'}")
     return 'data-self-test="passed"' in page
+
+
+def address(running):
+    """Where the gallery listens, as it says when it starts."""
+    for line in running.stderr:
+        if match := re.search(r"listening on (http://[^,]+),", line):
+            # Somebody must read on, or the gallery waits with what it has to say.
+            threading.Thread(target=running.stderr.read, daemon=True).start()
+            return match[1]
+        print(line, end="", file=sys.stderr)
+    sys.exit("The gallery does not listen.")
 
 
 def open_page(browser, url):

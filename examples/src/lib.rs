@@ -2,7 +2,7 @@
 //!
 //! | program | what it is for |
 //! |---|---|
-//! | [`gallery`] | seeing with a browser what servers and contract can do; what `cargo run` starts |
+//! | [`gallery`] | seeing with a browser what servers, contract and frameworks can do; what `cargo run` starts |
 //! | [`notes`] | reading: one small service on both frameworks, the programs `notes-resource` and `notes-micro` |
 //! | [`bench_target`] | being loaded: little but the server is measured |
 //! | `probe` | being examined: the routes of the conformance suite, which say what reached the application and misbehave on request |

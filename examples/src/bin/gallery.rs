@@ -1,4 +1,4 @@
-//! What servers and contract can do, for a browser: see [`varvel_examples::gallery`].
+//! What servers, contract and frameworks can do, for a browser: see [`varvel_examples::gallery`].
 
 use std::process::ExitCode;
 
@@ -11,6 +11,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     Program::new(Gallery::default())
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Shows in a browser what Varvel's servers and their contract can do")
+        .about("Shows in a browser what Varvel's servers, their contract and the frameworks on it can do")
         .run()
 }

@@ -1,6 +1,6 @@
 /* What stands around applications. */
 
-import { answered, exchange, millis, out, say, size } from "./show.js";
+import { answered, exchange, line, millis, out, say, size } from "./show.js";
 
 /* The same server by its other name, which is another origin. */
 const elsewhere = () => {
@@ -35,7 +35,7 @@ export const middleware = {
     try {
       await exchange("cors", target, { method, headers: { "Content-Type": "application/json" }, body: "{}" });
     } catch (error) {
-      say("cors", `${method} ${target}\nyour browser does not allow it (${error.message})`, "bad");
+      say("cors", `${line(method, target)}\nnot allowed, says your browser: ${error.message}`);
     }
   },
 
@@ -81,7 +81,7 @@ export const middleware = {
   async timeout() {
     const start = performance.now();
     await exchange("timeout", "/middleware/timeout");
-    say("timeout", `${out("timeout").textContent}\nafter ${millis(start)} ms`, "bad");
+    say("timeout", `${out("timeout").textContent}\nafter ${millis(start)} ms`);
   },
 
   async limit({ dataset: { bytes } }) {
@@ -113,7 +113,7 @@ export const middleware = {
   async panic() {
     await exchange("panic", "/middleware/panic", { fields: ["x-request-id", "content-type"] });
     const response = await answered(fetch("/hello"));
-    say("panic", `${out("panic").textContent}\nand then: ${(await response.text()).trim()}`, "bad");
+    say("panic", `${out("panic").textContent}\nand then: ${(await response.text()).trim()}`);
   },
 
   async security() {
@@ -127,6 +127,7 @@ export const middleware = {
 
   async log() {
     const response = await answered(fetch("/log"));
-    say("log", (await response.text()).trim() || "nothing yet");
+    say("log", (await response.text()).trim());
+    out("log").scrollTop = out("log").scrollHeight;
   },
 };

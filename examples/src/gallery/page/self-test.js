@@ -27,7 +27,7 @@ const expectations = [
   ['[data-run="micro"][data-step="count"]', "micro", /"words":10,"lines":2/],
 
   ['[data-run="cors"][data-method="PUT"]', "cors", /\n200 .*\nPUT from a page of http:\/\//],
-  ['[data-run="cors"][data-method="DELETE"]', "cors", /does not allow it/],
+  ['[data-run="cors"][data-method="DELETE"]', "cors", /not allowed, says your browser/],
   ['[data-run="csrf"][data-from="here"]', "csrf", /\n200 /],
   ['[data-run="csrf"][data-from="elsewhere"]', "csrf", /\n403 /],
   ['[data-run="session"][data-method="DELETE"]', "session", /\n200 /],

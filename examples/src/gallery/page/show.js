@@ -26,13 +26,19 @@ export const answered = async (request) => {
   return response;
 };
 
-/* Asks, and shows the exchange as one would write it down: the request, the status, the fields that matter, the body. */
+/* A request as one would write it down. */
+export const line = (method, target) => {
+  const { host, pathname, search } = new URL(target, location);
+  return `${method} ${pathname}${search}${host === location.host ? "" : ` at ${host}`}`;
+};
+
+/* Asks, and shows what came: the status, the fields that matter, the body. */
 export const exchange = async (place, target, { fields = [], ...options } = {}) => {
   const response = await fetch(target, options);
   const text = (await response.text()).trim();
   const told = fields.filter((name) => response.headers.has(name))
     .map((name) => `${name}: ${response.headers.get(name)}`);
-  const lines = [`${options.method ?? "GET"} ${target}`, `${response.status} ${response.statusText}`, ...told, text];
-  say(place, lines.filter(Boolean).join("\n"), response.ok || response.status === 304 ? "" : "bad");
+  const status = `${response.status} ${response.statusText}`;
+  say(place, [line(options.method ?? "GET", target), status, ...told, text].filter(Boolean).join("\n"));
   return { response, text };
 };
