@@ -12,7 +12,7 @@
 //! | `/rate-limit` | [`RateLimit`] | the sixth request in ten seconds is 429 |
 //! | `/forwarded` | [`Forwarded`] | who the client is behind a proxy on this machine |
 //! | `/trailing-slash/...` | [`TrailingSlash`] | 308 to the address without |
-//! | `/panic` | [`CatchPanic`] | 500 for a call that panics |
+//! | `/panic` | [`CatchFailures`] | 500 for a call that panics |
 //!
 //! [`RequestIds`](varvel_toolkit::middleware::RequestIds), [`AccessLog`](varvel_toolkit::middleware::AccessLog) and
 //! [`SecurityHeaders`](varvel_toolkit::middleware::SecurityHeaders) stand around the whole gallery.
@@ -26,7 +26,7 @@ use varvel_toolkit::{
     Endpoint, Form, Middleware, Query, Routes, accept,
     cookies::Keys,
     middleware::{
-        BodyLimit, CatchPanic, Client, Compression, Cors, Csrf, Forwarded, RateLimit, Session, Sessions,
+        BodyLimit, CatchFailures, Client, Compression, Cors, Csrf, Forwarded, RateLimit, Session, Sessions,
         Timeout, TrailingSlash,
     },
     respond,
@@ -69,7 +69,7 @@ impl Shared {
             .route("/rate-limit", get(around(self.rate_limit.clone(), app_fn(welcome))))
             .route("/forwarded", get(around(local, app_fn(who))))
             .mount("/trailing-slash", around(TrailingSlash::Remove, app_fn(here)))
-            .route("/panic", get(Endpoint::polled(CatchPanic::around(app_fn(panics)))));
+            .route("/panic", get(Endpoint::polled(CatchFailures::around(app_fn(panics)))));
         Ok(routes.build()?)
     }
 }
