@@ -203,7 +203,7 @@ pub use varvel_toolkit::{
     background::{self, Background},
     cookies::{self, Cookies},
     events,
-    files::Files,
+    files::{self, Files},
     multipart::{self, Multipart},
     websocket::{self, WebSocket},
 };

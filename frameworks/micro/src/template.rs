@@ -1,7 +1,6 @@
 //! Answers made by templates, and what templates find there: Flask's `render_template`.
 
 use std::{
-    borrow::Cow,
     fmt,
     sync::{Arc, OnceLock},
 };
@@ -55,9 +54,9 @@ use crate::{
 /// unless they are given something of that name. How HTML is escaped, and what media type a page has, is told by the name
 /// of its template: see [`Templates`].
 #[derive(Clone, Debug)]
-pub struct Template<N, G>(
-    /// The name.
-    pub N,
+pub struct Template<G = Value>(
+    /// The name, which is the program's and never a client's.
+    pub &'static str,
     /// What it is given.
     pub G,
 );
@@ -77,15 +76,10 @@ impl App {
     }
 }
 
-impl<F, N, G> Respond<F> for Template<N, G>
-where
-    F: Form,
-    N: Into<Cow<'static, str>>,
-    G: Serialize,
-{
+impl<F: Form, G: Serialize> Respond<F> for Template<G> {
     fn respond(self) -> Result<Response<Body<F::Out>>, AppError> {
         let mut response = Response::new(Body::empty());
-        let unrendered = Unrendered { name: self.0.into(), given: Value::from_serialize(self.1) };
+        let unrendered = Unrendered { name: self.0, given: Value::from_serialize(self.1) };
         response.extensions_mut().insert(unrendered);
         Ok(response)
     }
@@ -94,7 +88,7 @@ where
 /// In the place of a body, until it comes to where the templates are.
 #[derive(Clone)]
 struct Unrendered {
-    name: Cow<'static, str>,
+    name: &'static str,
     given: Value,
 }
 
@@ -120,7 +114,7 @@ impl Context {
             Page { names: Arc::clone(&self.names), session: session.cloned(), flashes: OnceLock::new() };
         // What is given comes before what is there.
         let given = merge_maps([Value::from_object(page), given]);
-        let (made, body) = templates.respond(&name, given)?.into_parts();
+        let (made, body) = templates.respond(name, given)?.into_parts();
         for (name, value) in made.headers.iter() {
             head.headers.entry(name).or_insert_with(|| value.clone());
         }

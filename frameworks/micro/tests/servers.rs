@@ -1,21 +1,48 @@
 //! One application on each server.
 
-use std::time::Duration;
+mod support;
 
-use varvel::Control;
-use varvel_micro::App;
-use varvel_serve::{Both, Config, ServerKind, serve};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use varvel_micro::{App, State};
+
+#[derive(Default)]
+struct Workers {
+    started: AtomicUsize,
+    ended: AtomicUsize,
+}
+
+struct Greeting(String);
 
 #[test]
-fn every_server_takes_it() {
+fn every_worker_of_every_server_starts_up_and_shuts_down() {
+    let workers = Arc::new(Workers::default());
+    let started = Arc::clone(&workers);
     let mut app = App::new();
-    app.get("/", || "sync");
-    app.get("/later", async || "async");
-    for server in [ServerKind::Threaded, ServerKind::Evented] {
-        let mut config = Config::new(server);
-        config.settings.bind = vec!["127.0.0.1:0".parse().unwrap()];
-        let control = Control::new();
-        control.stop(Duration::ZERO);
-        assert_eq!(serve(Both(app.clone()), &config, control).unwrap().cut, 0);
-    }
+    app.state(Arc::clone(&workers));
+    app.startup(move |worker| {
+        started.started.fetch_add(1, Ordering::Relaxed);
+        Ok(Greeting(format!("hello from {}", worker.info().server)))
+    });
+    app.shutdown(|workers: &Arc<Workers>, _worker| {
+        workers.ended.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    });
+    app.get("/", |greeting: State<Greeting>| greeting.0.clone());
+    app.get("/later", async |greeting: State<Greeting>| greeting.0.clone());
+
+    support::on_servers(
+        || app.clone(),
+        |client| {
+            for path in ["/", "/later"] {
+                let response = client.get(path).send();
+                assert!(response.text().starts_with("hello from varvel-"), "{}", response.text());
+            }
+        },
+    );
+    let (started, ended) = (workers.started.load(Ordering::Relaxed), workers.ended.load(Ordering::Relaxed));
+    assert!(started >= 2 && ended == started, "{started} started, {ended} ended");
 }

@@ -70,7 +70,7 @@ fn uploads() -> App {
 fn uploads_have_files_and_fields() {
     let title = part("name=title", "Crab");
     let picture = |len| part("name=picture; filename=\"../crab.png\"", &"1".repeat(len)) + "--x--";
-    everywhere(&uploads(), |client| {
+    everywhere(uploads, |client| {
         for path in ["/sync/beach", "/async/beach"] {
             let sent = form(client, path).body(title.clone() + &picture(400)).in_pieces_of(70).send();
             assert_eq!(sent.text(), "Crab of beach: Some(\"crab.png\"), 400");
@@ -130,18 +130,23 @@ fn streams_of_events_go_on_where_they_were() {
             }
         })
     });
-    everywhere(&app, |client| {
-        for path in ["/sync/tick", "/async/tick"] {
-            // In process a job of the pool is waited for to its end, and this one waits for its reader.
-            if path == "/sync/tick" && !client.is_live() && client.worker().info().driver != Driver::Blocking
-            {
-                continue;
+    everywhere(
+        || app.clone(),
+        |client| {
+            for path in ["/sync/tick", "/async/tick"] {
+                // In process a job of the pool is waited for to its end, and this one waits for its reader.
+                if path == "/sync/tick"
+                    && !client.is_live()
+                    && client.worker().info().driver != Driver::Blocking
+                {
+                    continue;
+                }
+                let mut exchange = client.get(path).header("last-event-id", "0").start();
+                assert_eq!(exchange.head().headers["content-type"], "text/event-stream");
+                assert_eq!(exchange.response().text(), "id: 1\ndata: tick\n\nid: 2\ndata: tick\n\n");
             }
-            let mut exchange = client.get(path).header("last-event-id", "0").start();
-            assert_eq!(exchange.head().headers["content-type"], "text/event-stream");
-            assert_eq!(exchange.response().text(), "id: 1\ndata: tick\n\nid: 2\ndata: tick\n\n");
-        }
-    });
+        },
+    );
 }
 
 fn handshake<'c>(client: &'c Client, path: &str) -> RequestBuilder<'c> {
@@ -187,35 +192,39 @@ fn a_websocket_is_opened_by_a_handler_with_arguments() {
     let mut app = App::new();
     app.secret([7; 32]).group(rooms);
     app.error(426, |_: &HttpError| "for WebSockets");
-    everywhere(&app, |client| {
-        for path in ["/rooms/sync", "/rooms/async"] {
-            let path = |name: &str| format!("{path}/{name}");
-            let mut socket = open(client, &path("lobby"));
-            assert!(socket.head().headers.contains_key("set-cookie"));
-            assert_eq!(socket.receive(7), b"\x81\x05lobby");
+    everywhere(
+        || app.clone(),
+        |client| {
+            for path in ["/rooms/sync", "/rooms/async"] {
+                let path = |name: &str| format!("{path}/{name}");
+                let mut socket = open(client, &path("lobby"));
+                assert!(socket.head().headers.contains_key("set-cookie"));
+                assert_eq!(socket.receive(7), b"\x81\x05lobby");
 
-            let refused = |request: RequestBuilder<'_>| request.try_upgrade("websocket").unwrap_err();
-            assert_eq!(refused(handshake(client, &path("lobby"))).status(), 401);
-            assert_eq!(refused(handshake(client, &path("closed")).header("x-key", "1")).status(), 404);
-            let other =
-                refused(client.get(&path("lobby")).header("sec-websocket-version", "8").header("x-key", "1"));
-            assert_eq!((other.status().as_u16(), other.text()), (426, "for WebSockets"));
+                let refused = |request: RequestBuilder<'_>| request.try_upgrade("websocket").unwrap_err();
+                assert_eq!(refused(handshake(client, &path("lobby"))).status(), 401);
+                assert_eq!(refused(handshake(client, &path("closed")).header("x-key", "1")).status(), 404);
+                let other = refused(
+                    client.get(&path("lobby")).header("sec-websocket-version", "8").header("x-key", "1"),
+                );
+                assert_eq!((other.status().as_u16(), other.text()), (426, "for WebSockets"));
 
-            let page = client.get(&path("lobby")).header("x-key", "1").send();
-            assert_eq!((page.status().as_u16(), page.text()), (426, "for WebSockets"));
-            assert_eq!(page.header("upgrade"), Some("websocket"));
-            assert_eq!(page.header("sec-websocket-version"), Some("13"));
-            let post = client.post(&path("lobby")).send();
-            assert_eq!((post.status().as_u16(), post.header("allow")), (405, Some("GET, HEAD, OPTIONS")));
-        }
-        let mut socket = handshake(client, "/rooms/protocol")
-            .header("x-key", "1")
-            .header("sec-websocket-protocol", "v3, v2")
-            .upgrade("websocket");
-        assert_eq!(socket.head().headers["sec-websocket-protocol"], "v2");
-        assert_eq!(socket.receive(6), b"\x81\x04v3v2");
-        assert_eq!(client.get("/rooms/maybe").header("x-key", "1").send().text(), "false");
-    });
+                let page = client.get(&path("lobby")).header("x-key", "1").send();
+                assert_eq!((page.status().as_u16(), page.text()), (426, "for WebSockets"));
+                assert_eq!(page.header("upgrade"), Some("websocket"));
+                assert_eq!(page.header("sec-websocket-version"), Some("13"));
+                let post = client.post(&path("lobby")).send();
+                assert_eq!((post.status().as_u16(), post.header("allow")), (405, Some("GET, HEAD, OPTIONS")));
+            }
+            let mut socket = handshake(client, "/rooms/protocol")
+                .header("x-key", "1")
+                .header("sec-websocket-protocol", "v3, v2")
+                .upgrade("websocket");
+            assert_eq!(socket.head().headers["sec-websocket-protocol"], "v2");
+            assert_eq!(socket.receive(6), b"\x81\x04v3v2");
+            assert_eq!(client.get("/rooms/maybe").header("x-key", "1").send().text(), "false");
+        },
+    );
 }
 
 #[test]
@@ -232,14 +241,17 @@ fn work_goes_on_behind_the_answer() {
         let mail = async move { worker.sleep(Duration::from_secs(1)).await };
         mails.after(&scope, mail).map(|()| StatusCode::ACCEPTED).map_err(Error::unavailable)
     });
-    in_process(&app, |client| {
-        for path in ["/sync", "/async"] {
-            assert_eq!(client.post(path).send().status(), 202);
-            assert_eq!(client.tasks(), 1);
-            // One at a time.
-            assert_eq!(client.post(path).try_send().unwrap().status(), 503);
-            client.advance(Duration::from_secs(1));
-            assert_eq!(client.tasks(), 0);
-        }
-    });
+    in_process(
+        || app.clone(),
+        |client| {
+            for path in ["/sync", "/async"] {
+                assert_eq!(client.post(path).send().status(), 202);
+                assert_eq!(client.tasks(), 1);
+                // One at a time.
+                assert_eq!(client.post(path).try_send().unwrap().status(), 503);
+                client.advance(Duration::from_secs(1));
+                assert_eq!(client.tasks(), 0);
+            }
+        },
+    );
 }

@@ -1,11 +1,13 @@
 //! Pages from templates, in both forms and under the eyes of the lint.
-#![cfg(feature = "templates")]
 
-use varvel_lint::Lint;
+mod support;
+
 use varvel_micro::{
     App, Form, HttpError, ReadBody, Redirect, Request, Session, StatusCode, Template, Templates, context,
 };
-use varvel_test::{Client, Response};
+use varvel_test::Response;
+
+use support::in_process;
 
 /// An application with these templates.
 fn app(templates: &[(&'static str, &'static str)]) -> App {
@@ -16,11 +18,6 @@ fn app(templates: &[(&'static str, &'static str)]) -> App {
     let mut app = App::new();
     app.secret([7; 32]).templates(all);
     app
-}
-
-fn check(app: &App, what: impl Fn(&Client)) {
-    what(&Client::sync(Lint::new(app.clone())));
-    what(&Client::new(Lint::new(app.clone())));
 }
 
 fn cookie(response: &Response) -> String {
@@ -40,21 +37,24 @@ fn a_page_is_escaped_and_has_the_media_type_of_its_name() {
     app.get("/created", || (StatusCode::CREATED, [("x-a", "1")], Template("a.html", Given { text: "\"" })));
     app.get("/css", async || ([("content-type", "text/css")], Template("a.txt", Given { text: "p {}" })));
     app.get("/nothing", || Template("a.html", ()));
-    check(&app, |client| {
-        let get = |path| client.get(path).send();
-        assert_eq!(get("/html").text(), "<p>&lt;b&gt;");
-        assert_eq!(get("/html").header("content-type"), Some("text/html; charset=utf-8"));
-        assert_eq!(get("/text").text(), "<b>");
-        assert_eq!(get("/text").header("content-type"), Some("text/plain; charset=utf-8"));
-        let created = get("/created");
-        assert_eq!((created.status().as_u16(), created.header("x-a")), (201, Some("1")));
-        assert_eq!(created.text(), "<p>&quot;");
-        assert_eq!(get("/css").header("content-type"), Some("text/css"));
-        assert_eq!(get("/nothing").text(), "<p>");
-        // Nobody asked for the session.
-        assert_eq!(get("/html").header("vary"), None);
-        assert_eq!(client.head("/html").send().header("content-length"), Some("12"));
-    });
+    in_process(
+        || app.clone(),
+        |client| {
+            let get = |path| client.get(path).send();
+            assert_eq!(get("/html").text(), "<p>&lt;b&gt;");
+            assert_eq!(get("/html").header("content-type"), Some("text/html; charset=utf-8"));
+            assert_eq!(get("/text").text(), "<b>");
+            assert_eq!(get("/text").header("content-type"), Some("text/plain; charset=utf-8"));
+            let created = get("/created");
+            assert_eq!((created.status().as_u16(), created.header("x-a")), (201, Some("1")));
+            assert_eq!(created.text(), "<p>&quot;");
+            assert_eq!(get("/css").header("content-type"), Some("text/css"));
+            assert_eq!(get("/nothing").text(), "<p>");
+            // Nobody asked for the session.
+            assert_eq!(get("/html").header("vary"), None);
+            assert_eq!(client.head("/html").send().header("content-length"), Some("12"));
+        },
+    );
 }
 
 #[test]
@@ -85,18 +85,24 @@ fn templates_find_routes_the_session_and_its_messages() {
         session.flash("info", "<Welcome>");
         Redirect::to("/")
     });
-    check(&app, |client| {
-        assert_eq!(client.get("/").send().text(), "nobody:<a href=/users/7>7</a>");
-        let signed_in = cookie(&client.post("/sign-in/Ferris").send());
-        let welcome = client.get("/").header("cookie", &signed_in).send();
-        assert_eq!(welcome.text(), "Ferris:<p>&lt;Welcome&gt;<a href=/users/7>7</a>(info &lt;Welcome&gt;)");
-        assert_eq!(welcome.header("vary"), Some("cookie"));
-        // Each message is told once.
-        let again = client.get("/").header("cookie", cookie(&welcome)).send();
-        assert_eq!(again.text(), "Ferris:<a href=/users/7>7</a>");
-        let own = client.get("/own").header("cookie", &signed_in).send();
-        assert_eq!((own.text(), own.header("vary")), ("its own", None));
-    });
+    in_process(
+        || app.clone(),
+        |client| {
+            assert_eq!(client.get("/").send().text(), "nobody:<a href=/users/7>7</a>");
+            let signed_in = cookie(&client.post("/sign-in/Ferris").send());
+            let welcome = client.get("/").header("cookie", &signed_in).send();
+            assert_eq!(
+                welcome.text(),
+                "Ferris:<p>&lt;Welcome&gt;<a href=/users/7>7</a>(info &lt;Welcome&gt;)"
+            );
+            assert_eq!(welcome.header("vary"), Some("cookie"));
+            // Each message is told once.
+            let again = client.get("/").header("cookie", cookie(&welcome)).send();
+            assert_eq!(again.text(), "Ferris:<a href=/users/7>7</a>");
+            let own = client.get("/own").header("cookie", &signed_in).send();
+            assert_eq!((own.text(), own.header("vary")), ("its own", None));
+        },
+    );
 }
 
 #[test]
@@ -113,30 +119,33 @@ fn error_pages_and_answers_before_the_handlers_are_templates_too() {
     app.errors(|error: &HttpError| Template("error.html", context! { status => error.status().as_u16() }));
     app.post("/name/{name}", |name: String, session: Session| session.set("name", name));
     app.get("/broken", async || Template("broken.html", ()));
-    app.get("/missing", || Template(String::from("missing.html"), ()));
+    app.get("/missing", || Template("missing.html", ()));
     app.get("/gone", |_: Request<ReadBody>| HttpError::new(StatusCode::GONE));
     app.post("/form", |Form(form): Form<Vec<(String, String)>>| form.len().to_string());
-    check(&app, |client| {
-        let named = cookie(&client.post("/name/Ferris").send());
-        for (method, path, status) in [
-            ("GET", "/nowhere", 404),
-            ("DELETE", "/gone", 405),
-            ("GET", "/gone", 410),
-            ("POST", "/form", 415),
-        ] {
-            let response = client.request(method, path).header("cookie", &named).send();
-            assert_eq!(response.status(), status, "{path}");
-            assert_eq!(response.text(), format!("{status} for Ferris"));
-        }
-        let closed = client.get("/gone?closed").send();
-        assert_eq!((closed.status().as_u16(), closed.text()), (503, "Come back later."));
-        for (path, cause) in [("/broken", "broken.html"), ("/missing", "missing.html")] {
-            let failed = client.get(path).try_send().unwrap();
-            assert_eq!((failed.status().as_u16(), failed.text()), (500, "500 for "));
-            let reported = client.reports().iter().any(|record| record.to_string().contains(cause));
-            assert!(reported, "{:?}", client.reports());
-        }
-    });
+    in_process(
+        || app.clone(),
+        |client| {
+            let named = cookie(&client.post("/name/Ferris").send());
+            for (method, path, status) in [
+                ("GET", "/nowhere", 404),
+                ("DELETE", "/gone", 405),
+                ("GET", "/gone", 410),
+                ("POST", "/form", 415),
+            ] {
+                let response = client.request(method, path).header("cookie", &named).send();
+                assert_eq!(response.status(), status, "{path}");
+                assert_eq!(response.text(), format!("{status} for Ferris"));
+            }
+            let closed = client.get("/gone?closed").send();
+            assert_eq!((closed.status().as_u16(), closed.text()), (503, "Come back later."));
+            for (path, cause) in [("/broken", "broken.html"), ("/missing", "missing.html")] {
+                let failed = client.get(path).try_send().unwrap();
+                assert_eq!((failed.status().as_u16(), failed.text()), (500, "500 for "));
+                let reported = client.reports().iter().any(|record| record.to_string().contains(cause));
+                assert!(reported, "{:?}", client.reports());
+            }
+        },
+    );
 }
 
 #[test]
@@ -146,10 +155,13 @@ fn an_error_page_that_fails_is_the_servers() {
     let mut without = App::new();
     without.get("/nowhere", || Template("error.html", ()));
     for app in [app, without] {
-        check(&app, |client| {
-            let failed = client.get("/nowhere").try_send().unwrap();
-            assert_eq!((failed.status().as_u16(), failed.text()), (500, "Internal Server Error\n"));
-        });
+        in_process(
+            || app.clone(),
+            |client| {
+                let failed = client.get("/nowhere").try_send().unwrap();
+                assert_eq!((failed.status().as_u16(), failed.text()), (500, "Internal Server Error\n"));
+            },
+        );
     }
 }
 

@@ -1,69 +1,62 @@
-//! The application. Tests include it too.
+//! The application: what is where, and who may do what. Tests include it too.
 
-use std::sync::{Mutex, PoisonError};
+use std::{io, path::Path};
 
 use serde::Deserialize;
 use varvel_micro::{
-    App, Bytes, Form, Group, Html, HttpError, Json, Redirect, Session, State, StatusCode, cookies::Keys,
+    App, AsyncBody, Blocking, Call, Error, Extract, Form, Group, HeaderMap, HttpError, Json, Multipart,
+    Needs, Query, Redirect, Response, Scope, Session, State, StatusCode, Template, Templates, context,
+    cookies::Keys,
+    events::{self, Event},
+    files::Files,
 };
 
-#[derive(Default)]
-struct Notes(Mutex<Vec<String>>);
+use crate::{
+    notes::{Note, Notes},
+    pictures::Pictures,
+};
 
-#[derive(Deserialize)]
-struct SignIn {
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct NewNote {
-    text: String,
-}
-
-pub(crate) fn app(keys: Keys) -> App {
+pub(crate) fn app(keys: Keys, pictures: &Path) -> io::Result<App> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/board");
     let mut app = App::new();
-    app.keys(keys).state(Notes::default());
+    app.keys(keys);
+    app.templates(Templates::of_directory(here.join("templates")));
+    app.state(Notes::default()).state(Pictures::new(pictures)?);
 
     app.get("/", front).named("front");
-    app.get("/sign-in", || page("<form method=post><input name=name><button>Sign in</button></form>"));
+    app.get("/live", live).named("live");
+    app.get("/sign-in", || Template("sign_in.html", ())).named("sign_in");
     app.post("/sign-in", sign_in);
-    app.post("/sign-out", async |session: Session| {
-        session.clear();
-        Redirect::to("/")
-    });
+    app.post("/sign-out", sign_out).named("sign_out");
     app.group(notes());
-    app.error(404, |_: &HttpError| page("<p>There is nothing here. <a href=/>Back</a></p>"));
-    app
+    app.mount("/static", Files::new(here.join("static"))?);
+    app.mount("/pictures", Files::new(pictures)?);
+
+    app.errors(|error: &HttpError| Template("error.html", context! { error => error.to_string() }));
+    app.after(|head| {
+        // Pictures are what some browser says they are; no other browser is to take them for a page.
+        head.headers.insert("x-content-type-options", "nosniff".parse().expect("it is text"));
+    });
+    Ok(app)
 }
 
 /// What only those who are signed in may do.
 fn notes() -> Group {
     let mut notes = Group::new("notes", "/notes");
-    notes
-        .before(|session: Session| session.get::<String>("name").is_none().then(|| Redirect::to("/sign-in")));
+    notes.before(|user: Option<User>| user.is_none().then(|| Redirect::to("/sign-in")));
     notes.get("", |notes: State<Notes>| Json(notes.all()));
-    notes.post("", write);
-    notes.post("/upload", upload);
-    notes.get("/{index:int(min=0)}", |index: usize, notes: State<Notes>| notes.all().get(index).cloned());
+    notes.post("", write).named("write");
+    notes.get("/{number:int(min=0)}", |number: usize, notes: State<Notes>| notes.get(number).map(Json));
     notes
 }
 
-async fn front(session: Session, notes: State<Notes>) -> Html<String> {
-    let messages: String = session
-        .flashes()
-        .iter()
-        .map(|flash| format!("<p class={}>{}</p>", flash.category, escaped(&flash.message)))
-        .collect();
-    let notes: String = notes.all().iter().map(|note| format!("<li>{}</li>", escaped(note))).collect();
-    let who = session.get::<String>("name");
-    let form = match who {
-        Some(name) => format!(
-            "<p>{}</p><form method=post action=/notes><input name=text><button>Write</button></form>",
-            escaped(&name)
-        ),
-        None => "<a href=/sign-in>Sign in</a>".to_owned(),
-    };
-    page(&format!("{messages}<ul>{notes}</ul>{form}"))
+async fn front(notes: State<Notes>) -> Template {
+    Template("front.html", context! { notes => notes.all() })
+}
+
+#[derive(Deserialize)]
+struct SignIn {
+    name: String,
 }
 
 async fn sign_in(Form(form): Form<SignIn>, session: Session) -> Result<Redirect, HttpError> {
@@ -75,34 +68,61 @@ async fn sign_in(Form(form): Form<SignIn>, session: Session) -> Result<Redirect,
     Ok(Redirect::to("/"))
 }
 
-/// Sync, as it might write to a database.
-fn write(Form(note): Form<NewNote>, session: Session, notes: State<Notes>) -> Redirect {
-    notes.add(note.text);
-    session.flash("info", "Written.");
+async fn sign_out(session: Session) -> Redirect {
+    session.clear();
     Redirect::to("/")
 }
 
-/// A text file as a note: `curl --data-binary @note.txt`.
-fn upload(content: Bytes, notes: State<Notes>) -> Result<StatusCode, HttpError> {
-    let text = String::from_utf8(content.into()).map_err(|_| HttpError::bad_request("A note is text."))?;
-    notes.add(text);
-    Ok(StatusCode::CREATED)
-}
+/// Who is signed in.
+struct User(String);
 
-impl Notes {
-    fn all(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+impl<F> Extract<F> for User {
+    fn needs(needs: &mut Needs) {
+        <Session as Extract<F>>::needs(needs);
     }
 
-    fn add(&self, note: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+    fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
+        let session: Session = call.take::<F, _>()?;
+        session.get("name").map(Self).ok_or_else(|| HttpError::new(StatusCode::UNAUTHORIZED))
     }
 }
 
-fn page(content: &str) -> Html<String> {
-    Html(format!("<!doctype html>\n<meta charset=utf-8>\n<title>Board</title>\n{content}\n"))
+/// Sync, as it writes a file: the picture goes there as it comes, and is never in memory as a whole.
+fn write(
+    user: User,
+    mut form: Multipart<Blocking>,
+    notes: State<Notes>,
+    pictures: State<Pictures>,
+    session: Session,
+) -> Result<Redirect, Error> {
+    let text = form.part_named("text")?.text(1000)?;
+    let picture = pictures.save(form.part_named("picture")?)?;
+    notes.add(Note { author: user.0, text, picture });
+    session.flash("info", "Written.");
+    Ok(Redirect::to("/"))
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
+#[derive(Deserialize)]
+struct Live {
+    /// The number of the first note that the page does not have.
+    from: usize,
+}
+
+/// Notes as they are written; a browser that was away goes on where it was.
+async fn live(
+    Query(page): Query<Live>,
+    headers: HeaderMap,
+    notes: State<Notes>,
+    scope: Scope,
+) -> Response<AsyncBody> {
+    let seen = events::last_id(&headers).and_then(|id| id.parse().ok());
+    let mut number = seen.map_or(page.from, |seen: usize| seen.saturating_add(1));
+    events::respond(&scope, move |mut events| async move {
+        loop {
+            let note = notes.wait_for(number).await;
+            let note = serde_json::to_string(&note).expect("a note is JSON");
+            events.send(&Event::new(note).name("note").id(number.to_string())).await;
+            number += 1;
+        }
+    })
 }

@@ -1,5 +1,7 @@
 //! Where an application is tried out.
 
+#![allow(dead_code, reason = "not every test uses all of it")]
+
 use std::{net::TcpListener, thread, time::Duration};
 
 use varvel::{Control, Launch};
@@ -9,22 +11,27 @@ use varvel_serve::{Both, Config, Deploy, ServerKind};
 use varvel_test::Client;
 
 /// In process in both forms, under the eyes of the lint.
-pub(crate) fn in_process(app: &App, test: impl Fn(&Client)) {
-    test(&Client::sync(Lint::new(app.clone())));
-    test(&Client::new(Lint::new(app.clone())));
+pub(crate) fn in_process(app: impl Fn() -> App, test: impl Fn(&Client)) {
+    test(&Client::sync(Lint::new(app())));
+    test(&Client::new(Lint::new(app())));
 }
 
 /// In process, and on each of the servers.
-pub(crate) fn everywhere(app: &App, test: impl Fn(&Client)) {
-    in_process(app, &test);
+pub(crate) fn everywhere(app: impl Fn() -> App, test: impl Fn(&Client)) {
+    in_process(&app, &test);
+    on_servers(app, test);
+}
+
+/// On each of the servers, by a socket.
+pub(crate) fn on_servers(app: impl Fn() -> App, test: impl Fn(&Client)) {
     for server in [ServerKind::Threaded, ServerKind::Evented] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = Client::at(&format!("http://{}", listener.local_addr().unwrap()));
-        let control = Control::new();
+        let (app, control) = (app(), Control::new());
         let launch = Launch::new(vec![listener.into()]).with_control(control.clone());
         thread::scope(|scope| {
             let stop = Stop(&control);
-            let serving = scope.spawn(|| Both(app.clone()).deploy(&Config::new(server), launch));
+            let serving = scope.spawn(move || Both(app).deploy(&Config::new(server), launch));
             assert!(control.wait_ready(), "{server:?} does not start");
             test(&client);
             drop(stop);
