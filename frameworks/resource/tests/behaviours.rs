@@ -21,6 +21,7 @@ use varvel_toolkit::{
     events::Event,
     middleware::{Forwarded, Middleware as _},
     multipart::Limits,
+    router::Converters,
 };
 
 mod support;
@@ -127,6 +128,58 @@ fn a_conflict_is_an_error_where_the_route_is_added() {
     assert_eq!(templates, ["/notes", "/notes/{index:int(min=0)}"]);
     app.name_route("note", "/notes/{index:int(min=0)}").unwrap();
     assert_eq!(app.url_for("note", &[("index", &7)]).unwrap(), "/notes/7");
+}
+
+#[test]
+fn templates_have_falcons_converters_and_ones_own() {
+    let converters = Converters::new().with("slug", |_| {
+        Ok(|text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'))
+    });
+    let mut app = App::with_converters(converters);
+    for (template, field) in [
+        ("/{it:int}", "it"),
+        ("/{it:slug}", "it"),
+        ("/at/{when:dt}", "when"),
+        ("/by/{id:uuid}", "id"),
+        ("/near/{by:float}", "by"),
+        ("/{name}-{number:int}.html", "number"),
+        ("/rest/{all:path}", "all"),
+    ] {
+        let tell = move |req: &mut Request, resp: &mut Response| {
+            resp.set_text(format!("{template} {}", req.path_param::<String>(field)?));
+            Ok(())
+        };
+        app.add_route(template, Any(tell)).unwrap();
+    }
+    in_both_forms(app, |client| {
+        for (path, text) in [
+            ("/7", "/{it:int} 7"),
+            ("/a-b", "/{it:slug} a-b"),
+            ("/at/2026-01-31T10:00:00Z", "/at/{when:dt} 2026-01-31T10:00:00Z"),
+            (
+                "/by/2f1c3a52-6b7e-4d1c-9a52-0c8a1b2c3d4e",
+                "/by/{id:uuid} 2f1c3a52-6b7e-4d1c-9a52-0c8a1b2c3d4e",
+            ),
+            ("/near/0.5", "/near/{by:float} 0.5"),
+            ("/page-12.html", "/{name}-{number:int}.html 12"),
+            ("/rest/a/b%20c", "/rest/{all:path} a/b c"),
+        ] {
+            assert_eq!(client.get(path).send().text(), text);
+        }
+        for path in ["/A-B", "/at/2026-02-31T10:00:00Z", "/by/7", "/near/x", "/page-x.html"] {
+            assert_eq!(client.get(path).send().status(), StatusCode::NOT_FOUND, "{path}");
+        }
+    });
+}
+
+#[test]
+fn a_body_that_nobody_asks_for_is_not_read() {
+    let mut app = one(|_, resp| resp.set_media(&"unread"));
+    app.set_media_bytes_max(1);
+    in_both_forms(app, |client| {
+        let request = client.post("/").header("content-type", "application/json").streaming();
+        assert_eq!(request.start().response().text(), "\"unread\"");
+    });
 }
 
 #[test]
