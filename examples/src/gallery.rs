@@ -98,7 +98,7 @@ impl Gallery {
     }
 
     fn routes(&self, worker: &Worker) -> Result<Routes, BoxError> {
-        let mut routes = Routes::builder().route("/", page::page(worker));
+        let mut routes = Routes::builder().route("/", page::page(worker)?);
         for asset in &page::ASSETS {
             routes = routes.route(asset.path, asset.methods());
         }
@@ -117,7 +117,7 @@ impl Gallery {
             .route("/echo", get(app_fn(echo::open)))
             .route("/chat", self.chat.methods())
             .mount("/resource", Endpoint::polled(aviary::app(&self.aviary)?))
-            .mount(guest_book::MOUNT, Endpoint::polled(guest_book::app(&self.guest_book)))
+            .mount(guest_book::MOUNT, Endpoint::polled(guest_book::app(&self.guest_book)?))
             .mount("/middleware", Endpoint::polled(self.middleware.routes()?))
             .route(last_lines::ADDRESS, self.log.methods())
             .mount("/", app_fn(missing));

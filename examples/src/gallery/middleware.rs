@@ -12,7 +12,7 @@
 //! | `/rate-limit` | [`RateLimit`] | the sixth request in ten seconds is 429 |
 //! | `/forwarded` | [`Forwarded`] | who the client is behind a proxy on this machine |
 //! | `/trailing-slash/...` | [`TrailingSlash`] | 308 to the address without |
-//! | `/panic` | [`CatchFailures`] | 500 for a call that panics |
+//! | `/failure/error`, `/failure/panic` | [`CatchFailures`] | 500 for a call that fails |
 //!
 //! [`RequestIds`](varvel_toolkit::middleware::RequestIds), [`AccessLog`](varvel_toolkit::middleware::AccessLog) and
 //! [`SecurityHeaders`](varvel_toolkit::middleware::SecurityHeaders) stand around the whole gallery.
@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, Response, header};
 use serde_json::json;
-use varvel::{AsyncApp, AsyncAppResult, AsyncBody, Body, BoxError, Scope, app_fn};
+use varvel::{AppError, AsyncApp, AsyncAppResult, AsyncBody, Body, BoxError, Scope, app_fn};
 use varvel_toolkit::{
     Endpoint, Form, Middleware, Query, Routes, accept,
     cookies::Keys,
@@ -56,6 +56,10 @@ impl Shared {
             .route("/text", get(app_fn(long_text)))
             .route("/stream", get(app_fn(streams::lines)))
             .build()?;
+        let failing = Routes::builder()
+            .route("/error", get(app_fn(fails)))
+            .route("/panic", get(app_fn(panics)))
+            .build()?;
         let patience = Timeout::after(Duration::from_millis(300));
         let local = Forwarded::x_forwarded(["127.0.0.0/8", "::1"])?;
         let routes = Routes::builder()
@@ -69,7 +73,7 @@ impl Shared {
             .route("/rate-limit", get(around(self.rate_limit.clone(), app_fn(welcome))))
             .route("/forwarded", get(around(local, app_fn(who))))
             .mount("/trailing-slash", around(TrailingSlash::Remove, app_fn(here)))
-            .route("/panic", get(Endpoint::polled(CatchFailures::around(app_fn(panics)))));
+            .mount("/failure", Endpoint::polled(CatchFailures::around(failing)));
         Ok(routes.build()?)
     }
 }
@@ -162,6 +166,10 @@ async fn who(_request: Request<AsyncBody>, scope: Scope) -> AsyncAppResult {
 
 async fn here(request: Request<AsyncBody>, _scope: Scope) -> AsyncAppResult {
     Ok(respond::text(format!("{}\n", request.uri().path())))
+}
+
+async fn fails(_request: Request<AsyncBody>, _scope: Scope) -> AsyncAppResult {
+    Err(AppError::internal("the gallery was asked for an error"))
 }
 
 async fn panics(_request: Request<AsyncBody>, _scope: Scope) -> AsyncAppResult {

@@ -11,6 +11,7 @@ use varvel::{Driver, Worker, app_fn};
 use varvel_toolkit::{
     respond,
     routes::{Methods, get},
+    templates::{self, Templates, context, minijinja::UndefinedBehavior},
 };
 
 /// A file of the page.
@@ -49,46 +50,29 @@ impl Asset {
 }
 
 /// The page as this worker shows it.
-pub(super) fn page(worker: &Worker) -> Methods {
-    let page = Bytes::from(render(worker));
-    get(app_fn(move |_request, _scope| ready(Ok(respond::html(page.clone())))))
-}
-
-fn render(worker: &Worker) -> String {
+pub(super) fn page(worker: &Worker) -> Result<Methods, templates::Error> {
+    let mut templates = Templates::new();
+    templates.change(|environment| environment.set_undefined_behavior(UndefinedBehavior::Strict));
+    templates.add("page.html", include_str!("page/page.html"))?;
     let info = worker.info();
     let (driver, other) = match info.driver {
         Driver::Evented => ("an event loop", "threaded"),
         _ => ("threads that block", "evented"),
     };
-    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let capabilities = info.caps.iter().map(|(_, name)| format!("<li>{name}</li>"));
-    fill(
-        include_str!("page/page.html"),
-        &[
-            ("server", info.server),
-            ("version", env!("CARGO_PKG_VERSION")),
-            ("driver", driver),
-            ("other", other),
-            ("index", &(info.index + 1).to_string()),
-            ("workers", &info.workers.to_string()),
-            ("process", &process::id().to_string()),
-            ("spec", &format!("{}.{}", info.spec.0, info.spec.1)),
-            ("started", &started.to_string()),
-            ("capabilities", &capabilities.collect::<String>()),
-        ],
-    )
-}
-
-/// Puts values in place of their names, which stand in two braces.
-pub(super) fn fill(page: &str, values: &[(&str, &str)]) -> String {
-    let (mut filled, mut rest) = (String::new(), page);
-    while let Some((before, (name, after))) =
-        rest.split_once("{{").and_then(|(before, after)| Some((before, after.split_once("}}")?)))
-    {
-        let value = values.iter().find(|(known, _)| *known == name);
-        filled.push_str(before);
-        filled.push_str(value.map_or("", |(_, value)| value));
-        rest = after;
-    }
-    filled + rest
+    let page = Bytes::from(templates.render(
+        "page.html",
+        context! {
+            server => info.server,
+            version => env!("CARGO_PKG_VERSION"),
+            driver,
+            other,
+            index => info.index + 1,
+            workers => info.workers,
+            process => process::id(),
+            spec => format!("{}.{}", info.spec.0, info.spec.1),
+            started => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            capabilities => info.caps.iter().map(|(_, name)| name).collect::<Vec<_>>(),
+        },
+    )?);
+    Ok(get(app_fn(move |_request, _scope| ready(Ok(respond::html(page.clone()))))))
 }

@@ -2,6 +2,13 @@
 
 import { answered, exchange, say } from "./show.js";
 
+const twoFiles = () => {
+  const form = new FormData();
+  form.append("files", new Blob(["A varvel is a ring.\n"]), "varvel.txt");
+  form.append("files", new Blob([new Uint8Array(100000)]), "zeros");
+  return form;
+};
+
 /* The version of the bird that was seen last. */
 let seen = '"none"';
 
@@ -37,7 +44,7 @@ export const frameworks = {
     const [target, options] = {
       hello: ["/micro/hello/" + encodeURIComponent(document.querySelector('[name="guest"]').value), {}],
       later: ["/micro/later/500", {}],
-      count: ["/micro/count", { method: "POST", body: "A varvel is a ring.\nA jess is a strap." }],
+      files: ["/micro/files", { method: "POST", body: twoFiles() }],
     }[step];
     return exchange("micro", target, options);
   },

@@ -110,10 +110,10 @@ export const middleware = {
     say("slash", `GET /middleware/trailing-slash/here/?a=b\nled to ${pathname}${search}`);
   },
 
-  async panic() {
-    await exchange("panic", "/middleware/panic", { fields: ["x-request-id", "content-type"] });
+  async failure({ dataset: { kind } }) {
+    await exchange("failure", `/middleware/failure/${kind}`, { fields: ["x-request-id", "content-type"] });
     const response = await answered(fetch("/hello"));
-    say("panic", `${out("panic").textContent}\nand then: ${(await response.text()).trim()}`);
+    say("failure", `${out("failure").textContent}\nand then: ${(await response.text()).trim()}`);
   },
 
   async security() {

@@ -24,7 +24,7 @@ const expectations = [
   ['[data-run="micro"][data-step="sign"]', "micro", /on to \/micro\/:\nThank you, Ada\.$/],
   ['[data-run="micro"][data-step="hello"]', "micro", /Hello, Ada,/],
   ['[data-run="micro"][data-step="later"]', "micro", /500 ms later/],
-  ['[data-run="micro"][data-step="count"]', "micro", /"words":10,"lines":2/],
+  ['[data-run="micro"][data-step="files"]', "micro", /"varvel\.txt","bytes":20.*"zeros","bytes":100000/],
 
   ['[data-run="cors"][data-method="PUT"]', "cors", /\n200 .*\nPUT from a page of http:\/\//],
   ['[data-run="cors"][data-method="DELETE"]', "cors", /not allowed, says your browser/],
@@ -41,7 +41,8 @@ const expectations = [
   ['[data-run="rate"]', "rate", /^200 [^]*\n429 .* retry-after: \d+$/],
   ['[data-run="forwarded"][data-chain="203.0.113.7"]', "forwarded", /"client":"203\.0\.113\.7"/],
   ['[data-run="slash"]', "slash", /led to \/middleware\/trailing-slash\/here\?a=b$/],
-  ['[data-run="panic"]', "panic", /\n500 [^]*x-request-id: \w{32}[^]*and then: Hello/],
+  ['[data-run="failure"][data-kind="error"]', "failure", /\n500 [^]*and then: Hello/],
+  ['[data-run="failure"][data-kind="panic"]', "failure", /\n500 [^]*x-request-id: \w{32}[^]*and then: Hello/],
   ['[data-run="security"]', "security", /content-security-policy: default-src 'none'/],
   ['[data-run="log"]', "log", /status=500[^]*target="\/hello"/],
 ];
