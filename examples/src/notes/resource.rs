@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use http::{StatusCode, header};
+use http::{Method, StatusCode, header};
 use varvel_resource::{
     App, AsyncRequest, AsyncResponse, Request, RequestHead, Resource, Responders, Response, ResponseHead,
-    Result,
+    Result, errors,
 };
 use varvel_toolkit::router::RouteError;
 
@@ -37,13 +37,17 @@ struct Notes(Store);
 
 impl Resource for Notes {
     fn responders(on: Responders<Self>) -> Responders<Self> {
-        on.get(Self::on_get).post(Self::on_post).before(json)
+        on.get(Self::on_get).post(Self::on_post).before(json).before_on(Method::POST, typed)
     }
 }
 
 impl Notes {
     fn item(on: Responders<Self>) -> Responders<Self> {
-        on.get(Self::on_get_item).put(Self::on_put_item).delete(Self::on_delete_item).before(json)
+        on.get(Self::on_get_item)
+            .put(Self::on_put_item)
+            .delete(Self::on_delete_item)
+            .before(json)
+            .before_on(Method::PUT, typed)
     }
 
     fn on_get(&self, req: &mut Request, resp: &mut Response) -> Result {
@@ -82,6 +86,14 @@ impl Notes {
 /// A hook: who takes no JSON is told so before anything is done.
 fn json(req: &mut RequestHead, _resp: &mut ResponseHead) -> Result {
     Ok(wants_json(&req.accept())?)
+}
+
+/// A hook: content without a type is not taken for JSON.
+fn typed(req: &mut RequestHead, _resp: &mut ResponseHead) -> Result {
+    match req.content_type() {
+        Some(_) => Ok(()),
+        None => Err(errors::unsupported_media_type("Notes are JSON.").into()),
+    }
 }
 
 fn show(note: &Note, resp: &mut ResponseHead) -> Result {

@@ -5,6 +5,7 @@ mod directory;
 mod in_process;
 mod listener;
 mod on_servers;
+mod random;
 
 #[path = "../programs/running.rs"]
 #[expect(dead_code, reason = "the tests of the other programs use the rest")]

@@ -44,6 +44,10 @@ impl Service {
         let uri = request.uri();
         let begin = scope.mount(uri).len();
         let Some(found) = self.router.find(scope.local_path(uri)) else {
+            // `OPTIONS *` asks for the server and not for a path of it (RFC 9110 section 9.3.7).
+            if *request.method() == Method::OPTIONS && uri.path() == "*" {
+                return Err(options::<F, B>(None, &self.context, request));
+            }
             return Err(refused::<F, B>(&self.context, HttpError::not_found(), request, scope));
         };
         let target = match found.value() {
@@ -86,13 +90,17 @@ fn not_for<F: Side, B>(
     allowed.push("OPTIONS");
     let allow = HeaderValue::try_from(allowed.join(", ")).expect("methods are tokens");
     if *request.method() == Method::OPTIONS {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        response.headers_mut().insert(header::ALLOW, allow);
-        return context.finish::<F>(Ok(response), None, None, &Accept::of(request.headers()));
+        return options::<F, B>(Some(allow), context, request);
     }
     let error = HttpError::new(StatusCode::METHOD_NOT_ALLOWED).with_header(header::ALLOW, allow);
     refused::<F, B>(context, error, request, scope)
+}
+
+fn options<F: Side, B>(allow: Option<HeaderValue>, context: &Context, request: &Request<B>) -> Answer<F> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
+    context.finish::<F>(Ok(response), None, None, &Accept::of(request.headers()))
 }
 
 fn refused<F: Side, B>(

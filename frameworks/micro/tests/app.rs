@@ -143,7 +143,9 @@ fn methods_that_a_path_has_not_are_told() {
         );
         let options = client.options("/").send();
         assert_eq!((options.status().as_u16(), options.header("allow")), (204, refused.header("allow")));
-        for response in [refused, options, client.get("/nowhere").send()] {
+        let server = client.options("*").send();
+        assert_eq!((server.status().as_u16(), server.header("allow")), (204, None));
+        for response in [refused, options, server, client.get("/nowhere").send()] {
             assert_eq!(response.header("x-seen"), Some("1"), "{}", response.status());
         }
     });
