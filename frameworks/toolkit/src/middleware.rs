@@ -68,6 +68,7 @@ mod compression;
 mod cors;
 mod csrf;
 mod forwarded;
+mod origin;
 mod rate_limit;
 mod request_id;
 mod security_headers;

@@ -15,13 +15,39 @@
 //! assert_eq!(error.to_json(), r#"{"title":"Bad Request","status":400,"#.to_owned()
 //!     + r#""detail":"The parameter `q` has an invalid value.","code":"invalid_parameter","parameter":"q"}"#);
 //! ```
+//!
+//! All of it at once is a type of yours:
+//!
+//! ```
+//! use serde::Deserialize;
+//! use varvel_toolkit::Query;
+//!
+//! #[derive(Deserialize)]
+//! struct Search {
+//!     q: String,
+//!     page: Option<u32>,
+//!     #[serde(default)]
+//!     tag: Vec<String>, // all values of this name
+//! }
+//!
+//! let search: Search = Query::new("q=two+words&tag=a&tag=b%26c&page=2").typed().unwrap();
+//! assert_eq!((&*search.q, search.page, &search.tag[1][..]), ("two words", Some(2), "b&c"));
+//!
+//! let error = Query::new("q=rust&page=two").typed::<Search>().err().unwrap();
+//! assert!(error.detail().unwrap().starts_with("The parameter `page` has an invalid value"));
+//! ```
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
 use http::Uri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::HttpError;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    HttpError,
+    urlencoded::{self, Misfit},
+};
 
 /// The names and values of a query, read where they stand: `a=1&b=2`, with `+` for a space.
 ///
@@ -70,7 +96,23 @@ impl<'q> Query<'q> {
     /// # Errors
     /// As [`parse`](Self::parse), and 400 with code `missing_parameter`.
     pub fn required<T: FromStr>(&self, name: &str) -> Result<T, HttpError> {
-        self.parse(name)?.ok_or_else(|| parameter_error(name, "missing_parameter", "is missing"))
+        self.parse(name)?.ok_or_else(|| missing(name))
+    }
+
+    /// All of it as a type: a list takes all values of a name, an [`Option`] may be missing or empty, and names that the type
+    /// has not are passed over, unless it denies them.
+    ///
+    /// # Errors
+    /// 400 as [`required`](Self::required), with what is wrong with the value.
+    pub fn typed<T: DeserializeOwned>(&self) -> Result<T, HttpError> {
+        urlencoded::typed(self.0).map_err(|misfit| match misfit {
+            Misfit::Missing(name) => missing(&name),
+            Misfit::Invalid(name, why) => {
+                parameter_error(&name, "invalid_parameter", &format!("has an invalid value: {why}"))
+            }
+            Misfit::Whole(why) => HttpError::bad_request(format!("The query does not fit: {why}."))
+                .with_code("invalid_parameter"),
+        })
     }
 
     /// All names and values in their order.
@@ -80,6 +122,10 @@ impl<'q> Query<'q> {
             (decoded(name), decoded(value))
         })
     }
+}
+
+fn missing(name: &str) -> HttpError {
+    parameter_error(name, "missing_parameter", "is missing")
 }
 
 fn parameter_error(name: &str, code: &'static str, what: &str) -> HttpError {
@@ -163,6 +209,33 @@ mod tests {
         assert_eq!(query.parse::<u8>("n").unwrap_err().status(), 400);
     }
 
+    #[test]
+    fn a_type_is_told_which_parameter_does_not_fit() {
+        #[derive(Debug, serde::Deserialize, PartialEq)]
+        #[serde(deny_unknown_fields)]
+        struct Page {
+            number: u8,
+            size: Option<u8>,
+            #[serde(default)]
+            sort: Vec<String>,
+        }
+        let page = |text| Query::new(text).typed::<Page>();
+        let sort = vec!["a".to_owned(), "-b".to_owned()];
+        assert_eq!(page("number=1&sort=a&size=&sort=-b").unwrap(), Page { number: 1, size: None, sort });
+        for (text, code, parameter) in [
+            ("", "missing_parameter", Some("number")),
+            ("number=x", "invalid_parameter", Some("number")),
+            ("number=1&size=256", "invalid_parameter", Some("size")),
+            ("number=1&nmber=2", "invalid_parameter", Some("nmber")),
+        ] {
+            let error = page(text).unwrap_err();
+            assert_eq!(error.status(), 400, "{text}");
+            let member =
+                |name| error.members().find(|(known, _)| *known == name).and_then(|(_, it)| it.as_str());
+            assert_eq!((member("code"), member("parameter")), (Some(code), parameter), "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_written_is_read_again(name in ".*", value in ".*") {
@@ -174,6 +247,7 @@ mod tests {
         #[test]
         fn no_query_is_too_odd(text in "[&=+%a-f0-9é]*") {
             pairs(&text);
+            let _ = Query::new(&text).typed::<std::collections::BTreeMap<String, u8>>();
         }
     }
 }

@@ -105,23 +105,50 @@ impl UrlEncoded {
     /// Its fields as a type of the application's.
     ///
     /// # Errors
-    /// 422 with code `invalid_field` and the `field`, if one is missing or does not fit.
+    /// 422 with the `field`, and code `missing_field` or `invalid_field`, if one is missing or does not fit.
     pub fn typed<T: DeserializeOwned>(&self) -> Result<T, HttpError> {
-        let fields = serde_html_form::Deserializer::from_bytes(self.0.as_bytes());
-        serde_path_to_error::deserialize(fields).map_err(|error| {
-            let field = error.path().to_string();
-            let why = error.into_inner();
-            let problem = HttpError::new(StatusCode::UNPROCESSABLE_ENTITY).with_code("invalid_field");
-            // What is missing has no place, and the reason names it.
-            if field == "." {
-                problem.with_detail(format!("The form does not fit: {why}."))
-            } else {
-                problem
+        typed(&self.0).map_err(|misfit| {
+            let problem = HttpError::new(StatusCode::UNPROCESSABLE_ENTITY);
+            match misfit {
+                Misfit::Missing(field) => problem
+                    .with_code("missing_field")
+                    .with_detail(format!("The field `{field}` is missing."))
+                    .with_member("field", field),
+                Misfit::Invalid(field, why) => problem
+                    .with_code("invalid_field")
                     .with_detail(format!("The field `{field}` does not fit: {why}."))
-                    .with_member("field", field)
+                    .with_member("field", field),
+                Misfit::Whole(why) => {
+                    problem.with_code("invalid_field").with_detail(format!("The form does not fit: {why}."))
+                }
             }
         })
     }
+}
+
+/// Why names and values are not of a type.
+pub(crate) enum Misfit {
+    /// This name is missing.
+    Missing(String),
+    /// The value of this name does not fit, for a reason.
+    Invalid(String, String),
+    /// All together do not fit.
+    Whole(String),
+}
+
+/// Names and values as a type.
+pub(crate) fn typed<T: DeserializeOwned>(text: &str) -> Result<T, Misfit> {
+    let pairs = serde_html_form::Deserializer::from_bytes(text.as_bytes());
+    serde_path_to_error::deserialize(pairs).map_err(|error| {
+        let path = error.path().to_string();
+        let why = error.into_inner().to_string();
+        if path != "." {
+            return Misfit::Invalid(path, why);
+        }
+        // What is missing has no place. The reason names it, in the words of serde.
+        let missing = why.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+        missing.map(str::to_owned).map_or_else(|| Misfit::Whole(why.clone()), Misfit::Missing)
+    })
 }
 
 fn expect_form(headers: &HeaderMap) -> Result<(), HttpError> {
@@ -196,7 +223,12 @@ mod tests {
             );
         }
         let error = form("age=1").typed::<Typed>().unwrap_err();
-        assert_eq!(error.detail(), Some("The form does not fit: missing field `name`."));
+        assert_eq!(
+            error.to_json(),
+            r#"{"title":"Unprocessable Entity","status":422,"detail":"The field `name` is missing.","#
+                .to_owned()
+                + r#""code":"missing_field","field":"name"}"#
+        );
     }
 
     #[test]

@@ -16,11 +16,11 @@ use crate::{Form, MediaType, Middleware, Transform, accept};
 /// Not touched is what
 /// - is short: below [`min_bytes`](Self::min_bytes), where the length is known,
 /// - is not of a kind that shrinks: text, JSON, XML, JavaScript, WebAssembly, SVG and what is built upon them,
-/// - is encoded already, is a part (206, Content-Range), or has `Cache-Control: no-transform`.
+/// - is encoded already, is a part (206, Content-Range), has a digest, or `Cache-Control: no-transform`.
 ///
 /// What streams is compressed as it comes, and nothing is held back: wherever the application flushes or waits, the client
 /// can read everything up to there, so event streams stay live. A strong ETag becomes a weak one, since it would stand for
-/// other bytes, and Accept-Ranges goes.
+/// other bytes, also in the 304 by which it is asked for later; and Accept-Ranges goes.
 ///
 /// The work is done on the thread that runs the application, event loops included. Do not compress answers that contain both
 /// a secret and something that the one who asks has chosen: their length tells of the secret (BREACH).
@@ -62,10 +62,8 @@ impl Compression {
         len.is_none_or(|len: u64| len >= self.min_bytes && len > 0)
             && response.status() != StatusCode::PARTIAL_CONTENT
             && response.status() != StatusCode::SWITCHING_PROTOCOLS
-            && !headers.contains_key(header::CONTENT_RANGE)
-            && !headers.contains_key(header::CONTENT_ENCODING)
-            && !is_not_to_be_transformed(headers)
-            && shrinks(headers)
+            && may_be_encoded(headers)
+            && shrinks(headers).unwrap_or(false)
     }
 }
 
@@ -98,6 +96,10 @@ impl Middleware for Compression {
         coding: Self::Note,
         mut response: Response<Body<F::Out>>,
     ) -> Response<Body<F::Out>> {
+        if response.status() == StatusCode::NOT_MODIFIED {
+            name_as_sent(response.headers_mut(), coding.is_some());
+            return response;
+        }
         if !self.is_worthwhile::<F>(&response) {
             return response;
         }
@@ -134,6 +136,25 @@ impl Coding {
     }
 }
 
+/// A 304 has the ETag and the Vary of the answer that it stands for (RFC 9110 section 15.4.5), which is compressed as far as
+/// can be told from here; a weak ETag that was strong there is recognised all the same (RFC 9111 section 4.3.4).
+fn name_as_sent(headers: &mut HeaderMap, is_encoded: bool) {
+    if !may_be_encoded(headers) || shrinks(headers) == Some(false) {
+        return;
+    }
+    vary_by(headers, &header::ACCEPT_ENCODING);
+    if is_encoded {
+        weaken(headers);
+    }
+}
+
+fn may_be_encoded(headers: &HeaderMap) -> bool {
+    // Digests are of the very bytes (RFC 9530).
+    let fixed =
+        ["content-range", "content-encoding", "content-digest", "repr-digest", "digest", "content-md5"];
+    !fixed.iter().any(|name| headers.contains_key(*name)) && !is_not_to_be_transformed(headers)
+}
+
 /// RFC 9111 section 5.2.2.6.
 fn is_not_to_be_transformed(headers: &HeaderMap) -> bool {
     let lists = headers.get_all(header::CACHE_CONTROL).iter();
@@ -141,12 +162,11 @@ fn is_not_to_be_transformed(headers: &HeaderMap) -> bool {
     directives.any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
 }
 
-/// Whether its media type is one of those that are mostly redundancy.
-fn shrinks(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let Some(media_type) = value.and_then(MediaType::parse) else { return false };
+/// Whether its media type is one of those that are mostly redundancy, if it has one.
+fn shrinks(headers: &HeaderMap) -> Option<bool> {
+    let media_type = MediaType::parse(headers.get(header::CONTENT_TYPE)?.to_str().ok()?)?;
     let subtype = media_type.subtype().to_ascii_lowercase();
-    media_type.kind().eq_ignore_ascii_case("text")
+    let shrinks = media_type.kind().eq_ignore_ascii_case("text")
         || ["+json", "+xml", "+text", "+yaml"].iter().any(|suffix| subtype.ends_with(suffix))
         || matches!(
             &*subtype,
@@ -167,7 +187,8 @@ fn shrinks(headers: &HeaderMap) -> bool {
                 | "x-www-form-urlencoded"
         )
         || (media_type.kind().eq_ignore_ascii_case("font") && matches!(&*subtype, "ttf" | "otf"))
-        || (media_type.kind().eq_ignore_ascii_case("image") && matches!(&*subtype, "bmp" | "x-icon"))
+        || (media_type.kind().eq_ignore_ascii_case("image") && matches!(&*subtype, "bmp" | "x-icon"));
+    Some(shrinks)
 }
 
 /// What stood for these very bytes now stands for the same in other bytes (RFC 9110 section 8.8.3).
@@ -361,6 +382,10 @@ mod tests {
                 "content-type=application/octet-stream",
                 "cache-control=private,+No-Transform",
                 "status=206&content-range=bytes+0-4499/9000",
+                "content-digest=sha-256=:AAAA:",
+                "repr-digest=sha-256=:AAAA:",
+                "digest=sha-256=AAAA",
+                "content-md5=AAAA",
             ] {
                 let request = client.get(&format!("/?{query}")).header("accept-encoding", "br");
                 let response = request.send();
@@ -386,6 +411,27 @@ mod tests {
             assert!(declared.body().len() < 1000);
             let head = client.head("/?content-length=4500").header("accept-encoding", "gzip").send();
             assert_eq!(head.header("content-encoding"), Some("gzip"));
+        });
+    }
+
+    #[test]
+    fn what_has_not_changed_is_named_as_it_was_when_it_was_sent() {
+        // RFC 9110 section 15.4.5: a cache that keeps it compressed knows it by the weak ETag.
+        in_each_form("", |client| {
+            let get = |coding: &str, query: &str| {
+                client.get(&format!("/?status=304&{query}")).header("accept-encoding", coding).send()
+            };
+            let answer = get("gzip", "etag=%221%22");
+            assert_eq!(answer.header("etag"), Some("W/\"1\""));
+            assert_eq!(answer.header("vary"), Some("accept-encoding"));
+            assert_eq!(answer.header("content-encoding"), None);
+            let answer = get("identity", "etag=%221%22");
+            assert_eq!(
+                (answer.header("etag"), answer.header("vary")),
+                (Some("\"1\""), Some("accept-encoding"))
+            );
+            assert_eq!(get("gzip", "etag=%221%22&content-type=image/png").header("etag"), Some("\"1\""));
+            assert_eq!(get("gzip", "etag=%221%22&cache-control=no-transform").header("etag"), Some("\"1\""));
         });
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use varvel::{Body, Scope};
 
-use super::vary::vary_by;
+use super::{origin, vary::vary_by};
 use crate::{Accept, Form, HttpError, Middleware, respond};
 
 /// Tells browsers which pages of other origins may read the answers.
@@ -53,9 +53,17 @@ enum Headers {
 
 impl Cors {
     /// Pages of these origins, such as `https://app.example`.
-    pub fn of<O: Into<String>>(origins: impl IntoIterator<Item = O>) -> Self {
+    ///
+    /// # Panics
+    /// For what is no origin: without a scheme, with a path, `null`, which is anybody, or with a `*`; any origin is
+    /// [`any`](Self::any).
+    pub fn of<O: AsRef<str>>(origins: impl IntoIterator<Item = O>) -> Self {
+        let serialized = |origin: O| {
+            let origin = origin.as_ref();
+            origin::serialized(origin).unwrap_or_else(|| panic!("{origin:?} is no origin"))
+        };
         Self {
-            origins: Some(origins.into_iter().map(Into::into).collect()),
+            origins: Some(origins.into_iter().map(serialized).collect()),
             methods: Vec::new(),
             headers: Headers::Listed(None),
             exposed: None,
@@ -66,7 +74,7 @@ impl Cors {
 
     /// Pages of any origin: for what is public anyway.
     pub fn any() -> Self {
-        Self { origins: None, ..Self::of::<String>([]) }
+        Self { origins: None, ..Self::of::<&str>([]) }
     }
 
     /// Methods beside GET, HEAD and POST.
@@ -115,14 +123,16 @@ impl Cors {
         self
     }
 
-    /// What a page of this origin is told: `None` if it may not.
-    fn allow(&self, origin: &HeaderValue) -> Option<HeaderValue> {
-        match &self.origins {
-            None => Some(HeaderValue::from_static("*")),
-            Some(origins) => {
+    /// What a page of this origin is told: `None` if it may not. What is for any page is told always: a cache may have it
+    /// from a request without an origin.
+    fn allow(&self, origin: Option<&HeaderValue>) -> Option<HeaderValue> {
+        match (&self.origins, origin) {
+            (None, _) => Some(HeaderValue::from_static("*")),
+            (Some(origins), Some(origin)) => {
                 let allowed = origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes());
                 allowed.then(|| origin.clone())
             }
+            (Some(_), None) => None,
         }
     }
 
@@ -142,7 +152,7 @@ impl Cors {
     }
 
     fn preflight<F: Form>(&self, asked: &HeaderMap, origin: &HeaderValue) -> Response<Body<F::Out>> {
-        let allowed = self.allow(origin);
+        let allowed = self.allow(Some(origin));
         let mut response = if allowed.is_some() {
             respond::empty(StatusCode::NO_CONTENT)
         } else {
@@ -199,7 +209,7 @@ impl Middleware for Cors {
         origin: Self::Note,
         mut response: Response<Body<F::Out>>,
     ) -> Response<Body<F::Out>> {
-        let allowed = origin.and_then(|origin| self.allow(&origin));
+        let allowed = self.allow(origin.as_ref());
         let exposed = self.exposed.as_ref().filter(|_| allowed.is_some());
         let headers = response.headers_mut();
         self.tell(headers, allowed);
@@ -277,7 +287,26 @@ mod tests {
             let response = client.get("/").header("origin", "https://anybody.example").send();
             assert_eq!(response.header("access-control-allow-origin"), Some("*"));
             assert!(!vary(&response).contains(&"origin"));
+            // A cache may give what it had for a navigation to a page that fetches it.
+            let navigated = client.get("/").send();
+            assert_eq!(navigated.header("access-control-allow-origin"), Some("*"));
         });
+    }
+
+    #[test]
+    fn an_origin_is_that_of_the_browser_however_it_is_written() {
+        in_each_form(&Cors::of(["HTTPS://App.Example"]), |client| {
+            let may = client.get("/").header("origin", APP).send();
+            assert_eq!(may.header("access-control-allow-origin"), Some(APP));
+        });
+    }
+
+    #[test]
+    fn what_no_browser_ever_sends_is_told_when_the_program_starts() {
+        for wrong in ["*", "", "app.example", "https://app.example/", "https://*.app.example", "null"] {
+            let made = std::panic::catch_unwind(|| Cors::of([wrong]));
+            assert!(made.is_err(), "{wrong}");
+        }
     }
 
     #[test]

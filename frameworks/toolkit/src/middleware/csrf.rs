@@ -5,7 +5,7 @@ use std::{error::Error, fmt};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header, uri::Authority};
 use varvel::{Body, Scope};
 
-use super::Client;
+use super::{Client, origin};
 use crate::{Accept, Form, HttpError, Middleware};
 
 /// Refuses, with 403, what a browser sends at the behest of another site (cross-site request forgery): its user's
@@ -54,13 +54,9 @@ impl Csrf {
     /// Lets in what comes from this origin, too: `https://example.com`, with a port if it is an unusual one.
     ///
     /// # Errors
-    /// If it is no origin: without a scheme, or with a path.
+    /// If it is no origin: without a scheme, with a path, or with a `*`.
     pub fn trust(mut self, origin: &str) -> Result<Self, InvalidOrigin> {
-        let host = origin.split_once("://").map(|(_, host)| host).unwrap_or_default();
-        if host.is_empty() || host.contains(['/', '?', '#', '@']) {
-            return Err(InvalidOrigin);
-        }
-        self.trusted.push(origin.to_owned());
+        self.trusted.push(origin::serialized(origin).ok_or(InvalidOrigin)?);
         Ok(self)
     }
 
@@ -70,8 +66,7 @@ impl Csrf {
             return true;
         }
         let origin = headers.get(header::ORIGIN).map(|value| value.to_str().unwrap_or_default());
-        let is_trusted =
-            origin.is_some_and(|origin| self.trusted.iter().any(|known| known.eq_ignore_ascii_case(origin)));
+        let is_trusted = origin.is_some_and(|origin| self.trusted.iter().any(|known| known == origin));
         let is_own = match headers.get("sec-fetch-site") {
             Some(site) => site == "same-origin" || site == "none",
             None => origin.is_none_or(|origin| host.is_some_and(|host| is_of(origin, host))),

@@ -97,6 +97,11 @@ impl Forwarded {
             Fields::Standard => standard_hops(headers),
             Fields::X => x_hops(headers),
         };
+        if hops.is_empty() && self.fields == Fields::X {
+            // A proxy may be set up to tell the scheme alone.
+            client.scheme = x_list(headers, &X_PROTO).last().and_then(|text| scheme(text));
+            client.host = x_list(headers, &X_HOST).last().and_then(|text| text.parse().ok());
+        }
         for hop in hops.into_iter().rev() {
             client = Client {
                 address: hop.address,
@@ -379,6 +384,21 @@ mod tests {
                 [("x-forwarded-for", list), ("x-forwarded-proto", proto), ("x-forwarded-host", host)];
             assert_eq!(seen(&forwarded, "10.0.0.2", &fields), expected, "{list} {proto} {host}");
         }
+    }
+
+    #[test]
+    fn a_proxy_may_say_no_more_than_the_scheme() {
+        let forwarded = Forwarded::x_forwarded(TRUSTED).unwrap();
+        for (fields, expected) in [
+            (&[("x-forwarded-proto", "https")][..], "10.0.0.2 https - 1"),
+            (
+                &[("x-forwarded-proto", "http, https"), ("x-forwarded-host", "a.example")],
+                "10.0.0.2 https a.example 2",
+            ),
+        ] {
+            assert_eq!(seen(&forwarded, "10.0.0.2", fields), expected, "{fields:?}");
+        }
+        assert_eq!(seen(&forwarded, "203.0.113.9", &[("x-forwarded-proto", "https")]), "203.0.113.9 - - 0");
     }
 
     #[test]

@@ -496,7 +496,6 @@ mod tests {
         tell.send("next").unwrap();
         assert_eq!(next.response().text(), "next");
         assert_eq!(alone.load(SeqCst), 0);
-        client.close().unwrap();
     }
 
     /// A factory that asks for calls that do not overlap.
@@ -525,6 +524,10 @@ mod tests {
         let exchange = client.get("/").start();
         client.advance(TIME);
         assert_eq!(exchange.response().status(), StatusCode::SERVICE_UNAVAILABLE);
+        client.close().unwrap();
+        let factory = Timeout::after(TIME).around(Shared(sync_fn(|_, _| Ok(respond::text("hello")))));
+        let client = Client::sync_factory(factory).unwrap();
+        assert_eq!(client.get("/").send().text(), "hello");
         client.close().unwrap();
     }
 
