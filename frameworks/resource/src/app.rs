@@ -1,6 +1,6 @@
 //! The application: one table of routes, and what is around them.
 
-use std::{any::type_name, error::Error, fmt, future, path::PathBuf, sync::Arc};
+use std::{any::type_name, error::Error, fmt, path::PathBuf, sync::Arc};
 
 use http::{HeaderValue, Request as HttpRequest, StatusCode, header};
 use varvel::{
@@ -15,8 +15,8 @@ use varvel_toolkit::{
 };
 
 use crate::{
-    HttpStatus, IntoResource, Middleware, RequestHead, Resource, Responders, ResponseHead, Result, call,
-    inspect::AppInfo, media::Handlers, resource::MethodMap,
+    HttpStatus, IntoMiddleware, IntoResource, RequestHead, Resource, Responders, ResponseHead, Result,
+    block_on::block_on, call, inspect::AppInfo, media::Handlers, middleware::Component, resource::MethodMap,
 };
 
 /// A table of routes to resources, with middleware, error handlers and media handlers: an application of the contract in
@@ -89,13 +89,6 @@ pub(crate) struct Settings {
 }
 
 type ErrorSerializer = dyn Fn(&RequestHead, &mut ResponseHead, &HttpError) + Send + Sync;
-
-/// A middleware, and what it is called.
-#[derive(Clone)]
-pub(crate) struct Component {
-    pub(crate) type_name: &'static str,
-    pub(crate) middleware: Arc<dyn Middleware>,
-}
 
 /// What is done about errors of a type.
 #[derive(Clone)]
@@ -276,10 +269,10 @@ impl App {
         AppInfo::of(&self.core)
     }
 
-    /// Adds a component, inside of those that were added before.
-    pub fn add_middleware<M: Middleware>(&mut self, middleware: M) -> &mut Self {
-        let component = Component { type_name: type_name::<M>(), middleware: Arc::new(middleware) };
-        self.core_mut().middleware.push(component);
+    /// Adds a component, a [`Middleware`](crate::Middleware) or an [`AsyncMiddleware`](crate::AsyncMiddleware), inside of those
+    /// that were added before.
+    pub fn add_middleware<Form>(&mut self, middleware: impl IntoMiddleware<Form>) -> &mut Self {
+        self.core_mut().middleware.push(middleware.into_component());
         self
     }
 
@@ -401,19 +394,21 @@ impl App {
         self
     }
 
-    fn start_up(&self, worker: &Worker) -> std::result::Result<Self, StartError> {
+    async fn start_up(&self, worker: &Worker) -> std::result::Result<Self, StartError> {
         let app = self.clone();
-        for Component { middleware, .. } in &app.core.middleware {
-            middleware.process_startup(worker)?;
+        for component in &app.core.middleware {
+            component.process_startup(worker).await?;
         }
         Ok(app)
     }
 
-    fn shut_down(&self, worker: &Worker) -> std::result::Result<(), BoxError> {
-        let ends =
-            self.core.middleware.iter().rev().map(|component| component.middleware.process_shutdown(worker));
-        // Each gets its chance, whatever became of the others.
-        ends.collect::<Vec<_>>().into_iter().collect()
+    async fn shut_down(&self, worker: &Worker) -> std::result::Result<(), BoxError> {
+        let mut outcome = Ok(());
+        for component in self.core.middleware.iter().rev() {
+            // Each gets its chance, whatever became of the others.
+            outcome = outcome.and(component.process_shutdown(worker).await);
+        }
+        outcome
     }
 }
 
@@ -450,11 +445,11 @@ impl AppFactory for App {
     type App = Self;
 
     fn build(&self, worker: &Worker) -> std::result::Result<Self, StartError> {
-        self.start_up(worker)
+        block_on(self.start_up(worker))
     }
 
     fn teardown(&self, app: Self, worker: &Worker) -> std::result::Result<(), BoxError> {
-        app.shut_down(worker)
+        block_on(app.shut_down(worker))
     }
 }
 
@@ -462,16 +457,12 @@ impl AppFactory for App {
 impl AsyncAppFactory for App {
     type App = Self;
 
-    fn build(&self, worker: &Worker) -> impl Future<Output = std::result::Result<Self, StartError>> {
-        future::ready(self.start_up(worker))
+    async fn build(&self, worker: &Worker) -> std::result::Result<Self, StartError> {
+        self.start_up(worker).await
     }
 
-    fn teardown(
-        &self,
-        app: Self,
-        worker: &Worker,
-    ) -> impl Future<Output = std::result::Result<(), BoxError>> {
-        future::ready(app.shut_down(worker))
+    async fn teardown(&self, app: Self, worker: &Worker) -> std::result::Result<(), BoxError> {
+        app.shut_down(worker).await
     }
 }
 

@@ -19,7 +19,8 @@ use varvel_toolkit::{Blocking, Endpoint, Form, HttpError, Polled};
 
 use crate::{
     Request, RequestHead, Response, ResponseHead, Result,
-    app::{Component, Core, Target},
+    app::{Core, Target},
+    block_on::block_on,
     errors,
     resource::{AsyncCall, Call, Hooks, Responder, SyncCall},
 };
@@ -35,10 +36,10 @@ enum Next<'c> {
 
 pub(crate) fn blocking(core: &Arc<Core>, request: HttpRequest<ReadBody>, scope: Scope) -> AppResult {
     let (mut req, mut resp) = begin::<Blocking>(core, request, scope);
-    match core.prepare(&mut req.head, &mut resp.head) {
+    match block_on(core.prepare(&mut req.head, &mut resp.head)) {
         Ok(Next::Responder(Responder { hooks, call: Call::Sync(call) })) => {
             let outcome = respond_blocking(hooks, &**call, &mut req, &mut resp);
-            conclude(core, outcome, req.head, resp, || Log::of(&req.scope))
+            block_on(conclude(core, outcome, req.head, resp, || Log::of(&req.scope)))
         }
         Ok(Next::Responder(Responder { hooks, call: Call::Async(call) })) => {
             let (request, scope, rest) = Rest::of(core, hooks, call, req, resp);
@@ -49,19 +50,19 @@ pub(crate) fn blocking(core: &Arc<Core>, request: HttpRequest<ReadBody>, scope: 
             let log = Log::of(&scope);
             let inner = descend::<Blocking>(&head, body, scope, taken);
             let outcome = inner.and_then(|(request, scope)| App::call(endpoint, request, scope));
-            conclude(core, outcome.map(|answer| resp.replace(answer)), head, resp, || log.clone())
+            block_on(conclude(core, outcome.map(|answer| resp.replace(answer)), head, resp, || log.clone()))
         }
-        Ok(Next::Nothing) => conclude(core, Ok(()), req.head, resp, || Log::of(&req.scope)),
-        Err(failure) => conclude(core, Err(failure), req.head, resp, || Log::of(&req.scope)),
+        Ok(Next::Nothing) => block_on(conclude(core, Ok(()), req.head, resp, || Log::of(&req.scope))),
+        Err(failure) => block_on(conclude(core, Err(failure), req.head, resp, || Log::of(&req.scope))),
     }
 }
 
 pub(crate) async fn polled(core: Arc<Core>, request: HttpRequest<AsyncBody>, scope: Scope) -> AsyncAppResult {
     let (mut req, mut resp) = begin::<Polled>(&core, request, scope);
-    match core.prepare(&mut req.head, &mut resp.head) {
+    match core.prepare(&mut req.head, &mut resp.head).await {
         Ok(Next::Responder(Responder { hooks, call: Call::Async(call) })) => {
             let outcome = respond_polled(hooks, &**call, &mut req, &mut resp).await;
-            conclude(&core, outcome, req.head, resp, || Log::of(&req.scope))
+            conclude(&core, outcome, req.head, resp, || Log::of(&req.scope)).await
         }
         Ok(Next::Responder(Responder { hooks, call: Call::Sync(call) })) => {
             let log = Log::of(&req.scope);
@@ -71,7 +72,7 @@ pub(crate) async fn polled(core: Arc<Core>, request: HttpRequest<AsyncBody>, sco
             match (outcome, rest.take_heads()) {
                 // The call was not made, as the pool is full.
                 (Err(failure), Some((req, resp))) => {
-                    conclude(&core, Err(failure), req, Response::<Polled>::new(resp), || log.clone())
+                    conclude(&core, Err(failure), req, Response::<Polled>::new(resp), || log.clone()).await
                 }
                 (outcome, _) => outcome,
             }
@@ -83,10 +84,10 @@ pub(crate) async fn polled(core: Arc<Core>, request: HttpRequest<AsyncBody>, sco
                 Ok((request, scope)) => AsyncApp::call(endpoint, request, scope).await,
                 Err(failure) => Err(failure),
             };
-            conclude(&core, outcome.map(|answer| resp.replace(answer)), head, resp, || log.clone())
+            conclude(&core, outcome.map(|answer| resp.replace(answer)), head, resp, || log.clone()).await
         }
-        Ok(Next::Nothing) => conclude(&core, Ok(()), req.head, resp, || Log::of(&req.scope)),
-        Err(failure) => conclude(&core, Err(failure), req.head, resp, || Log::of(&req.scope)),
+        Ok(Next::Nothing) => conclude(&core, Ok(()), req.head, resp, || Log::of(&req.scope)).await,
+        Err(failure) => conclude(&core, Err(failure), req.head, resp, || Log::of(&req.scope)).await,
     }
 }
 
@@ -99,9 +100,9 @@ fn begin<F: Form>(core: &Core, request: HttpRequest<Body<F::In>>, scope: Scope) 
 
 impl Core {
     /// Everything before the hooks: middleware, and the way to the responder.
-    fn prepare(&self, req: &mut RequestHead, resp: &mut ResponseHead) -> Result<Next<'_>> {
-        for Component { middleware, .. } in &self.middleware {
-            middleware.process_request(req, resp)?;
+    async fn prepare(&self, req: &mut RequestHead, resp: &mut ResponseHead) -> Result<Next<'_>> {
+        for component in &self.middleware {
+            component.process_request(req, resp).await?;
             if resp.is_complete {
                 return Ok(Next::Nothing);
             }
@@ -117,8 +118,8 @@ impl Core {
         req.params = found.into_params(&req.parts.uri, req.mount);
         req.template = Some(Arc::clone(&route.template));
         if let Target::Resource(_) = route.target {
-            for Component { middleware, .. } in &self.middleware {
-                middleware.process_resource(req, resp)?;
+            for component in &self.middleware {
+                component.process_resource(req, resp).await?;
                 if resp.is_complete {
                     return Ok(Next::Nothing);
                 }
@@ -149,9 +150,9 @@ fn respond_blocking(
     req: &mut Request<Blocking>,
     resp: &mut Response<Blocking>,
 ) -> Result {
-    if before(hooks, &mut req.head, &mut resp.head)? {
+    if block_on(before(hooks, &mut req.head, &mut resp.head))? {
         call(req, resp)?;
-        after(hooks, &mut req.head, &mut resp.head)?;
+        block_on(after(hooks, &mut req.head, &mut resp.head))?;
     }
     Ok(())
 }
@@ -162,17 +163,17 @@ async fn respond_polled(
     req: &mut Request<Polled>,
     resp: &mut Response<Polled>,
 ) -> Result {
-    if before(hooks, &mut req.head, &mut resp.head)? {
+    if before(hooks, &mut req.head, &mut resp.head).await? {
         call.call(req, resp).await?;
-        after(hooks, &mut req.head, &mut resp.head)?;
+        after(hooks, &mut req.head, &mut resp.head).await?;
     }
     Ok(())
 }
 
 /// Whether the responder is to come.
-fn before(hooks: &Hooks, req: &mut RequestHead, resp: &mut ResponseHead) -> Result<bool> {
+async fn before(hooks: &Hooks, req: &mut RequestHead, resp: &mut ResponseHead) -> Result<bool> {
     for hook in &hooks.before {
-        hook(req, resp)?;
+        hook.call(req, resp).await?;
         if resp.is_complete {
             return Ok(false);
         }
@@ -180,8 +181,11 @@ fn before(hooks: &Hooks, req: &mut RequestHead, resp: &mut ResponseHead) -> Resu
     Ok(true)
 }
 
-fn after(hooks: &Hooks, req: &mut RequestHead, resp: &mut ResponseHead) -> Result {
-    hooks.after.iter().try_for_each(|hook| hook(req, resp))
+async fn after(hooks: &Hooks, req: &mut RequestHead, resp: &mut ResponseHead) -> Result {
+    for hook in &hooks.after {
+        hook.call(req, resp).await?;
+    }
+    Ok(())
 }
 
 /// The request for an application below a mount. The head stays, for `process_response`.
@@ -199,7 +203,7 @@ fn descend<F: Form>(
 }
 
 /// Everything behind the responder: errors, middleware, and the answer.
-fn conclude<F: Form>(
+async fn conclude<F: Form>(
     core: &Core,
     outcome: Result,
     mut req: RequestHead,
@@ -209,8 +213,8 @@ fn conclude<F: Form>(
     let report = |req: &RequestHead, failure: &AppError| log().failed(req, failure);
     let mut succeeded = outcome.is_ok();
     let mut outcome = outcome.or_else(|failure| core.answer_for(failure, &req, &mut resp.head, &report));
-    for Component { middleware, .. } in core.middleware.iter().rev() {
-        if let Err(failure) = middleware.process_response(&mut req, &mut resp.head, succeeded) {
+    for component in core.middleware.iter().rev() {
+        if let Err(failure) = component.process_response(&mut req, &mut resp.head, succeeded).await {
             succeeded = false;
             outcome = outcome.and(core.answer_for(failure, &req, &mut resp.head, &report));
         }
@@ -283,7 +287,7 @@ impl App for Rest<SyncCall> {
     fn call(&self, request: HttpRequest<ReadBody>, scope: Scope) -> AppResult {
         let (mut req, mut resp) = self.resume::<Blocking>(request.into_body(), scope)?;
         let outcome = respond_blocking(&self.hooks, &*self.call, &mut req, &mut resp);
-        conclude(&self.core, outcome, req.head, resp, || Log::of(&req.scope))
+        block_on(conclude(&self.core, outcome, req.head, resp, || Log::of(&req.scope)))
     }
 }
 
@@ -296,7 +300,7 @@ impl AsyncApp for Rest<dyn AsyncCall> {
         Box::pin(async move {
             let (mut req, mut resp) = resumed?;
             let outcome = respond_polled(&hooks, &*call, &mut req, &mut resp).await;
-            conclude(&core, outcome, req.head, resp, || Log::of(&req.scope))
+            conclude(&core, outcome, req.head, resp, || Log::of(&req.scope)).await
         })
     }
 }

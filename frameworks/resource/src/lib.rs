@@ -73,8 +73,8 @@
 //!
 //! | Falcon | here | differently |
 //! |---|---|---|
-//! | `@falcon.before`, `@falcon.after` | [`Responders::before`], [`after`](Responders::after), [`before_on`](Responders::before_on), [`after_on`](Responders::after_on) | one hook for both forms, so it sees heads and does not wait; what reads the body or waits is a line in the responder: `let user = self.user(req).await?;` |
-//! | `process_request`, `process_resource`, `process_response` | [`Middleware`], [`App::add_middleware`] | always independent; one for both forms, so it does not wait; what waits stands around the application, or is a line in the responder |
+//! | `@falcon.before`, `@falcon.after` | [`Responders::before`], [`after`](Responders::after), [`before_on`](Responders::before_on), [`after_on`](Responders::after_on) | sync or async, for responders of both forms, so a hook sees heads; what reads the body is a line in the responder |
+//! | `process_request`, `process_resource`, `process_response` | [`Middleware`], [`AsyncMiddleware`], [`App::add_middleware`] | always independent; either serves both forms |
 //! | `process_request_ws`, `process_resource_ws` | the same as for all requests | [`is_websocket`](RequestHead::is_websocket) tells; `process_response` sees the handshake |
 //! | `process_startup`, `process_shutdown` | the same, once for each worker | |
 //! | `req.context`, `resp.context` | [`Context`] | values by type |
@@ -151,6 +151,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod block_on;
 mod call;
 mod context;
 mod http_status;
@@ -174,7 +175,7 @@ pub use varvel_toolkit::HttpError;
 pub use app::App;
 pub use context::Context;
 pub use http_status::HttpStatus;
-pub use middleware::Middleware;
+pub use middleware::{AsyncMiddleware, IntoMiddleware, Middleware};
 pub use request::{AsyncRequest, Request, RequestHead};
 pub use resource::{Hook, IntoResource, Resource, Respond, Responders};
 pub use response::{AsyncResponse, Response, ResponseHead};

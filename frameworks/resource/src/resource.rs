@@ -77,12 +77,133 @@ pub struct Responders<R> {
     by_method: Vec<(Method, Responder)>,
     any: Option<Responder>,
     websocket: Option<Responder>,
-    before: Vec<(Option<Method>, Arc<Hook>)>,
-    after: Vec<(Option<Method>, Arc<Hook>)>,
+    before: Vec<(Option<Method>, HookCall)>,
+    after: Vec<(Option<Method>, HookCall)>,
 }
 
-/// What is done before or after a responder: Falcon's hook, a function of the heads.
-pub type Hook = dyn Fn(&mut RequestHead, &mut ResponseHead) -> Result + Send + Sync;
+/// What is done before or after a responder, a function of the heads: `fn(&mut RequestHead, &mut ResponseHead) -> Result`, or
+/// an `async fn` of the same. Either serves responders of both forms; an async one costs an allocation, for its future.
+///
+/// A closure names the types of its arguments: `|req: &mut RequestHead, resp: &mut ResponseHead| …`.
+///
+/// `Form` tells the two apart, and is found by the compiler.
+///
+/// ```
+/// use varvel_resource::{Request, RequestHead, Resource, Responders, Response, ResponseHead, Result, errors};
+///
+/// struct Vault;
+///
+/// impl Resource for Vault {
+///     fn responders(on: Responders<Self>) -> Responders<Self> {
+///         on.before(members_only).before(not_too_often).get(Self::on_get)
+///     }
+/// }
+///
+/// fn members_only(req: &mut RequestHead, _resp: &mut ResponseHead) -> Result {
+///     match req.auth() {
+///         Some("Bearer sesame") => Ok(()),
+///         _ => Err(errors::unauthorized("The magic word, please.", "Bearer").into()),
+///     }
+/// }
+///
+/// async fn not_too_often(_req: &mut RequestHead, _resp: &mut ResponseHead) -> Result {
+///     // Asks another service.
+///     Ok(())
+/// }
+/// # impl Vault {
+/// #     fn on_get(&self, _req: &mut Request, _resp: &mut Response) -> Result {
+/// #         Ok(())
+/// #     }
+/// # }
+/// # let mut app = varvel_resource::App::new();
+/// # app.add_route("/", Vault).unwrap();
+/// # let client = varvel_resource::testing::TestClient::new(app);
+/// # assert_eq!(client.simulate_get("/").send().status(), 401);
+/// # assert_eq!(client.simulate_get("/").header("authorization", "Bearer sesame").send().status(), 200);
+/// ```
+pub trait Hook<Form>: Send + Sync + 'static {
+    #[doc(hidden)]
+    fn into_call(self) -> HookCall;
+}
+
+/// A hook whose type is forgotten.
+#[derive(Clone)]
+#[doc(hidden)]
+pub enum HookCall {
+    Sync(Arc<SyncHook>),
+    Async(Arc<dyn DynAsyncHook>),
+}
+
+type SyncHook = dyn Fn(&mut RequestHead, &mut ResponseHead) -> Result + Send + Sync;
+
+#[doc(hidden)]
+pub trait DynAsyncHook: Send + Sync {
+    fn call<'c>(
+        &'c self,
+        req: &'c mut RequestHead,
+        resp: &'c mut ResponseHead,
+    ) -> Pin<Box<dyn Future<Output = Result> + Send + 'c>>;
+}
+
+impl HookCall {
+    pub(crate) async fn call(&self, req: &mut RequestHead, resp: &mut ResponseHead) -> Result {
+        match self {
+            Self::Sync(hook) => hook(req, resp),
+            Self::Async(hook) => hook.call(req, resp).await,
+        }
+    }
+}
+
+impl<H> Hook<SyncForm> for H
+where
+    H: Fn(&mut RequestHead, &mut ResponseHead) -> Result + Send + Sync + 'static,
+{
+    fn into_call(self) -> HookCall {
+        HookCall::Sync(Arc::new(self))
+    }
+}
+
+impl<H> Hook<AsyncForm> for H
+where
+    H: for<'c> AsyncHook<'c> + Send + Sync + 'static,
+{
+    fn into_call(self) -> HookCall {
+        HookCall::Async(Arc::new(self))
+    }
+}
+
+impl<H> DynAsyncHook for H
+where
+    H: for<'c> AsyncHook<'c> + Send + Sync,
+{
+    fn call<'c>(
+        &'c self,
+        req: &'c mut RequestHead,
+        resp: &'c mut ResponseHead,
+    ) -> Pin<Box<dyn Future<Output = Result> + Send + 'c>> {
+        Box::pin(AsyncHook::call(self, req, resp))
+    }
+}
+
+/// An async function of the heads, whose future borrows from both.
+#[doc(hidden)]
+pub trait AsyncHook<'c> {
+    type Future: Future<Output = Result> + Send + 'c;
+
+    fn call(&self, req: &'c mut RequestHead, resp: &'c mut ResponseHead) -> Self::Future;
+}
+
+impl<'c, H, Fut> AsyncHook<'c> for H
+where
+    H: Fn(&'c mut RequestHead, &'c mut ResponseHead) -> Fut,
+    Fut: Future<Output = Result> + Send + 'c,
+{
+    type Future = Fut;
+
+    fn call(&self, req: &'c mut RequestHead, resp: &'c mut ResponseHead) -> Fut {
+        self(req, resp)
+    }
+}
 
 /// A method of a resource `R` that answers requests:
 /// `fn(&R, &mut Request, &mut Response) -> Result`, or
@@ -263,49 +384,37 @@ impl<R: Resource> Responders<R> {
     /// A hook before each responder of this list; of several the first comes first. An error of it, or
     /// [`ResponseHead::complete`], is the end of the call.
     #[must_use]
-    pub fn before<H>(mut self, hook: H) -> Self
-    where
-        H: Fn(&mut RequestHead, &mut ResponseHead) -> Result + Send + Sync + 'static,
-    {
-        self.before.push((None, Arc::new(hook)));
+    pub fn before<Form>(mut self, hook: impl Hook<Form>) -> Self {
+        self.before.push((None, hook.into_call()));
         self
     }
 
     /// A hook before the responder for this method.
     #[must_use]
-    pub fn before_on<H>(mut self, method: Method, hook: H) -> Self
-    where
-        H: Fn(&mut RequestHead, &mut ResponseHead) -> Result + Send + Sync + 'static,
-    {
-        self.before.push((Some(method), Arc::new(hook)));
+    pub fn before_on<Form>(mut self, method: Method, hook: impl Hook<Form>) -> Self {
+        self.before.push((Some(method), hook.into_call()));
         self
     }
 
     /// A hook behind each responder of this list, unless that failed; of several the first comes first.
     #[must_use]
-    pub fn after<H>(mut self, hook: H) -> Self
-    where
-        H: Fn(&mut RequestHead, &mut ResponseHead) -> Result + Send + Sync + 'static,
-    {
-        self.after.push((None, Arc::new(hook)));
+    pub fn after<Form>(mut self, hook: impl Hook<Form>) -> Self {
+        self.after.push((None, hook.into_call()));
         self
     }
 
     /// A hook behind the responder for this method.
     #[must_use]
-    pub fn after_on<H>(mut self, method: Method, hook: H) -> Self
-    where
-        H: Fn(&mut RequestHead, &mut ResponseHead) -> Result + Send + Sync + 'static,
-    {
-        self.after.push((Some(method), Arc::new(hook)));
+    pub fn after_on<Form>(mut self, method: Method, hook: impl Hook<Form>) -> Self {
+        self.after.push((Some(method), hook.into_call()));
         self
     }
 
     pub(crate) fn finish(self) -> MethodMap {
         let (mut by_method, mut any, mut websocket) = (self.by_method, self.any, self.websocket);
-        let of = |hooks: &[(Option<Method>, Arc<Hook>)], method: Option<&Method>| {
+        let of = |hooks: &[(Option<Method>, HookCall)], method: Option<&Method>| {
             let is_for_it = |of: &Option<Method>| of.is_none() || of.as_ref() == method;
-            hooks.iter().filter(|(of, _)| is_for_it(of)).map(|(_, hook)| Arc::clone(hook)).collect()
+            hooks.iter().filter(|(of, _)| is_for_it(of)).map(|(_, hook)| hook.clone()).collect()
         };
         for (method, responder) in &mut by_method {
             responder.hooks =
@@ -345,8 +454,8 @@ pub(crate) struct Responder {
 /// What comes before a responder and behind it.
 #[derive(Clone, Default)]
 pub(crate) struct Hooks {
-    pub(crate) before: Vec<Arc<Hook>>,
-    pub(crate) after: Vec<Arc<Hook>>,
+    pub(crate) before: Vec<HookCall>,
+    pub(crate) after: Vec<HookCall>,
 }
 
 impl Responder {

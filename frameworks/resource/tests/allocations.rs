@@ -2,7 +2,8 @@
 
 use varvel::{app_fn, sync_fn};
 use varvel_resource::{
-    App, AsyncRequest, AsyncResponse, Middleware, Request, Resource, Responders, Response, Result,
+    App, AsyncMiddleware, AsyncRequest, AsyncResponse, Middleware, Request, Resource, Responders, Response,
+    Result,
 };
 use varvel_toolkit::respond;
 
@@ -63,9 +64,15 @@ fn a_request_costs_what_the_front_page_says() {
 fn middleware_and_hooks_cost_what_they_do() {
     struct Nothing;
     impl Middleware for Nothing {}
-    let bare = of_sync(&app(1), "/users/1234/sync");
+    struct NothingAsync;
+    impl AsyncMiddleware for NothingAsync {}
+    let costs = |app: &App| [of_sync(app, "/users/1234/sync"), of_polled(app, "/users/1234/polled")];
     let mut app = app(1);
+    let [sync, polled] = costs(&app);
     app.add_middleware(Nothing).add_middleware(Nothing);
     app.add_error_handler(|_: &std::io::Error, _, _| Ok(()));
-    assert_eq!(of_sync(&app, "/users/1234/sync"), bare);
+    assert_eq!(costs(&app), [sync, polled]);
+    // The futures of its three methods.
+    app.add_middleware(NothingAsync);
+    assert_eq!(costs(&app), [sync + 3, polled + 3]);
 }

@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     sync::{Arc, Mutex},
+    task::Poll,
     time::UNIX_EPOCH,
 };
 
@@ -12,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use varvel::{AsyncBody, Worker};
 use varvel_lint::Lint;
 use varvel_resource::{
-    App, AsyncRequest, AsyncResponse, HttpError, HttpStatus, Middleware, Request, RequestHead, Resource,
-    Responders, Response, ResponseHead, Result, errors, inspect::RouteKind, testing::TestClient,
+    App, AsyncMiddleware, AsyncRequest, AsyncResponse, HttpError, HttpStatus, Middleware, Request,
+    RequestHead, Resource, Responders, Response, ResponseHead, Result, errors, inspect::RouteKind,
+    testing::TestClient,
 };
 use varvel_test::Client;
 use varvel_toolkit::{
@@ -321,12 +323,37 @@ impl Middleware for Trace {
     }
 }
 
+/// The same, of the other sort.
+struct AsyncTrace(&'static str);
+
+impl AsyncMiddleware for AsyncTrace {
+    async fn process_request(&self, req: &mut RequestHead, resp: &mut ResponseHead) -> Result {
+        pending_once().await;
+        Trace(self.0).process_request(req, resp)
+    }
+
+    async fn process_resource(&self, req: &mut RequestHead, resp: &mut ResponseHead) -> Result {
+        pending_once().await;
+        Trace(self.0).process_resource(req, resp)
+    }
+
+    async fn process_response(
+        &self,
+        req: &mut RequestHead,
+        resp: &mut ResponseHead,
+        succeeded: bool,
+    ) -> Result {
+        pending_once().await;
+        Trace(self.0).process_response(req, resp, succeeded)
+    }
+}
+
 struct Hooked;
 
 impl Resource for Hooked {
     fn responders(on: Responders<Self>) -> Responders<Self> {
-        on.before(|_, resp| trace(resp, "before"))
-            .before_on(Method::POST, |req, resp| {
+        on.before(|_: &mut RequestHead, resp: &mut ResponseHead| trace(resp, "before"))
+            .before_on(Method::POST, |req: &mut RequestHead, resp: &mut ResponseHead| {
                 trace(resp, "before-post")?;
                 match req.get_header("x-key") {
                     Some(_) => Ok(()),
@@ -335,9 +362,28 @@ impl Resource for Hooked {
             })
             .get(Self::on_get)
             .post(Self::on_post)
-            .after(|_, resp| trace(resp, "after"))
-            .after_on(Method::GET, |_, resp| trace(resp, "after-get"))
+            .after(|_: &mut RequestHead, resp: &mut ResponseHead| trace(resp, "after"))
+            .after_on(Method::GET, after_get)
     }
+}
+
+/// Waits, before a responder of either form.
+async fn after_get(req: &mut RequestHead, resp: &mut ResponseHead) -> Result {
+    pending_once().await;
+    trace(resp, if req.method() == Method::GET { "after-get" } else { "after-what" })
+}
+
+/// Is pending, and wakes whoever polls.
+async fn pending_once() {
+    let mut was_polled = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut was_polled, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 impl Hooked {
@@ -352,32 +398,73 @@ impl Hooked {
 
 #[test]
 fn middleware_and_hooks_come_in_falcons_order() {
-    let mut app = App::new();
-    app.add_middleware(Trace("a")).add_middleware(Trace("b"));
-    app.add_route("/here", Hooked).unwrap();
-    in_both_forms(app, |client| {
-        let all = "a:request b:request a:/here b:/here";
-        for path in ["/here", "/moved"] {
-            let response = client.get(path).send();
-            let expected = format!("{all} before get after after-get b:true a:true");
-            assert_eq!(response.header("x-trace"), Some(&*expected));
+    let (mut plain, mut mixed, mut waiting) = (App::new(), App::new(), App::new());
+    plain.add_middleware(Trace("a")).add_middleware(Trace("b"));
+    mixed.add_middleware(AsyncTrace("a")).add_middleware(Trace("b"));
+    waiting.add_middleware(AsyncTrace("a")).add_middleware(AsyncTrace("b"));
+    for mut app in [plain, mixed, waiting] {
+        app.add_route("/here", Hooked).unwrap();
+        in_both_forms(app, comes_in_order);
+    }
+}
+
+fn comes_in_order(client: &Client) {
+    let all = "a:request b:request a:/here b:/here";
+    for path in ["/here", "/moved"] {
+        let response = client.get(path).send();
+        let expected = format!("{all} before get after after-get b:true a:true");
+        assert_eq!(response.header("x-trace"), Some(&*expected));
+    }
+    let response = client.post("/here").header("x-key", "k").send();
+    let expected = format!("{all} before before-post post after b:true a:true");
+    assert_eq!(response.header("x-trace"), Some(&*expected));
+
+    let response = client.post("/here").send();
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    let expected = format!("{all} before before-post b:false a:false");
+    assert_eq!(response.header("x-trace"), Some(&*expected));
+
+    let response = client.get("/nowhere").send();
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    assert_eq!(response.header("x-trace"), Some("a:request b:request b:false a:false"));
+
+    let response = client.get("/here").header("stop", "a").send();
+    assert_eq!(response.text(), "stopped");
+    assert_eq!(response.header("x-trace"), Some("a:request b:true a:true"));
+}
+
+#[test]
+fn a_hook_that_waits_can_end_the_call_and_needs_no_middleware() {
+    struct Guarded;
+    impl Resource for Guarded {
+        fn responders(on: Responders<Self>) -> Responders<Self> {
+            on.get(Self::on_get).before(guard)
         }
-        let response = client.post("/here").header("x-key", "k").send();
-        let expected = format!("{all} before before-post post after b:true a:true");
-        assert_eq!(response.header("x-trace"), Some(&*expected));
-
-        let response = client.post("/here").send();
-        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
-        let expected = format!("{all} before before-post b:false a:false");
-        assert_eq!(response.header("x-trace"), Some(&*expected));
-
-        let response = client.get("/nowhere").send();
-        assert_eq!(response.status(), StatusCode::NOT_FOUND);
-        assert_eq!(response.header("x-trace"), Some("a:request b:request b:false a:false"));
-
-        let response = client.get("/here").header("stop", "a").send();
-        assert_eq!(response.text(), "stopped");
-        assert_eq!(response.header("x-trace"), Some("a:request b:true a:true"));
+    }
+    impl Guarded {
+        fn on_get(&self, _: &mut Request, resp: &mut Response) -> Result {
+            resp.set_text("open");
+            Ok(())
+        }
+    }
+    async fn guard(req: &mut RequestHead, resp: &mut ResponseHead) -> Result {
+        pending_once().await;
+        match req.get_header("x-key") {
+            Some("master") => {
+                resp.set_text("welcome");
+                resp.complete();
+                Ok(())
+            }
+            Some(_) => Ok(()),
+            None => Err(errors::forbidden("No key.").into()),
+        }
+    }
+    let mut app = App::new();
+    app.add_route("/", Guarded).unwrap();
+    in_both_forms(app, |client| {
+        assert_eq!(client.get("/").send().status(), StatusCode::FORBIDDEN);
+        assert_eq!(client.get("/").header("x-key", "one").send().text(), "open");
+        assert_eq!(client.get("/").header("x-key", "master").send().text(), "welcome");
     });
 }
 
@@ -394,10 +481,21 @@ fn the_life_of_a_worker_is_told_to_middleware() {
             Err("the lights could not be put out".into())
         }
     }
+    struct AsyncLife(Life);
+    impl AsyncMiddleware for AsyncLife {
+        async fn process_startup(&self, worker: &Worker) -> std::result::Result<(), varvel::StartError> {
+            pending_once().await;
+            self.0.process_startup(worker)
+        }
+        async fn process_shutdown(&self, worker: &Worker) -> std::result::Result<(), varvel::BoxError> {
+            pending_once().await;
+            self.0.process_shutdown(worker)
+        }
+    }
     for form in [|app| Client::factory(app).unwrap(), |app: App| Client::sync_factory(app).unwrap()] {
         let told = Arc::default();
         let mut app = App::new();
-        app.add_middleware(Life(Arc::clone(&told))).add_middleware(Life(Arc::clone(&told)));
+        app.add_middleware(Life(Arc::clone(&told))).add_middleware(AsyncLife(Life(Arc::clone(&told))));
         let client: Client = form(app);
         assert_eq!(client.get("/").send().status(), StatusCode::NOT_FOUND);
         assert_eq!(*told.lock().unwrap(), ["startup", "startup"]);
