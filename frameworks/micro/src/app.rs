@@ -51,7 +51,7 @@ pub struct App {
     pub(crate) states: States,
     pub(crate) startups: Vec<Startup>,
     pub(crate) shutdowns: Vec<Arc<Shutdown>>,
-    keys: Option<Keys>,
+    keys: Option<Arc<Keys>>,
     content_bytes_max: usize,
     multipart: multipart::Limits,
     #[cfg(feature = "templates")]
@@ -115,7 +115,7 @@ impl App {
 
     /// As [`secret`](Self::secret), with old ones that are still read.
     pub fn keys(&mut self, keys: Keys) -> &mut Self {
-        self.keys = Some(keys);
+        self.keys = Some(Arc::new(keys));
         self.changed()
     }
 
@@ -465,8 +465,8 @@ impl App {
 
     registration! { get GET post POST put PUT patch PATCH delete DELETE }
 
-    /// Mounts an application of both forms, such as [`Files`](crate::Files), an [`Endpoint`] or another [`App`], on all paths that begin with these segments.
-    /// Hooks stand around it too.
+    /// Mounts an application of both forms, such as [`Files`](crate::Files), an [`Endpoint`] or another [`App`], on all paths
+    /// that begin with these segments. Hooks stand around it too.
     ///
     /// # Panics
     /// If the prefix is none, or is taken.

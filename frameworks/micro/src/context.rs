@@ -28,7 +28,7 @@ pub(crate) struct Context {
     pub(crate) hooks: Hooks,
     pub(crate) states: Arc<States>,
     pub(crate) names: Arc<Names>,
-    pub(crate) keys: Option<Keys>,
+    pub(crate) keys: Option<Arc<Keys>>,
     pub(crate) content_bytes_max: usize,
     pub(crate) multipart: multipart::Limits,
     #[cfg(feature = "templates")]
@@ -234,7 +234,7 @@ impl Context {
 
     /// What is remembered of a browser, if there is a secret to know it by.
     pub(crate) fn session(&self, headers: &HeaderMap, scope: &Scope) -> Option<Session> {
-        self.keys.as_ref().map(|keys| Session::new(Cookies::of(headers, scope), keys.clone()))
+        self.keys.as_ref().map(|keys| Session::new(Cookies::of(headers, scope), Arc::clone(keys)))
     }
 
     /// Makes an answer of what a call came to.

@@ -14,6 +14,8 @@ use varvel_toolkit::{
     urlencoded::{Limits, UrlEncoded},
 };
 
+#[cfg(doc)]
+use crate::WebSocketUpgrade;
 use crate::{Call, Json, Session, call::Incoming, context::Names};
 
 /// What a handler can take as an argument.
@@ -25,13 +27,13 @@ use crate::{Call, Json, Session, call::Incoming, context::Names};
 /// | [`Form<T>`] | the form in the content | 415, 413, 422 |
 /// | [`Json<T>`] | JSON in the content | 415, 413, 400, 422 |
 /// | [`Bytes`] | the content | 413 |
-/// | [`Multipart<Blocking>`], in async handlers [`Multipart`] | a form with files, as it comes | 415, 413 |
+/// | [`Multipart`], in sync handlers `Multipart<Blocking>` | a form with files, part by part | 415, 413 |
 /// | [`HeaderMap`], [`Method`], [`Uri`], [`Cookies`] | of the head | |
 /// | [`State<T>`] | what [`App::state`](crate::App::state) was given | |
 /// | [`Session`] | what is remembered of this browser | |
 /// | [`Urls`] | paths of routes by name | |
-/// | `Request<ReadBody>`, in async handlers `Request<AsyncBody>` | the request with its body as it comes | |
-/// | [`WebSocketUpgrade<Blocking>`](crate::WebSocketUpgrade), in async handlers [`WebSocketUpgrade`](crate::WebSocketUpgrade) | what becomes a WebSocket | 426 |
+/// | `Request<AsyncBody>`, in sync handlers `Request<ReadBody>` | the request with its body as it comes | |
+/// | [`WebSocketUpgrade`], in sync handlers `WebSocketUpgrade<Blocking>` | what becomes a WebSocket | 426 |
 /// | [`Scope`] | what else the server knows, its [`Worker`](crate::Worker) first | |
 ///
 /// The last three take everything away, so they stand last. `Option<T>` of any is `None` where it would be refused.

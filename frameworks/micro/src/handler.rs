@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::Request;
-use varvel::{AppError, AppResult, AsyncAppResult, AsyncBody, ReadBody, Scope, app_fn, sync_fn};
+use varvel::{AppError, AppResult, AsyncAppResult, AsyncBody, ReadBody, Scope, app_fn, map_answer, sync_fn};
 use varvel_toolkit::{Blocking, Endpoint, HttpError, Polled};
 
 use crate::{Call, Extract, Needs, Respond, call::Incoming, context::Context};
@@ -22,8 +22,8 @@ use crate::{Call, Extract, Needs, Respond, call::Incoming, context::Context};
     note = "a handler takes up to eight owned arguments, whose types are written out in a closure: fields of the path \
             (`String`, `i64`, ...), `Query<T>`, `Form<T>`, `Json<T>`, `State<T>`, `Session`, `HeaderMap`, and last \
             `Request<ReadBody>` or, if async, `Request<AsyncBody>`",
-    note = "it returns text, `Html`, `Template(name, given)`, `Json(value)`, `StatusCode`, `Redirect`, `Result<answer, HttpError>`, or a future of \
-            these which is `Send`",
+    note = "it returns text, `Html`, `Template(name, given)`, `Json(value)`, `StatusCode`, `Redirect`, \
+            `Result<answer, HttpError>`, or a future of these which is `Send`",
     note = "it is `Send + Sync + 'static`: what it shares with others is in an `Arc`, or in `State<T>`"
 )]
 pub trait Handler<Kind>: Send + Sync + 'static {
@@ -56,7 +56,7 @@ pub(crate) trait Arguments<F>: Sized {
 }
 
 pub(crate) fn call_blocking<A, R>(
-    context: &Context,
+    context: &Arc<Context>,
     request: Request<ReadBody>,
     scope: Scope,
     handler: impl FnOnce(A) -> R,
@@ -76,7 +76,11 @@ where
         }
         handler(A::extract(&mut call)?).respond()
     });
-    context.finish::<Blocking>(answer, call.session.as_ref(), watch.as_ref(), &accept)
+    let (context, session) = (Arc::clone(context), call.session);
+    // An answer may be deferred, and is finished when it is there (spec M9).
+    map_answer(answer, move |answer| {
+        context.finish::<Blocking>(answer, session.as_ref(), watch.as_ref(), &accept)
+    })
 }
 
 pub(crate) async fn call_polled<A, Fut>(

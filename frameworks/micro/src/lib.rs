@@ -12,6 +12,8 @@
 //! }
 //! ```
 //!
+//! The example `board` is a small real application: people sign in, write notes with pictures, and see live what others write.
+//!
 //! An [`App`] is an application of both forms of the contract, so it runs on every server, goes below other frameworks, and has
 //! any middleware of [`varvel_toolkit`] around it. Sync handlers have a thread, async ones are polled, whatever the server is.
 //!
@@ -119,6 +121,112 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! **Templates** in the language of Jinja make pages: a [`Template`] is an answer like any other, also of error functions and of
+//! those before the handlers. HTML is escaped; `url_for`, `session` and `get_flashed_messages` are there as in Flask. A faulty
+//! template is found when the program starts.
+//!
+//! ```
+//! use varvel_micro::{App, HttpError, Template, Templates, context};
+//!
+//! let mut templates = Templates::new(); // or Templates::of_directory("templates")
+//! templates.add("user.html", "<a href={{ url_for('user', id=id) }}>{{ name }}</a>")?;
+//! templates.add("error.html", "<h1>{{ error }}</h1>")?;
+//!
+//! let mut app = App::new();
+//! app.templates(templates);
+//! app.get("/users/{id:int}", |id: u64| Template("user.html", context! { id, name => "<Ferris>" })).named("user");
+//! app.errors(|error: &HttpError| Template("error.html", context! { error => error.to_string() }));
+//! # let client = varvel_test::Client::sync(app);
+//! # assert_eq!(client.get("/users/7").send().text(), "<a href=/users/7>&lt;Ferris&gt;</a>");
+//! # assert_eq!(client.get("/").send().text(), "<h1>404 Not Found</h1>");
+//! # Ok::<_, varvel_toolkit::templates::Error>(())
+//! ```
+//!
+//! **Uploads** are forms with files. They come part by part, so no file has to fit into memory; [`App::multipart_limits`] says
+//! how large they may be. In an async handler it is a `Multipart`, with `.await`.
+//!
+//! ```
+//! use std::{fs::File, io};
+//! use varvel_micro::{App, Blocking, Error, Multipart, StatusCode};
+//!
+//! fn upload(album: u32, mut form: Multipart<Blocking>) -> Result<(StatusCode, String), Error> {
+//!     let title = form.part_named("title")?.text(1000)?;
+//!     let mut picture = form.part_named("picture")?;
+//!     // Under a name of our own: that of the client is for showing.
+//!     let bytes = io::copy(&mut picture, &mut File::create(std::env::temp_dir().join("picture"))?)?;
+//!     Ok((StatusCode::CREATED, format!("{title} in {album}: {bytes} bytes")))
+//! }
+//!
+//! let mut app = App::new();
+//! app.post("/albums/{album}", upload);
+//! # let client = varvel_test::Client::sync(app);
+//! # let content = "--x\r\nContent-Disposition: form-data; name=title\r\n\r\nCrab\r\n--x\r\n\
+//! #     Content-Disposition: form-data; name=picture; filename=crab.png\r\n\r\n123\r\n--x--\r\n";
+//! # let request = client.post("/albums/7").header("content-type", "multipart/form-data; boundary=x");
+//! # assert_eq!(request.body(content).send().text(), "Crab in 7: 3 bytes");
+//! # assert_eq!(client.post("/albums/7").send().status(), 415);
+//! ```
+//!
+//! **Live pages.** [Events](events) go to a page for as long as it is open; a browser that connects again says what it has
+//! seen. A [`WebSocketUpgrade`] becomes a WebSocket. Both have sync forms, which take a thread each.
+//!
+//! ```
+//! use std::time::Duration;
+//! use varvel_micro::{App, HeaderMap, Scope, WebSocket, WebSocketUpgrade, events::{self, Event}};
+//!
+//! async fn echo(mut socket: WebSocket) {
+//!     while let Ok(Some(message)) = socket.recv().await {
+//!         if socket.send(message).await.is_err() {
+//!             break;
+//!         }
+//!     }
+//! }
+//!
+//! let mut app = App::new();
+//! app.get("/echo", async |upgrade: WebSocketUpgrade| upgrade.on_upgrade(echo));
+//! app.get("/clock", async |headers: HeaderMap, scope: Scope| {
+//!     let worker = scope.worker().clone();
+//!     let mut number: u64 = events::last_id(&headers).and_then(|id| id.parse().ok()).unwrap_or(0);
+//!     events::respond(&scope, move |mut events| async move {
+//!         loop {
+//!             worker.sleep(Duration::from_secs(1)).await;
+//!             number += 1;
+//!             events.send(&Event::new(format!("tick {number}")).id(number.to_string())).await;
+//!         }
+//!     })
+//! });
+//! # let client = varvel_test::Client::new(app);
+//! # let mut exchange = client.get("/clock").header("last-event-id", "6").start();
+//! # client.advance(Duration::from_secs(1));
+//! # assert_eq!(exchange.read(20), "id: 7\ndata: tick 7\n\n");
+//! # assert_eq!(client.get("/echo").send().status(), 426);
+//! ```
+//!
+//! **Behind the answer.** Work that the client need not wait for goes on there, so much of it at a time and no more. What each
+//! worker of a server has for itself it makes when it [starts](App::startup).
+//!
+//! ```
+//! use std::net::UdpSocket;
+//! use varvel_micro::{App, Background, Error, Scope, State, StatusCode};
+//!
+//! let mut app = App::new();
+//! app.state(Background::new(100));
+//! app.startup(|_worker| {
+//!     let statsd = UdpSocket::bind("127.0.0.1:0")?;
+//!     statsd.connect("127.0.0.1:8125")?;
+//!     Ok(statsd)
+//! });
+//! app.post("/orders/{item}", |item: String, jobs: State<Background>, statsd: State<UdpSocket>, scope: Scope| {
+//!     let count = async move {
+//!         let _ = statsd.send(format!("orders.{item}:1|c").as_bytes());
+//!     };
+//!     jobs.after(&scope, count).map(|()| StatusCode::ACCEPTED).map_err(Error::unavailable)
+//! });
+//! # let client = varvel_test::Client::sync_factory(app)?;
+//! # assert_eq!(client.post("/orders/nut").send().status(), 202);
+//! # Ok::<_, varvel_micro::StartError>(())
+//! ```
+//!
 //! **Tests** call the application without a server, by [`varvel_test`](https://docs.rs/varvel-test):
 //!
 //! ```
@@ -143,12 +251,18 @@
 //! | `return body, status, headers` | `(status, headers, body)` |
 //! | `jsonify`, `redirect`, `abort(404)` | [`Json`], [`Redirect`], `Err(HttpError::not_found())` |
 //! | `make_response`, `set_cookie` | `Response<WriteBody>`, [`SetCookie`] |
-//! | `url_for("user", id=7)` | [`App::url_for`], in handlers [`Urls`] |
+//! | `render_template("user.html", name=name)` | [`Template("user.html", context! { name })`](Template), of [`App::templates`] |
+//! | `url_for("user", id=7)` | [`App::url_for`], in handlers [`Urls`], in templates the same |
 //! | `Blueprint("admin", url_prefix="/admin")` | [`Group`] |
 //! | `before_request`, `after_request`, `errorhandler(404)` | [`App::before`], [`App::after`], [`App::error`] |
-//! | `session`, `flash`, `get_flashed_messages` | [`Session`] |
+//! | `session`, `flash`, `get_flashed_messages` | [`Session`], in templates the same |
 //! | `app.secret_key`, `SECRET_KEY_FALLBACKS` | [`App::secret`], [`App::keys`] |
-//! | `MAX_CONTENT_LENGTH` | [`App::content_bytes_max`], 1 MiB unless set |
+//! | `request.files["picture"].save(path)` | [`Multipart`]: `io::copy(&mut form.part_named("picture")?, &mut file)` |
+//! | `MAX_CONTENT_LENGTH` | [`App::content_bytes_max`], 1 MiB unless set; for uploads [`App::multipart_limits`], 16 MiB |
+//! | a generator as the answer; `text/event-stream` | a [`Response`] with a body of your own; [`events`] |
+//! | Flask-Sock, Sanic's `@app.websocket` | [`WebSocketUpgrade`] |
+//! | Sanic's `before_server_start`, `after_server_stop` | [`App::startup`], [`App::shutdown`] |
+//! | Sanic's `app.add_task` | [`Background`]; [`Worker::spawn`] |
 //! | `current_app`, `g` | [`State`]; an [`Extract`] of your own |
 //! | `send_from_directory`, `static` | [`App::mount`] with [`Files`] |
 //! | `async def` views, each on a thread | async handlers, polled on the event loop |
@@ -160,7 +274,8 @@
 //! # What it costs
 //!
 //! Counted by `tests/allocations.rs`, beside what a bare application does: a route with fields costs two allocations, an
-//! async handler one more, whether there is one route or a thousand.
+//! async handler one more, whether there is one route or a thousand. An application with templates and a secret costs one more,
+//! so that any page may ask for the session; it is read and checked when one does.
 
 #![forbid(unsafe_code)]
 #![allow(

@@ -27,12 +27,13 @@ use varvel_toolkit::{
 /// | `(SetCookie, R)` | `R` and a cookie |
 /// | `Option<R>` | `R`, or 404 |
 /// | `Result<R, E>` | `R`; an [`HttpError`] in `E` is what the client is told, any other error a 500 that the server reports |
-/// | `Response<WriteBody>`, in async handlers `Response<AsyncBody>` | as it is: of [`events`](crate::events), of a [`WebSocketUpgrade`](crate::WebSocketUpgrade) |
+/// | `Response<WriteBody>`, in async handlers `Response<AsyncBody>` | as it is; [`events`](crate::events) are one |
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is nothing that this handler can answer with",
     label = "not an answer",
     note = "answers are text, `Html`, `Template(name, given)`, `Json(value)`, `StatusCode`, `Redirect`, \
-            `(StatusCode, answer)`, `Option<answer>`, `Result<answer, HttpError>`, and what implements `Respond`; a value that serde knows goes into `Json(value)`",
+            `(StatusCode, answer)`, `Option<answer>`, `Result<answer, HttpError>`, and what implements `Respond`; a value \
+            that serde knows goes into `Json(value)`",
     note = "a whole response is a `Response<WriteBody>` of a sync handler, a `Response<AsyncBody>` of an async one"
 )]
 pub trait Respond<F: Form> {

@@ -44,7 +44,7 @@ pub struct Session(Arc<Mutex<Loaded>>);
 /// The content of a session, once somebody asks for it, and where it comes from and goes.
 struct Loaded {
     cookies: Cookies,
-    keys: Keys,
+    keys: Arc<Keys>,
     content: Option<Content>,
     is_changed: bool,
 }
@@ -86,7 +86,7 @@ fn now() -> u64 {
 }
 
 impl Session {
-    pub(crate) fn new(cookies: Cookies, keys: Keys) -> Self {
+    pub(crate) fn new(cookies: Cookies, keys: Arc<Keys>) -> Self {
         Self(Arc::new(Mutex::new(Loaded { cookies, keys, content: None, is_changed: false })))
     }
 

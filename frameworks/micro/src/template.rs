@@ -62,7 +62,8 @@ pub struct Template<G = Value>(
 );
 
 impl App {
-    /// The templates that a [`Template`] names.
+    /// The templates that a [`Template`] names. For those that change while the program runs see
+    /// [`reloaded`](Templates::reloaded).
     ///
     /// # Panics
     /// If one of them is none: a directory is read as a whole, so that this is found when the program starts.
@@ -101,9 +102,9 @@ impl Context {
 
     /// Has the template make the body, if the answer is one of a template.
     pub(crate) fn render<F: Side>(&self, answer: Answer<F>, session: Option<&Session>) -> Answer<F> {
-        let (mut head, body) = answer?.into_parts();
-        let Some(Unrendered { name, given }) = head.extensions.remove() else {
-            return Ok(Response::from_parts(head, body));
+        let mut response = answer?;
+        let Some(Unrendered { name, given }) = response.extensions_mut().remove() else {
+            return Ok(response);
         };
         let Some(templates) = &self.templates else {
             return Err(HttpError::new(StatusCode::INTERNAL_SERVER_ERROR)
@@ -112,13 +113,14 @@ impl Context {
         };
         let page =
             Page { names: Arc::clone(&self.names), session: session.cloned(), flashes: OnceLock::new() };
-        // What is given comes before what is there.
-        let given = merge_maps([Value::from_object(page), given]);
-        let (made, body) = templates.respond(name, given)?.into_parts();
-        for (name, value) in made.headers.iter() {
-            head.headers.entry(name).or_insert_with(|| value.clone());
+        // The last of them comes first.
+        let (head, body) =
+            templates.respond(name, merge_maps([Value::from_object(page), given]))?.into_parts();
+        for (name, value) in &head.headers {
+            response.headers_mut().entry(name).or_insert_with(|| value.clone());
         }
-        Ok(Response::from_parts(head, body))
+        *response.body_mut() = body;
+        Ok(response)
     }
 }
 

@@ -23,5 +23,11 @@ fn a_request_costs_the_same_however_many_routes_there_are() {
         // The values of the fields in the scope are two, the future is one.
         assert_eq!(of_sync(&app, "/users/1234/sync"), bare_sync + 2, "of {count}");
         assert_eq!(of_polled(&app, "/users/1234/async"), bare_polled + 3, "of {count}");
+        #[cfg(feature = "templates")]
+        {
+            // Where pages may ask for the session.
+            app.secret([7; 32]).templates(varvel_micro::Templates::new());
+            assert_eq!(of_sync(&app, "/users/1234/sync"), bare_sync + 3, "of {count}");
+        }
     }
 }

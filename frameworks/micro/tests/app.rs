@@ -212,6 +212,33 @@ fn an_error_of_the_application_has_a_page_and_is_reported() {
 }
 
 #[test]
+fn a_deferred_answer_is_finished_like_any_other() {
+    let mut app = App::new();
+    app.secret([7; 32]);
+    app.error(404, |_: &HttpError| "nothing here");
+    app.after(|head| {
+        head.headers.insert("x-seen", "1".parse().unwrap());
+    });
+    app.get("/{is_there}", |is_there: bool, session: Session, mut scope: Scope| {
+        let (placeholder, reply) = scope.take_deferral().unwrap().defer();
+        session.set("asked", true);
+        let sent = match is_there {
+            true => reply.send(Response::new("later".into())),
+            false => reply.fail(HttpError::not_found().into()),
+        };
+        sent.map(|()| placeholder)
+    });
+    check(&app, |client| {
+        for (path, status, text) in [("/true", 200, "later"), ("/false", 404, "nothing here")] {
+            let response = client.get(path).send();
+            assert_eq!((response.status().as_u16(), response.text()), (status, text));
+            assert_eq!(response.header("x-seen"), Some("1"));
+            assert!(response.header("set-cookie").is_some());
+        }
+    });
+}
+
+#[test]
 fn a_session_is_remembered_and_cannot_be_forged() {
     let mut app = App::new();
     app.secret([7; 32]);
