@@ -34,14 +34,7 @@ pub struct Contract<A: AsyncApp> {
 impl<A: AsyncApp> Contract<A> {
     /// Calls this application.
     pub fn new(app: A) -> Self {
-        let mut info = WorkerInfo::new("varvel-bench", Driver::Evented);
-        info.caps = Caps::UPGRADE.with(Caps::CONNECT).with(Caps::DEFER);
-        let handle = Handle {
-            worker: Worker::new(Arc::new(Quiet(info))),
-            info: ConnInfo::new(0, Address::Unnamed, Address::Unnamed),
-            exchanges: Exchanges::default(),
-        };
-        Self { app, handle: Arc::new(handle), call: Box::pin(None), number: 0, now: Instant::now() }
+        Self { app, handle: Arc::default(), call: Box::pin(None), number: 0, now: Instant::now() }
     }
 
     /// Calls the application and polls it once.
@@ -85,10 +78,28 @@ impl<A: AsyncApp> fmt::Debug for Contract<A> {
 }
 
 /// A connection, as scopes see it.
-struct Handle {
+pub struct Handle {
     worker: Worker,
     info: ConnInfo,
     exchanges: Exchanges,
+}
+
+impl Default for Handle {
+    fn default() -> Self {
+        let mut info = WorkerInfo::new("varvel-bench", Driver::Evented);
+        info.caps = Caps::UPGRADE.with(Caps::CONNECT).with(Caps::DEFER);
+        Self {
+            worker: Worker::new(Arc::new(Quiet(info))),
+            info: ConnInfo::new(0, Address::Unnamed, Address::Unnamed),
+            exchanges: Exchanges::default(),
+        }
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("info", &self.info).finish_non_exhaustive()
+    }
 }
 
 impl Wake for Handle {

@@ -20,7 +20,7 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use varvel_http1::{After, BodyLength, Config, Connection, RequestHead, Spare};
 use varvel_server_kit::http_date::DateLine;
 
-pub use contract::{Contract, OnLoops, OnThreads};
+pub use contract::{Contract, Handle, OnLoops, OnThreads};
 
 /// What is answered.
 const HELLO: &[u8] = b"Hello, World!";

@@ -6,6 +6,7 @@ mod chart;
 mod client;
 mod contract;
 mod fairness;
+mod frameworks;
 mod growth;
 mod machine;
 mod memory;
@@ -97,6 +98,8 @@ enum Scenario {
     Balance,
     /// What the contract costs beside a bare function, and sync applications on event loops beside async ones.
     Contract,
+    /// What frameworks cost beside the bare contract, in process, and a hello through one behind a server.
+    Frameworks,
     /// Writes tables and charts anew from what was measured.
     Report,
 }
@@ -132,6 +135,7 @@ fn run(options: Options) -> io::Result<()> {
         Some(Scenario::Fairness) => fairness::measure(&bench, &results, &servers(&FAIR))?,
         Some(Scenario::Balance) => balance::measure(&bench, &results, &servers(&BALANCED))?,
         Some(Scenario::Contract) => contract::measure(&bench, &results)?,
+        Some(Scenario::Frameworks) => frameworks::measure(&bench, &results)?,
         Some(Scenario::Report) => {}
         None => {
             rates::measure(&bench, &results, &with_limit(servers(&ALL)), &WORKLOADS.each_ref(), false)?;
@@ -141,6 +145,7 @@ fn run(options: Options) -> io::Result<()> {
             fairness::measure(&once, &results, &servers(&FAIR))?;
             balance::measure(&once, &results, &servers(&BALANCED))?;
             contract::measure(&bench, &results)?;
+            frameworks::measure(&bench, &results)?;
         }
     }
     report::write(&results)

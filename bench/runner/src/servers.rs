@@ -48,6 +48,9 @@ pub(crate) const INLINE: &str = "varvel evented, inline";
 /// The same, called on a pool.
 pub(crate) const OFFLOADED: &str = "varvel evented, pool";
 
+/// The evented one with an application of varvel-resource.
+pub(crate) const RESOURCE: &str = "varvel evented, resource";
+
 /// All, in the order of tables and charts.
 pub(crate) static SERVERS: [Server; 9] = [
     Server { name: LIMIT, style: Style::Yardstick, cannot: &[], package: None },
@@ -73,6 +76,12 @@ pub(crate) static FORMS: [Server; 3] = [
     Server { name: OFFLOADED, style: Style::Sync, cannot: &[], package: None },
 ];
 
+/// The same hello on the bare contract, and through a framework.
+pub(crate) static HELLOS: [Server; 2] = [
+    Server { name: EVENTED, style: Style::Async, cannot: &[], package: None },
+    Server { name: RESOURCE, style: Style::Async, cannot: &[], package: None },
+];
+
 impl Server {
     /// By its name, for which the part after a space is enough.
     pub(crate) fn named(name: &str) -> Result<&'static Self, String> {
@@ -94,8 +103,9 @@ impl Server {
             command
         };
         let ours = |server| serve(&programs.bench_target, server);
+        let other = |name| serve(&programs.bench_target.with_file_name(name), "evented");
         let sync_on_loop = || {
-            let mut command = serve(&programs.bench_target.with_file_name("bench-target-sync"), "evented");
+            let mut command = other("bench-target-sync");
             command.args(["--loops", "1"]);
             command
         };
@@ -110,8 +120,9 @@ impl Server {
                 command.args(["--offload-threads", &threads.to_string()]);
                 command
             }
-            EVENTED => {
-                let mut command = ours("evented");
+            EVENTED | RESOURCE => {
+                let mut command =
+                    if self.name == RESOURCE { other("bench-target-resource") } else { ours("evented") };
                 command.args(["--loops", &threads.to_string()]);
                 command
             }

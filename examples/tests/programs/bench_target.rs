@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::{
     SERVERS,
-    running::{BENCH_TARGET, Running},
+    running::{BENCH_TARGET, BENCH_TARGET_RESOURCE, Running},
     wire::{ask, get},
 };
 
@@ -23,6 +23,18 @@ fn every_route_answers_on_every_server() {
         assert_eq!(stream.field("content-length"), None, "{server}");
         assert_eq!(stream.body().len(), 64 * 16 * 1024, "{server}");
         assert_eq!(get(target.connect(), "/nothing").status, 404);
+    }
+}
+
+#[test]
+fn through_the_framework_hello_is_the_same() {
+    for server in SERVERS {
+        let [bare, framework] = [BENCH_TARGET, BENCH_TARGET_RESOURCE].map(|program| {
+            let hello = get(Running::start(program, server, &[]).connect(), "/");
+            let fields = ["content-type", "content-length", "transfer-encoding"];
+            (hello.status, fields.map(|name| hello.field(name).map(str::to_owned)), hello.body())
+        });
+        assert_eq!(framework, bare, "{server}");
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) const PROBE: &str = env!("CARGO_BIN_EXE_probe");
 pub(crate) const BENCH_TARGET: &str = env!("CARGO_BIN_EXE_bench-target");
+pub(crate) const BENCH_TARGET_RESOURCE: &str = env!("CARGO_BIN_EXE_bench-target-resource");
 pub(crate) const GALLERY: &str = env!("CARGO_BIN_EXE_gallery");
 
 /// A program that serves; killed if a test fails.
