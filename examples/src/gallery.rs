@@ -31,8 +31,8 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use serde_json::json;
 use varvel::{AsyncAppFactory, AsyncAppResult, AsyncBody, BoxError, Scope, StartError, Worker, app_fn};
 use varvel_toolkit::{
-    Endpoint, Middleware, Query, Routes,
-    middleware::{AccessLog, RequestIds, SecurityHeaders},
+    Endpoint, Middleware, Query, Routes, With,
+    middleware::{AccessLog, CatchFailures, RequestIds, SecurityHeaders},
     respond,
     routes::{get, post},
 };
@@ -78,10 +78,7 @@ pub struct Gallery {
 }
 
 /// The application of one worker.
-pub type Site = varvel_toolkit::With<
-    RequestIds,
-    varvel_toolkit::With<AccessLog, varvel_toolkit::With<SecurityHeaders, Routes>>,
->;
+pub type Site = With<RequestIds, With<AccessLog, With<SecurityHeaders, CatchFailures<Routes>>>>;
 
 impl AsyncAppFactory for Gallery {
     type App = Site;
@@ -93,13 +90,13 @@ impl AsyncAppFactory for Gallery {
 
 impl Gallery {
     fn site(&self, worker: &Worker) -> Result<Site, BoxError> {
-        let routes = self.routes(worker)?;
-        Ok(RequestIds::new().around(self.log.access_log().around(security_headers().around(routes))))
+        let site = security_headers().around(CatchFailures::around(self.routes(worker)?));
+        Ok(RequestIds::new().around(self.log.access_log().around(site)))
     }
 
     fn routes(&self, worker: &Worker) -> Result<Routes, BoxError> {
         let mut routes = Routes::builder().route("/", page::page(worker)?);
-        for asset in &page::ASSETS {
+        for asset in page::ASSETS {
             routes = routes.route(asset.path, asset.methods());
         }
         let routes = routes

@@ -10,7 +10,6 @@
 
 use std::{
     collections::BTreeMap,
-    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -18,9 +17,11 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use varvel_resource::{App, HttpError, Request, RequestHead, Resource, Responders, Response, Result, errors};
 use varvel_toolkit::{
-    conditional::{ETag, Validators, Verdict},
+    conditional::{Validators, Verdict},
     router::RouteError,
 };
+
+use super::page::version;
 
 /// How many birds there is room for.
 const BIRDS_MAX: usize = 50;
@@ -127,10 +128,4 @@ fn check(req: &RequestHead, bird: Option<&Bird>) -> Result<(), HttpError> {
         _ => Err(HttpError::new(StatusCode::PRECONDITION_FAILED)
             .with_detail("That is not the bird you have seen.")),
     }
-}
-
-fn version(bird: &Bird) -> ETag {
-    let mut hasher = DefaultHasher::new();
-    bird.hash(&mut hasher);
-    ETag::strong(&format!("{:016x}", hasher.finish())).expect("digits are fit for a tag")
 }

@@ -12,10 +12,14 @@
 //! | `/rate-limit` | [`RateLimit`] | the sixth request in ten seconds is 429 |
 //! | `/forwarded` | [`Forwarded`] | who the client is behind a proxy on this machine |
 //! | `/trailing-slash/...` | [`TrailingSlash`] | 308 to the address without |
-//! | `/failure/error`, `/failure/panic` | [`CatchFailures`] | 500 for a call that fails |
+//! | `/error`, `/panic` | nothing | 500 for a call that fails |
 //!
-//! [`RequestIds`](varvel_toolkit::middleware::RequestIds), [`AccessLog`](varvel_toolkit::middleware::AccessLog) and
-//! [`SecurityHeaders`](varvel_toolkit::middleware::SecurityHeaders) stand around the whole gallery.
+//! [`CatchFailures`], [`SecurityHeaders`], [`AccessLog`] and [`RequestIds`] stand around the whole gallery.
+//!
+//! [`CatchFailures`]: varvel_toolkit::middleware::CatchFailures
+//! [`SecurityHeaders`]: varvel_toolkit::middleware::SecurityHeaders
+//! [`AccessLog`]: varvel_toolkit::middleware::AccessLog
+//! [`RequestIds`]: varvel_toolkit::middleware::RequestIds
 
 use std::time::Duration;
 
@@ -26,8 +30,8 @@ use varvel_toolkit::{
     Endpoint, Form, Middleware, Query, Routes, accept,
     cookies::Keys,
     middleware::{
-        BodyLimit, CatchFailures, Client, Compression, Cors, Csrf, Forwarded, RateLimit, Session, Sessions,
-        Timeout, TrailingSlash,
+        BodyLimit, Client, Compression, Cors, Csrf, Forwarded, RateLimit, Session, Sessions, Timeout,
+        TrailingSlash,
     },
     respond,
     routes::{any, get, post},
@@ -56,10 +60,6 @@ impl Shared {
             .route("/text", get(app_fn(long_text)))
             .route("/stream", get(app_fn(streams::lines)))
             .build()?;
-        let failing = Routes::builder()
-            .route("/error", get(app_fn(fails)))
-            .route("/panic", get(app_fn(panics)))
-            .build()?;
         let patience = Timeout::after(Duration::from_millis(300));
         let local = Forwarded::x_forwarded(["127.0.0.0/8", "::1"])?;
         let routes = Routes::builder()
@@ -73,7 +73,8 @@ impl Shared {
             .route("/rate-limit", get(around(self.rate_limit.clone(), app_fn(welcome))))
             .route("/forwarded", get(around(local, app_fn(who))))
             .mount("/trailing-slash", around(TrailingSlash::Remove, app_fn(here)))
-            .mount("/failure", Endpoint::polled(CatchFailures::around(failing)));
+            .route("/error", get(app_fn(fails)))
+            .route("/panic", get(app_fn(panics)));
         Ok(routes.build()?)
     }
 }

@@ -2,13 +2,17 @@
 
 use std::{
     future::ready,
+    hash::{DefaultHasher, Hash, Hasher},
     process,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
-use varvel::{Driver, Worker, app_fn};
+use http::Request;
+use varvel::{AsyncBody, Driver, Worker, app_fn};
 use varvel_toolkit::{
+    Polled,
+    conditional::{self, ETag, Validators},
     respond,
     routes::{Methods, get},
     templates::{self, Templates, context, minijinja::UndefinedBehavior},
@@ -31,7 +35,7 @@ macro_rules! assets {
     };
 }
 
-pub(super) static ASSETS: [Asset; 9] = assets! {
+pub(super) static ASSETS: &[Asset] = &assets! {
     "style.css": CSS,
     "icon.svg": "image/svg+xml",
     "script.js": JAVASCRIPT,
@@ -45,8 +49,20 @@ pub(super) static ASSETS: [Asset; 9] = assets! {
 
 impl Asset {
     pub(super) fn methods(&'static self) -> Methods {
-        get(app_fn(|_request, _scope| ready(Ok(respond::content(self.media_type, self.bytes)))))
+        let etag = version(&self.bytes);
+        get(app_fn(move |request: Request<AsyncBody>, _scope| {
+            let mut response = respond::content(self.media_type, self.bytes);
+            Validators { etag: Some(etag.clone()), last_modified: None }.write_to(response.headers_mut());
+            ready(Ok(conditional::answer::<Polled>(request.method(), request.headers(), response, 1)))
+        }))
     }
+}
+
+/// A tag that differs whenever the value does.
+pub(super) fn version(value: &impl Hash) -> ETag {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    ETag::strong(&format!("{:016x}", hasher.finish())).expect("digits are fit for a tag")
 }
 
 /// The page as this worker shows it.

@@ -118,6 +118,15 @@ fn head_is_treated_like_get() {
 }
 
 #[test]
+fn what_the_browser_has_of_the_page_is_not_sent_again() {
+    let client = client();
+    let script = client.get("/script.js").send();
+    let again = client.get("/script.js").header("if-none-match", script.header("etag").unwrap()).send();
+    assert_eq!(told(&again, "cache-control"), (304, "no-cache".to_owned()));
+    assert_ne!(script.header("etag"), client.get("/show.js").send().header("etag"));
+}
+
+#[test]
 fn a_stream_sends_each_line_before_the_next_exists() {
     let client = client();
     let mut exchange = client.get("/stream?n=2").start();
@@ -427,7 +436,7 @@ fn an_address_loses_its_slash() {
 fn a_failure_is_an_answer_with_an_id_and_the_gallery_goes_on() {
     let client = client();
     for kind in ["error", "panic"] {
-        let response = client.get(&format!("/middleware/failure/{kind}")).try_send().unwrap();
+        let response = client.get(&format!("/middleware/{kind}")).try_send().unwrap();
         assert_eq!(told(&response, "content-type"), (500, "application/problem+json".to_owned()));
         assert_eq!(response.header("x-request-id").map(str::len), Some(32));
         assert_eq!(client.get("/hello").send().status(), 200);

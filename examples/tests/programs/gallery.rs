@@ -219,7 +219,7 @@ fn the_frameworks_answer_below_their_mounts() {
 fn a_call_that_panics_or_takes_too_long_is_answered_and_the_rest_goes_on() {
     for server in SERVERS {
         let mut gallery = Running::start(GALLERY, server, &[]);
-        let panicked = get(gallery.connect(), "/middleware/failure/panic");
+        let panicked = get(gallery.connect(), "/middleware/panic");
         let id = panicked.field("x-request-id").map(str::len);
         assert_eq!((panicked.status, id), (500, Some(32)), "{server}");
         gallery.line_with("panic in call: the gallery was asked for a panic");

@@ -111,7 +111,7 @@ export const middleware = {
   },
 
   async failure({ dataset: { kind } }) {
-    await exchange("failure", `/middleware/failure/${kind}`, { fields: ["x-request-id", "content-type"] });
+    await exchange("failure", `/middleware/${kind}`, { fields: ["x-request-id", "content-type"] });
     const response = await answered(fetch("/hello"));
     say("failure", `${out("failure").textContent}\nand then: ${(await response.text()).trim()}`);
   },
