@@ -16,10 +16,12 @@
 //! | `/trailers` | a stream with its digest as a trailer |
 //! | `/tunnel` | an upgrade to a protocol that shouts back |
 //! | `/echo`, `/chat` | WebSockets: what you say comes back to you, or goes to everybody |
-//! | `/resource/...` | a REST service on `varvel-resource`: [`aviary`] |
-//! | `/micro/...` | a guest book on `varvel-micro`: [`guest_book`] |
-//! | `/middleware/...` | each middleware of the toolkit, around little: [`middleware`] |
+//! | `/resource/...` | a REST service on `varvel-resource`: `aviary.rs` |
+//! | `/micro/...` | a guest book on `varvel-micro`: `guest_book.rs` |
+//! | `/middleware/...` | each middleware of the toolkit, around little: `middleware.rs` |
 //! | `/log` | the last lines of the access log |
+//!
+//! `examples/browser.py` opens the self-test in a headless Chromium, on both servers.
 //!
 //! It is one async application, built for each worker, and runs on any server: a table of the toolkit's [`Routes`], under
 //! which the applications of the frameworks are mounted. What is kept is kept by the process, in [`Gallery`]; worker
