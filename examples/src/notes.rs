@@ -8,7 +8,7 @@
 //! | `GET /notes/{id}` | a note | 200 with ETag, or 304 |
 //! | `PUT /notes/{id}` | other words | 200, or 412 if it has changed since `If-Match` |
 //! | `DELETE /notes/{id}` | | 204, or 412 |
-//! | `POST /notes/{id}/file` | a file in a form | 201, 412, or 413 beyond 16 MiB |
+//! | `POST /notes/{id}/file` | a file in a form | 201 if it is the first, else 200; 412; 413 beyond 16 MiB |
 //! | `PUT /notes/{id}/file?name=a.png` | the bytes of a file | the same |
 //! | `GET /notes/{id}/file` | the file, or [parts](varvel_toolkit::range) of it | 200, 206, 304, 416 |
 //! | `GET /events` | each change as it happens, as [server-sent events](live) | 200 |

@@ -1,14 +1,13 @@
 //! The notes service on [`varvel_micro`]: functions on routes.
 
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderValue, header};
 use varvel_micro::{
-    App, AsyncBody, Call, Error, Extract, Group, HeaderMap, HttpError, Json, Method, ReadBody, Request,
-    Respond, Response, Scope, State, StatusCode, WriteBody,
+    App, AsyncBody, Blocking, Call, Error, Extract, Group, HeaderMap, HttpError, Json, Method, Multipart,
+    ReadBody, Request, Respond, Response, Scope, State, StatusCode, WriteBody,
 };
 use varvel_toolkit::{
-    Accept, Blocking, Query,
-    conditional::{self, ETag, Validators, Verdict},
-    multipart::Multipart,
+    Accept, Query,
+    conditional::{self, Validators, Verdict},
     respond,
 };
 
@@ -21,7 +20,7 @@ use super::{
 /// The service on a store.
 pub fn app(store: Store) -> App {
     let mut app = App::new();
-    app.state(store);
+    app.state(store).multipart_limits(store::form_limits());
     app.group(notes());
     app.get("/notes/{id:int(min=1)}/file", file);
     app.post("/notes/{id:int(min=1)}/file", upload_form);
@@ -42,7 +41,7 @@ fn notes() -> Group {
     notes
 }
 
-fn list(paging: Paging, store: State<Store>) -> Result<(HeaderMap, Json<Vec<Note>>), Error> {
+fn list(paging: Paging, store: State<Store>) -> Result<impl Respond<Blocking>, Error> {
     let page = store.list(paging)?;
     let mut headers = HeaderMap::new();
     if let Some(next) = page.next {
@@ -51,7 +50,7 @@ fn list(paging: Paging, store: State<Store>) -> Result<(HeaderMap, Json<Vec<Note
     Ok((headers, Json(page.notes)))
 }
 
-fn create(Json(draft): Json<Draft>, store: State<Store>) -> Result<Created, Error> {
+fn create(Json(draft): Json<Draft>, store: State<Store>) -> Result<impl Respond<Blocking>, Error> {
     let note = store.create(draft)?;
     Ok((StatusCode::CREATED, [(header::LOCATION, format!("/notes/{}", note.id))], shown(note)))
 }
@@ -91,18 +90,12 @@ fn upload_form(
     id: u64,
     conditions: Conditions,
     store: State<Store>,
-    request: Request<ReadBody>,
-) -> Result<Created, Error> {
-    let (head, body) = request.into_parts();
-    let mut form = Multipart::<Blocking>::new(&head.headers, body, store::form_limits())?;
-    while let Some(mut part) = form.next_part()? {
-        if let Some(name) = part.file_name() {
-            let label = Label::new(name, part.headers())?;
-            let upload = store.receive(id, &mut part)?;
-            return attach(&upload, label, &conditions, &store);
-        }
-    }
-    Err(store::no_file().into())
+    mut form: Multipart<Blocking>,
+) -> Result<impl Respond<Blocking>, Error> {
+    let mut part = form.part_named("file")?;
+    let label = Label::new(part.file_name().unwrap_or("file"), part.headers())?;
+    let upload = store.receive(id, &mut part)?;
+    attach(upload, label, conditions, store)
 }
 
 /// The bytes as they are.
@@ -111,16 +104,21 @@ fn upload_bytes(
     conditions: Conditions,
     store: State<Store>,
     request: Request<ReadBody>,
-) -> Result<Created, Error> {
+) -> Result<impl Respond<Blocking>, Error> {
     let name = Query::of(request.uri()).get("name").unwrap_or("file".into());
     let label = Label::new(&name, request.headers())?;
     let upload = store.receive(id, request.into_body())?;
-    attach(&upload, label, &conditions, &store)
+    attach(upload, label, conditions, store)
 }
 
-fn attach(upload: &Upload, label: Label, conditions: &Conditions, store: &Store) -> Result<Created, Error> {
-    let note = store.attach(upload, label, |current| conditions.judge(current))?;
-    Ok((StatusCode::CREATED, [(header::LOCATION, format!("/notes/{}/file", note.id))], shown(note)))
+fn attach(
+    upload: Upload,
+    label: Label,
+    conditions: Conditions,
+    store: State<Store>,
+) -> Result<impl Respond<Blocking>, Error> {
+    let (note, is_first) = store.attach(upload, label, |current| conditions.judge(current))?;
+    Ok((if is_first { StatusCode::CREATED } else { StatusCode::OK }, shown(note)))
 }
 
 /// Async: it waits for longer than a thread should.
@@ -128,13 +126,8 @@ async fn events(headers: HeaderMap, store: State<Store>, scope: Scope) -> Result
     live::events(&store, &headers, &scope).await
 }
 
-/// A note as an answer.
-type Shown = ([(HeaderName, ETag); 1], Json<Note>);
-
-/// A note as the answer to who made it, or its file.
-type Created = (StatusCode, [(HeaderName, String); 1], Shown);
-
-fn shown(note: Note) -> Shown {
+/// A note as an answer, with its ETag.
+fn shown(note: Note) -> impl Respond<Blocking> {
     ([(header::ETAG, note.etag())], Json(note))
 }
 

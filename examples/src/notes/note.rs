@@ -169,7 +169,7 @@ pub fn wants_json(accept: &Accept) -> Result<(), HttpError> {
 }
 
 /// 422: understood, and refused because of one field.
-pub(super) fn invalid(field: &'static str, detail: &'static str) -> HttpError {
+fn invalid(field: &'static str, detail: &'static str) -> HttpError {
     HttpError::new(StatusCode::UNPROCESSABLE_ENTITY)
         .with_code("invalid_field")
         .with_detail(detail)

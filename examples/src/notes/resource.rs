@@ -12,7 +12,7 @@ use varvel_toolkit::router::RouteError;
 use super::{
     live,
     note::{Draft, Label, Note, Paging, wants_json},
-    store::{self, Store},
+    store::{self, Store, Upload},
 };
 
 /// The service on a store.
@@ -61,7 +61,7 @@ impl Notes {
     fn on_post(&self, req: &mut Request, resp: &mut Response) -> Result {
         let note = self.0.create(req.media::<Draft>()?)?;
         resp.status = StatusCode::CREATED;
-        resp.set_header(header::LOCATION, format!("/notes/{}", note.id))?;
+        resp.set_location(&format!("/notes/{}", note.id));
         show(&note, resp)
     }
 
@@ -125,26 +125,21 @@ impl Files {
 
     fn on_post(&self, req: &mut Request, resp: &mut Response) -> Result {
         let mut form = req.multipart(store::form_limits())?;
-        while let Some(mut part) = form.next_part()? {
-            if let Some(name) = part.file_name() {
-                let label = Label::new(name, part.headers())?;
-                let upload = self.0.receive(req.path_param("id")?, &mut part)?;
-                return self.attach(&upload, label, req, resp);
-            }
-        }
-        Err(store::no_file().into())
+        let mut part = form.part_named("file")?;
+        let label = Label::new(part.file_name().unwrap_or("file"), part.headers())?;
+        let upload = self.0.receive(req.path_param("id")?, &mut part)?;
+        self.attach(upload, label, req, resp)
     }
 
     fn on_put(&self, req: &mut Request, resp: &mut Response) -> Result {
         let label = Label::new(&req.get_param("name").unwrap_or("file".into()), req.headers())?;
         let upload = self.0.receive(req.path_param("id")?, req.stream())?;
-        self.attach(&upload, label, req, resp)
+        self.attach(upload, label, req, resp)
     }
 
-    fn attach(&self, upload: &store::Upload, label: Label, req: &Request, resp: &mut Response) -> Result {
-        let note = self.0.attach(upload, label, |current| req.precondition(current))?;
-        resp.status = StatusCode::CREATED;
-        resp.set_header(header::LOCATION, format!("/notes/{}/file", note.id))?;
+    fn attach(&self, upload: Upload, label: Label, req: &Request, resp: &mut Response) -> Result {
+        let (note, is_first) = self.0.attach(upload, label, |current| req.precondition(current))?;
+        resp.status = if is_first { StatusCode::CREATED } else { StatusCode::OK };
         show(&note, resp)
     }
 }

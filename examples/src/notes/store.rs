@@ -34,7 +34,7 @@ use varvel_toolkit::{
 
 use super::{
     journal::{Change, Held, Journal, What},
-    note::{Attachment, Draft, Label, Note, Page, Paging, invalid, now},
+    note::{Attachment, Draft, Label, Note, Page, Paging, now},
 };
 
 /// An [`HttpError`] inside is what the client is told; any other is a failure of ours.
@@ -153,11 +153,12 @@ impl Store {
         Ok(upload)
     }
 
-    /// Attaches a file to its note in place of the one it has, if the note's current version meets the condition.
+    /// Attaches a file to its note in place of the one it has, if the note's current version meets the condition; and says
+    /// whether it is the first.
     ///
     /// # Errors
     /// 404, 412.
-    pub fn attach(&self, upload: &Upload, label: Label, condition: impl Condition) -> Result<Note> {
+    pub fn attach(&self, upload: Upload, label: Label, condition: impl Condition) -> Result<(Note, bool)> {
         let id = upload.note;
         let (mut held, mut note) = self.take(id, condition)?;
         let revision = held.count()? + 1;
@@ -166,10 +167,10 @@ impl Store {
         (note.revision, note.modified) = (revision, now());
         fs::rename(&upload.path, self.file_path(id, revision))?;
         self.commit(&mut held, What::Replaced, &note)?;
-        if let Some(old) = old {
+        if let Some(old) = &old {
             fs::remove_file(self.file_path(id, old.revision))?;
         }
-        Ok(note)
+        Ok((note, old.is_none()))
     }
 
     /// The file of a note, open.
@@ -248,11 +249,6 @@ impl Store {
 /// How large a form with a file may be: with room for what else is in it.
 pub fn form_limits() -> Limits {
     Limits { total_bytes: FILE_BYTES_MAX + (1 << 20), part_bytes: FILE_BYTES_MAX, ..Limits::default() }
-}
-
-/// What to say of a form without a file: 422.
-pub fn no_file() -> HttpError {
-    invalid("file", "The form has no file.")
 }
 
 /// What a request demands of the current version of a note: [`evaluate`](varvel_toolkit::conditional::evaluate) with its

@@ -103,13 +103,14 @@ fn a_file_goes_in_as_a_form_or_as_bytes_and_comes_out_in_parts(client: &Client) 
     let content: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
     let put = client.put(&format!("{url}?name=na%C3%AFve.png")).header("content-type", "image/png");
     let put = put.body(content.clone()).in_pieces_of(50_000).send();
-    assert_eq!((put.status().as_u16(), put.header("location")), (201, Some(&*url)));
+    assert_eq!(put.status(), 201);
     let file = client.get(&url).send();
     assert_eq!(file.header("content-type"), Some("image/png"));
     let disposition = "attachment; filename=\"na_ve.png\"; filename*=UTF-8''na%C3%AFve.png";
     assert_eq!(file.header("content-disposition"), Some(disposition));
     assert!(file.body() == &content);
     let tag = file.header("etag").unwrap();
+    assert_eq!(put.header("etag"), Some(tag));
     assert_eq!(client.get(&url).header("if-none-match", tag).send().status(), 304);
     let part = client.get(&url).header("range", "bytes=1000000-1000009").header("if-range", tag).send();
     assert_eq!((part.status().as_u16(), part.body().as_ref()), (206, &content[1_000_000..1_000_010]));
@@ -128,7 +129,7 @@ fn a_file_goes_in_as_a_form_or_as_bytes_and_comes_out_in_parts(client: &Client) 
     let posted = post(form);
     assert_eq!(
         (posted.status().as_u16(), posted.json::<Value>()["file"]["name"].as_str()),
-        (201, Some("plan.txt"))
+        (200, Some("plan.txt"))
     );
     let file = client.get(&url).send();
     assert_eq!((file.header("content-type"), file.text()), (Some("text/plain"), "a plan"));

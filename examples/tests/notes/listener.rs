@@ -58,21 +58,22 @@ impl<'c> Listener<'c> {
     }
 
     fn data(&mut self) -> Option<bytes::Bytes> {
-        let frame = if self.client.is_live() {
-            self.exchange.frame()
-        } else {
-            // In process it is the test that moves the clock.
-            loop {
-                match self.exchange.poll_frame() {
-                    Poll::Ready(frame) => break frame.map(Result::unwrap),
-                    Poll::Pending => self.client.advance(PACE),
-                }
-            }
-        };
+        let frame = if self.client.is_live() { self.exchange.frame() } else { self.frame_in_time() };
         match frame? {
             Frame::Data(data) => Some(data),
             frame => panic!("{frame:?} among events"),
         }
+    }
+
+    /// In process it is the test that moves the clock.
+    fn frame_in_time(&mut self) -> Option<Frame> {
+        for _ in 0..1000 {
+            match self.exchange.poll_frame() {
+                Poll::Ready(frame) => return frame.map(Result::unwrap),
+                Poll::Pending => self.client.advance(PACE),
+            }
+        }
+        panic!("nothing is heard");
     }
 }
 
