@@ -338,7 +338,7 @@ impl<M: Middleware, Fut> fmt::Debug for WithCall<M, Fut> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::{sync::Mutex, time::Duration};
 
     use http::{HeaderValue, StatusCode};
     use varvel::{AppError, Boxed, DynApp, DynAsyncApp, FailKind, WriteBody, app_fn, sync_fn};
@@ -473,9 +473,12 @@ mod tests {
             }
         }
 
+        fn around(site: Site) -> With<Word, Timed<CatchFailures<Site>>> {
+            Word("word").around(Timeout::after(Duration::from_secs(60)).around(CatchFailures::around(site)))
+        }
         let made: [fn(Site) -> Client; 2] = [
-            |site| Client::sync_factory(Word("word").around(site)).unwrap(),
-            |site| Client::factory(Word("word").around(site)).unwrap(),
+            |site| Client::sync_factory(around(site)).unwrap(),
+            |site| Client::factory(around(site)).unwrap(),
         ];
         for made in made {
             let site = Site::default();

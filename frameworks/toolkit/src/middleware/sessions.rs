@@ -131,10 +131,10 @@ impl Sessions {
     /// Keeps what has become of a session, and tells the browser.
     fn keep(&self, state: &mut State, cookies: &mut Cookies, now: SystemTime) -> Result<(), BoxError> {
         let before = state.id.take();
-        if let (Some(store), Some(id)) = (&self.store, &before)
-            && (state.is_renewed || state.values.is_empty())
-        {
-            store.remove(id)?;
+        if state.is_renewed || state.values.is_empty() {
+            if let (Some(store), Some(id)) = (&self.store, &before) {
+                store.remove(id)?;
+            }
         }
         if state.values.is_empty() {
             if before.is_some() {
@@ -220,10 +220,10 @@ impl Middleware for Sessions {
             // As it was before the call, of which half may be done.
             state.is_changed = false;
         }
-        if state.is_changed
-            && let Err(error) = self.keep(&mut state, &mut cookies, SystemTime::now())
-        {
-            return unavailable::<F>(&error, &watch, &accept);
+        if state.is_changed {
+            if let Err(error) = self.keep(&mut state, &mut cookies, SystemTime::now()) {
+                return unavailable::<F>(&error, &watch, &accept);
+            }
         }
         let headers = response.headers_mut();
         if state.is_seen || state.is_changed {
