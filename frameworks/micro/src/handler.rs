@@ -22,6 +22,8 @@ use crate::{Call, Extract, Needs, Respond, call::Incoming, context::Context};
     note = "a handler takes up to eight owned arguments, whose types are written out in a closure: fields of the path \
             (`String`, `i64`, ...), `Query<T>`, `Form<T>`, `Json<T>`, `State<T>`, `Session`, `HeaderMap`, and last \
             `Request<ReadBody>` or, if async, `Request<AsyncBody>`",
+    note = "`Multipart` and `WebSocketUpgrade` are of an async handler, `Multipart<Blocking>` and \
+            `WebSocketUpgrade<Blocking>` of a sync one",
     note = "it returns text, `Html`, `Template(name, given)`, `Json(value)`, `StatusCode`, `Redirect`, \
             `Result<answer, HttpError>`, or a future of these which is `Send`",
     note = "it is `Send + Sync + 'static`: what it shares with others is in an `Arc`, or in `State<T>`"

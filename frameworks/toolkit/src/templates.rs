@@ -31,7 +31,8 @@ use varvel::{Body, Mode};
 
 /// Templates by their names.
 ///
-/// Clones share them. They are read and checked when they are first asked for, or [added](Self::add), and kept.
+/// Clones share them. They are read and checked when they are [added](Self::add), [all at once](Self::read_all), or else when
+/// they are first asked for, and kept.
 #[derive(Clone, Debug)]
 pub struct Templates {
     environment: Arc<RwLock<Environment<'static>>>,
