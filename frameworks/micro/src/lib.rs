@@ -123,13 +123,13 @@
 //!
 //! **Templates** in the language of Jinja make pages: a [`Template`] is an answer like any other, also of error functions and of
 //! those before the handlers. HTML is escaped; `url_for`, `session` and `get_flashed_messages` are there as in Flask. A faulty
-//! template is found when the program starts.
+//! template is found when the program starts. (Feature `templates`, on by default: services that make no pages can do without.)
 //!
 //! ```
 //! use varvel_micro::{App, HttpError, Template, Templates, context};
 //!
 //! let mut templates = Templates::new(); // or Templates::of_directory("templates")
-//! templates.add("user.html", "<a href={{ url_for('user', id=id) }}>{{ name }}</a>")?;
+//! templates.add("user.html", r#"<a href="{{ url_for('user', id=id) }}">{{ name }}</a>"#)?;
 //! templates.add("error.html", "<h1>{{ error }}</h1>")?;
 //!
 //! let mut app = App::new();
@@ -137,7 +137,7 @@
 //! app.get("/users/{id:int}", |id: u64| Template("user.html", context! { id, name => "<Ferris>" })).named("user");
 //! app.errors(|error: &HttpError| Template("error.html", context! { error => error.to_string() }));
 //! # let client = varvel_test::Client::sync(app);
-//! # assert_eq!(client.get("/users/7").send().text(), "<a href=/users/7>&lt;Ferris&gt;</a>");
+//! # assert_eq!(client.get("/users/7").send().text(), "<a href=\"/users/7\">&lt;Ferris&gt;</a>");
 //! # assert_eq!(client.get("/").send().text(), "<h1>404 Not Found</h1>");
 //! # Ok::<_, varvel_toolkit::templates::Error>(())
 //! ```

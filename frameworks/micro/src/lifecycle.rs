@@ -27,7 +27,7 @@ impl App {
     /// the value as [`State<T>`](crate::State), in place of what [`state`](Self::state) was given of this type. They come in
     /// the order in which they are added.
     ///
-    /// Nothing else happens on an event loop as long, so this may block.
+    /// The worker serves nobody before, so it may block.
     ///
     /// ```
     /// use std::{fs::File, io::Write};

@@ -86,7 +86,7 @@ impl<F: Form, G: Serialize> Respond<F> for Template<G> {
     }
 }
 
-/// In the place of a body, until it comes to where the templates are.
+/// What a template is to be made of, on its way to where the templates are known: beside a body that is still empty.
 #[derive(Clone)]
 struct Unrendered {
     name: &'static str,
@@ -113,7 +113,7 @@ impl Context {
         };
         let page =
             Page { names: Arc::clone(&self.names), session: session.cloned(), flashes: OnceLock::new() };
-        // The last of them comes first.
+        // What is given hides what is there.
         let (head, body) =
             templates.respond(name, merge_maps([Value::from_object(page), given]))?.into_parts();
         for (name, value) in &head.headers {
