@@ -15,6 +15,11 @@ pub mod bench_target;
 pub mod gallery;
 pub mod notes;
 
+/// The programs of the front page compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 mod digest;
 mod query;
 mod wire_text;
