@@ -7,7 +7,10 @@ mod live;
 
 use std::{
     io::Read,
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     thread,
     time::Duration,
 };
@@ -19,6 +22,7 @@ use varvel::{
     bridge::{Inline, Offloaded},
     sync_fn,
 };
+use varvel_server_kit::settings::Settings;
 use varvel_test::{Client, Response};
 use varvel_toolkit::{
     HttpError, Middleware, Routes,
@@ -136,28 +140,52 @@ fn an_error_that_clients_are_told_of_is_answered_inside_of_the_others() {
     });
 }
 
-#[test]
-fn a_sync_call_that_takes_too_long_is_answered_by_servers_while_its_thread_goes_on() {
-    // Told whether calls may go on.
-    let gate = Arc::new((Mutex::new(false), Condvar::new()));
-    let held = Arc::clone(&gate);
+/// Where calls wait until a test opens it.
+#[derive(Default)]
+struct Gate {
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    fn pass(&self) {
+        drop(self.opened.wait_while(self.open.lock().unwrap(), |open| !*open).unwrap());
+    }
+
+    fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        self.opened.notify_all();
+    }
+}
+
+/// Sends back what it is sent, behind the gate if it is asked for `/late`; and counts its calls.
+fn timed(
+    after: Duration,
+    gate: Arc<Gate>,
+    calls: Arc<AtomicUsize>,
+) -> impl App + Clone + Send + Sync + 'static {
     let app = sync_fn(move |request: Request<ReadBody>, _| {
+        calls.fetch_add(1, SeqCst);
         let path = request.uri().path().to_owned();
         let body = request.into_body().collect(100)?;
         if path == "/late" {
-            let (open, opened) = &*held;
-            drop(opened.wait_while(open.lock().unwrap(), |open| !*open).unwrap());
+            gate.pass();
         }
         Ok(respond::text(body))
     });
+    RequestIds::new().around(Timeout::after(after).around(CatchFailures::around(app)))
+}
+
+#[test]
+fn a_sync_call_that_takes_too_long_is_answered_by_servers_while_its_thread_goes_on() {
+    let gate = Arc::<Gate>::default();
+    let servers = |after| {
+        let app = || Shared(timed(after, Arc::clone(&gate), Arc::default()));
+        [Live::threaded(app()), Live::evented(Offloaded::new(app()))]
+    };
     // What is in time has all the time in the world.
-    let app =
-        |after| RequestIds::new().around(Timeout::after(after).around(CatchFailures::around(app.clone())));
-    let servers =
-        |after| [Live::threaded(Shared(app(after))), Live::evented(Offloaded::new(Shared(app(after))))];
     for server in servers(Duration::from_secs(3600)) {
-        let answer = server.client.post("/").body("in time").send();
-        assert_eq!(answer.text(), "in time");
+        assert_eq!(server.client.post("/").body("in time").send().text(), "in time");
     }
     let servers = servers(Duration::from_millis(20));
     for server in &servers {
@@ -165,6 +193,42 @@ fn a_sync_call_that_takes_too_long_is_answered_by_servers_while_its_thread_goes_
         assert_eq!(answer.status(), 503);
         assert!(answer.header("x-request-id").is_some());
     }
-    *gate.0.lock().unwrap() = true;
-    gate.1.notify_all();
+    gate.open();
+}
+
+#[test]
+fn sync_calls_are_made_directly_where_the_pool_is_full_and_not_at_all_once_nobody_waits() {
+    let (gate, calls) = (Arc::<Gate>::default(), Arc::<AtomicUsize>::default());
+    let mut settings = Settings::default();
+    settings.offload_threads = 1;
+    settings.offload_queue = 2;
+    let timed = timed(Duration::from_millis(20), Arc::clone(&gate), Arc::clone(&calls));
+    let held = Arc::clone(&gate);
+    let app = sync_fn(move |request: Request<ReadBody>, mut scope: Scope| {
+        let worker = scope.worker().clone();
+        match request.uri().path() {
+            "/hold" => {
+                let gate = Arc::clone(&held);
+                let is_taken = worker.offload(Box::new(move || gate.pass())).is_ok();
+                Ok(respond::text(is_taken.to_string()))
+            }
+            // Answered by the pool, behind what waits for it.
+            "/drained" => {
+                let (placeholder, reply) = scope.take_deferral().expect("this server can wait").defer();
+                let answer = move || reply.send(respond::text("drained")).expect("the client waits");
+                let is_taken = worker.offload(Box::new(answer)).is_ok();
+                Ok(if is_taken { placeholder } else { respond::text("full") })
+            }
+            _ => timed.call(request, scope),
+        }
+    });
+    let server = Live::threaded_with(settings, Shared(app));
+    let get = |path: &str| server.client.get(path).send().text().to_owned();
+    assert_eq!(get("/hold"), "true");
+    assert_eq!(server.client.post("/queued").send().status(), 503);
+    while get("/hold") == "true" {}
+    assert_eq!(server.client.post("/").body("directly").send().text(), "directly");
+    gate.open();
+    while get("/drained") == "full" {}
+    assert_eq!(calls.load(SeqCst), 1, "the one in the queue was not made");
 }

@@ -25,9 +25,9 @@ use crate::{Accept, HttpError};
 /// - **Async**: the call is dropped at once, with all that it waits for (spec M5).
 /// - **Sync**: no thread can be stopped, so the call goes on, on a thread of the worker's pool
 ///   ([`Worker::offload`]), and what it answers in the end is dropped. A call that goes on for ever keeps its thread for
-///   ever: what it waits for needs a time-out of its own, where it waits. Where a server cannot have calls answered later
-///   ([`Caps::DEFER`], [`Caps::OFFLOAD`] and [`Caps::SPAWN`]), or its pool is full, the call is made directly, and takes
-///   its time.
+///   ever: what it waits for needs a time-out of its own, where it waits. A call whose time is up before there was a thread
+///   for it is not made. Where a server cannot have calls answered later ([`Caps::DEFER`], [`Caps::OFFLOAD`] and
+///   [`Caps::SPAWN`]), or its pool is full, the call is made directly, and takes its time.
 ///
 /// For a sync application on an event loop put this around [`Offloaded`](varvel::bridge::Offloaded), which spares the
 /// second hand-over.
@@ -177,10 +177,14 @@ impl<A: App + Send + Sync + 'static> App for Timed<A> {
             // The inner application may answer later in its turn, as this is who waits for it.
             let scope = scope.with_deferral();
             move || {
+                if race.is_over() {
+                    // It has waited for a thread longer than anybody for it.
+                    return;
+                }
                 let outcome = catch_unwind(AssertUnwindSafe(|| inner.call(request, scope)));
                 // Before the answer: once that is out, the worker may want the application back for its teardown.
                 drop(inner);
-                race.over(outcome);
+                race.finish(outcome);
             }
         };
         match worker.offload(Box::new(call)) {
@@ -215,11 +219,16 @@ impl Race {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether somebody has answered.
+    fn is_over(&self) -> bool {
+        self.lock().reply.is_none()
+    }
+
     /// What the call has come to, be it a placeholder.
-    fn over(self: Arc<Self>, outcome: Result<AppResult, Box<dyn Any + Send>>) {
+    fn finish(self: Arc<Self>, outcome: Result<AppResult, Box<dyn Any + Send>>) {
         let answer = match outcome {
             Ok(answer) => answer,
-            Err(panic) if self.lock().reply.is_none() => resume_unwind(panic),
+            Err(panic) if self.is_over() => resume_unwind(panic),
             Err(panic) => Err(AppError::internal(format!("the call panicked: {}", message(&*panic)))),
         };
         match answer.map(Response::into_parts) {

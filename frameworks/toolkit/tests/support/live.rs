@@ -31,8 +31,16 @@ impl Live {
         F: AppFactory + Send + Sync + 'static,
         F::App: App + Send + Sync + 'static,
     {
+        Self::threaded_with(Settings::default(), factory)
+    }
+
+    pub(crate) fn threaded_with<F>(settings: Settings, factory: F) -> Self
+    where
+        F: AppFactory + Send + Sync + 'static,
+        F::App: App + Send + Sync + 'static,
+    {
         Self::start(move |launch| {
-            Threaded::new(Settings::default()).serve(factory, launch).expect("threaded serves");
+            Threaded::new(settings).serve(factory, launch).expect("threaded serves");
         })
     }
 
