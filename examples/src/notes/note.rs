@@ -1,6 +1,9 @@
 //! A note, and what a client may say about one.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    borrow::Cow,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use http::{HeaderMap, StatusCode, Uri, header};
 use serde::{Deserialize, Serialize};
@@ -41,9 +44,8 @@ pub struct Attachment {
     pub revision: u64,
 }
 
-/// What a client writes.
+/// What a client writes. What else is in it is ours to say, and passed over: a client may send back what it got.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Draft {
     /// In one line, at most [`TITLE_CHARS_MAX`].
     pub title: String,
@@ -116,13 +118,13 @@ impl Draft {
             return Err(invalid("title", "A note has a title."));
         }
         if self.title.chars().count() > TITLE_CHARS_MAX {
-            return Err(invalid("title", "A title has at most 200 characters."));
+            return Err(invalid("title", format!("A title has at most {TITLE_CHARS_MAX} characters.")));
         }
         if self.title.contains(char::is_control) {
             return Err(invalid("title", "A title is one line."));
         }
         if self.text.len() > TEXT_BYTES_MAX {
-            return Err(invalid("text", "A text has at most 64 KiB."));
+            return Err(invalid("text", format!("A text has at most {TEXT_BYTES_MAX} bytes.")));
         }
         Ok(self)
     }
@@ -169,7 +171,7 @@ pub fn wants_json(accept: &Accept) -> Result<(), HttpError> {
 }
 
 /// 422: understood, and refused because of one field.
-fn invalid(field: &'static str, detail: &'static str) -> HttpError {
+fn invalid(field: &'static str, detail: impl Into<Cow<'static, str>>) -> HttpError {
     HttpError::new(StatusCode::UNPROCESSABLE_ENTITY)
         .with_code("invalid_field")
         .with_detail(detail)

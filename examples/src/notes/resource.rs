@@ -156,8 +156,8 @@ impl Resource for Events {
 impl Events {
     /// Async: it waits for longer than a thread should.
     async fn on_get(&self, req: &mut AsyncRequest, resp: &mut AsyncResponse) -> Result {
-        let events = live::events(&self.0, &req.headers().clone(), req.scope()).await?;
-        resp.replace(events);
+        let headers = req.headers().clone();
+        resp.replace(live::events(&self.0, &headers, req.scope()).await?);
         Ok(())
     }
 }

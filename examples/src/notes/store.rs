@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A change holds the lock, appends to the journal, and renames what it has written before to where it belongs, so that
-//! nobody reads half of anything. Whoever needs more than one file of one moment holds the lock with other readers.
+//! nobody reads half of anything, and who dies in between leaves at most an event of nothing. Whoever needs more than one
+//! file of one moment holds the lock together with other readers.
 //!
 //! Everything here blocks, for as long as a disk takes: it is called by sync handlers, or offloaded. What is answered has
 //! been given to the system, and survives the program; to survive a loss of power it would have to be synced.
