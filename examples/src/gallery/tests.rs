@@ -9,8 +9,11 @@ use varvel_test::{Client, Response, Setup};
 
 use super::*;
 
+/// No test is about speed: on a busy machine a panic alone may take its time to be printed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 fn client() -> Client {
-    Client::factory(Lint::new(Gallery::default())).unwrap()
+    Client::factory(Lint::new(Gallery::default()).poll_limit(PATIENCE)).unwrap()
 }
 
 fn get(target: &str) -> Response {
@@ -518,7 +521,7 @@ fn requests() -> impl Iterator<Item = Request<&'static str>> {
 
 #[test]
 fn no_rule_of_the_contract_is_broken() {
-    let factory = Lint::factory(Gallery::default);
+    let factory = Lint::factory(Gallery::default).poll_limit(PATIENCE);
     let findings = factory.findings();
     let client = Client::factory(factory).unwrap();
     for request in requests() {

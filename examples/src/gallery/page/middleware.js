@@ -6,7 +6,7 @@ import { answered, exchange, line, millis, out, say, size } from "./show.js";
 const elsewhere = () => {
   const other = { "127.0.0.1": "localhost", localhost: "127.0.0.1" }[location.hostname];
   if (!other) throw new Error("for this, open the page at 127.0.0.1 or localhost");
-  return `${location.protocol}//${other}:${location.port || 80}`;
+  return location.origin.replace(location.hostname, other);
 };
 
 /* What the browser has measured of a request: how long the body was on the wire. */
