@@ -36,59 +36,66 @@ enum Next<'c> {
 
 pub(crate) fn blocking(core: &Arc<Core>, request: HttpRequest<ReadBody>, scope: Scope) -> AppResult {
     let (mut req, mut resp) = begin::<Blocking>(core, request, scope);
-    match block_on(core.prepare(&mut req.head, &mut resp.head)) {
+    let outcome = match block_on(core.prepare(&mut req.head, &mut resp.head)) {
         Ok(Next::Responder(Responder { hooks, call: Call::Sync(call) })) => {
-            let outcome = respond_blocking(hooks, &**call, &mut req, &mut resp);
-            block_on(conclude(core, outcome, req.head, resp, || Log::of(&req.scope)))
+            respond_blocking(hooks, &**call, &mut req, &mut resp)
         }
         Ok(Next::Responder(Responder { hooks, call: Call::Async(call) })) => {
             let (request, scope, rest) = Rest::of(core, hooks, call, req, resp);
-            BlockOn::new(rest).call(request, scope)
+            return BlockOn::new(rest).call(request, scope);
         }
         Ok(Next::Mount(endpoint, taken)) => {
-            let Request { head, body, scope, .. } = req;
+            let Request { mut head, body, scope, .. } = req;
             let log = Log::of(&scope);
             let inner = descend::<Blocking>(&head, body, scope, taken);
             let outcome = inner.and_then(|(request, scope)| App::call(endpoint, request, scope));
-            block_on(conclude(core, outcome.map(|answer| resp.replace(answer)), head, resp, || log.clone()))
+            let outcome = outcome.map(|answer| resp.replace(answer));
+            block_on(conclude(core, outcome, &mut head, &mut resp.head, || log.clone()))?;
+            return Ok(resp.finish(&head));
         }
-        Ok(Next::Nothing) => block_on(conclude(core, Ok(()), req.head, resp, || Log::of(&req.scope))),
-        Err(failure) => block_on(conclude(core, Err(failure), req.head, resp, || Log::of(&req.scope))),
-    }
+        Ok(Next::Nothing) => Ok(()),
+        Err(failure) => Err(failure),
+    };
+    block_on(conclude(core, outcome, &mut req.head, &mut resp.head, || Log::of(&req.scope)))?;
+    Ok(resp.finish(&req.head))
 }
 
 pub(crate) async fn polled(core: Arc<Core>, request: HttpRequest<AsyncBody>, scope: Scope) -> AsyncAppResult {
     let (mut req, mut resp) = begin::<Polled>(&core, request, scope);
-    match core.prepare(&mut req.head, &mut resp.head).await {
+    let outcome = match core.prepare(&mut req.head, &mut resp.head).await {
         Ok(Next::Responder(Responder { hooks, call: Call::Async(call) })) => {
-            let outcome = respond_polled(hooks, &**call, &mut req, &mut resp).await;
-            conclude(&core, outcome, req.head, resp, || Log::of(&req.scope)).await
+            respond_polled(hooks, &**call, &mut req, &mut resp).await
         }
         Ok(Next::Responder(Responder { hooks, call: Call::Sync(call) })) => {
             let log = Log::of(&req.scope);
             let (request, scope, rest) = Rest::of(&core, hooks, call, req, resp);
             let rest = Arc::new(rest);
             let outcome = Offloaded::new(Arc::clone(&rest)).call(request, scope).await;
-            match (outcome, rest.take_heads()) {
+            return match (outcome, rest.take_heads()) {
                 // The call was not made, as the pool is full.
-                (Err(failure), Some((req, resp))) => {
-                    conclude(&core, Err(failure), req, Response::<Polled>::new(resp), || log.clone()).await
+                (Err(failure), Some((mut req, mut resp))) => {
+                    conclude(&core, Err(failure), &mut req, &mut resp, || log.clone()).await?;
+                    Ok(Response::<Polled>::new(resp).finish(&req))
                 }
                 (outcome, _) => outcome,
-            }
+            };
         }
         Ok(Next::Mount(endpoint, taken)) => {
-            let Request { head, body, scope, .. } = req;
+            let Request { mut head, body, scope, .. } = req;
             let log = Log::of(&scope);
             let outcome = match descend::<Polled>(&head, body, scope, taken) {
                 Ok((request, scope)) => AsyncApp::call(endpoint, request, scope).await,
                 Err(failure) => Err(failure),
             };
-            conclude(&core, outcome.map(|answer| resp.replace(answer)), head, resp, || log.clone()).await
+            let outcome = outcome.map(|answer| resp.replace(answer));
+            conclude(&core, outcome, &mut head, &mut resp.head, || log.clone()).await?;
+            return Ok(resp.finish(&head));
         }
-        Ok(Next::Nothing) => conclude(&core, Ok(()), req.head, resp, || Log::of(&req.scope)).await,
-        Err(failure) => conclude(&core, Err(failure), req.head, resp, || Log::of(&req.scope)).await,
-    }
+        Ok(Next::Nothing) => Ok(()),
+        Err(failure) => Err(failure),
+    };
+    conclude(&core, outcome, &mut req.head, &mut resp.head, || Log::of(&req.scope)).await?;
+    Ok(resp.finish(&req.head))
 }
 
 fn begin<F: Form>(core: &Core, request: HttpRequest<Body<F::In>>, scope: Scope) -> (Request<F>, Response<F>) {
@@ -202,25 +209,27 @@ fn descend<F: Form>(
     Ok((HttpRequest::from_parts(head.parts.clone(), body), scope))
 }
 
-/// Everything behind the responder: errors, middleware, and the answer.
-async fn conclude<F: Form>(
+/// Everything between the responder and the answer: errors and middleware.
+async fn conclude(
     core: &Core,
     outcome: Result,
-    mut req: RequestHead,
-    mut resp: Response<F>,
+    req: &mut RequestHead,
+    resp: &mut ResponseHead,
     log: impl Fn() -> Log,
-) -> Result<http::Response<Body<F::Out>>> {
+) -> Result {
     let report = |req: &RequestHead, failure: &AppError| log().failed(req, failure);
     let mut succeeded = outcome.is_ok();
-    let mut outcome = outcome.or_else(|failure| core.answer_for(failure, &req, &mut resp.head, &report));
+    let mut outcome = match outcome {
+        Ok(()) => Ok(()),
+        Err(failure) => core.answer_for(failure, req, resp, &report),
+    };
     for component in core.middleware.iter().rev() {
-        if let Err(failure) = component.process_response(&mut req, &mut resp.head, succeeded).await {
+        if let Err(failure) = component.process_response(req, resp, succeeded).await {
             succeeded = false;
-            outcome = outcome.and(core.answer_for(failure, &req, &mut resp.head, &report));
+            outcome = outcome.and(core.answer_for(failure, req, resp, &report));
         }
     }
-    outcome?;
-    Ok(resp.finish(&req))
+    outcome
 }
 
 /// Where failures that are answered here are reported, as the server does with those that it answers (spec E1).
@@ -287,7 +296,8 @@ impl App for Rest<SyncCall> {
     fn call(&self, request: HttpRequest<ReadBody>, scope: Scope) -> AppResult {
         let (mut req, mut resp) = self.resume::<Blocking>(request.into_body(), scope)?;
         let outcome = respond_blocking(&self.hooks, &*self.call, &mut req, &mut resp);
-        block_on(conclude(&self.core, outcome, req.head, resp, || Log::of(&req.scope)))
+        block_on(conclude(&self.core, outcome, &mut req.head, &mut resp.head, || Log::of(&req.scope)))?;
+        Ok(resp.finish(&req.head))
     }
 }
 
@@ -300,7 +310,8 @@ impl AsyncApp for Rest<dyn AsyncCall> {
         Box::pin(async move {
             let (mut req, mut resp) = resumed?;
             let outcome = respond_polled(&hooks, &*call, &mut req, &mut resp).await;
-            conclude(&core, outcome, req.head, resp, || Log::of(&req.scope)).await
+            conclude(&core, outcome, &mut req.head, &mut resp.head, || Log::of(&req.scope)).await?;
+            Ok(resp.finish(&req.head))
         })
     }
 }
