@@ -159,9 +159,9 @@
 //! # let _ = app;
 //! ```
 //!
-//! Wrap another application, with a future that is `Send` where its own is (spec M7), or if it is a sync one with
-//! [`map_answer`]; and call one in a test, an async one through [`bridge::BlockOn`]. For more than a call the crate `varvel-test` has streams, disconnects and a clock moved by
-//! hand, and `varvel-lint` watches whether an application keeps to the contract:
+//! Wrap another application, with a future that is `Send` where its own is (spec M7), or a sync one with [`map_answer`];
+//! and call one in a test, an async one through [`bridge::BlockOn`]. For more than a call the crate `varvel-test` has
+//! streams, disconnects and a clock moved by hand, and `varvel-lint` watches whether an application keeps to the contract:
 //!
 //! ```
 //! use http::{HeaderValue, Request, Response, header};

@@ -71,7 +71,8 @@ impl Timeout {
     }
 }
 
-/// An application with a [`Timeout`] around it: an [`App`] around an [`App`], an [`AsyncApp`] around an [`AsyncApp`].
+/// An application with a [`Timeout`] around it: an [`App`] around an [`App`] that other threads may call, an [`AsyncApp`]
+/// around an [`AsyncApp`].
 pub struct Timed<A> {
     timeout: Timeout,
     /// Shared with sync calls that go on.
@@ -167,7 +168,8 @@ impl<A: App + Send + Sync + 'static> App for Timed<A> {
         let worker = scope.worker().clone();
         let can_wait = worker.info().caps.contains(Caps::OFFLOAD.with(Caps::SPAWN));
         let Some(deferral) = can_wait.then(|| scope.take_deferral()).flatten() else {
-            return self.inner.call(request, scope);
+            let _turn = self.inner.turn();
+            return self.inner.app.call(request, scope);
         };
         let time = Time::of(&self.timeout, &request, &scope);
         let (placeholder, reply) = deferral.defer();
@@ -177,12 +179,14 @@ impl<A: App + Send + Sync + 'static> App for Timed<A> {
             // The inner application may answer later in its turn, as this is who waits for it.
             let scope = scope.with_deferral();
             move || {
+                let turn = inner.turn();
                 if race.is_over() {
                     // It has waited for a thread longer than anybody for it.
                     return;
                 }
-                let outcome = catch_unwind(AssertUnwindSafe(|| inner.call(request, scope)));
+                let outcome = catch_unwind(AssertUnwindSafe(|| inner.app.call(request, scope)));
                 // Before the answer: once that is out, the worker may want the application back for its teardown.
+                drop(turn);
                 drop(inner);
                 race.finish(outcome);
             }
@@ -197,10 +201,10 @@ impl<A: App + Send + Sync + 'static> App for Timed<A> {
     }
 }
 
-impl<A: App> Inner<A> {
-    fn call(&self, request: Request<ReadBody>, scope: Scope) -> AppResult {
-        let _turn = self.turn.as_ref().map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
-        self.app.call(request, scope)
+impl<A> Inner<A> {
+    /// Waits for the calls that may not run beside another.
+    fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        self.turn.as_ref().map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -500,10 +504,15 @@ mod tests {
         calls.recv().unwrap();
         client.advance(TIME);
         assert_eq!(late.response().status(), StatusCode::SERVICE_UNAVAILABLE);
+        // Its time is up before its turn comes.
+        let queued = client.get("/").start();
+        client.advance(TIME);
+        assert_eq!(queued.response().status(), StatusCode::SERVICE_UNAVAILABLE);
         let next = client.get("/").start();
         tell.send("late").unwrap();
         tell.send("next").unwrap();
         assert_eq!(next.response().text(), "next");
+        assert_eq!(calls.try_iter().count(), 1, "of three, one waited in vain");
         assert_eq!(alone.load(SeqCst), 0);
     }
 
