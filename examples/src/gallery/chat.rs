@@ -17,8 +17,8 @@ use varvel_toolkit::{
 /// The longest message, in bytes.
 const MESSAGE_BYTES_MAX: usize = 4096;
 
-/// How many messages wait for a client that does not read; one that lets more pile up is sent away.
-const UNREAD_MAX: usize = 64;
+/// How many messages wait for a client that does not read; one that lets more pile up is sent away. All share the texts.
+const UNREAD_MAX: usize = 1000;
 
 /// Closes a client that does not keep up (RFC 6455 section 7.4.1).
 const POLICY_VIOLATION: u16 = 1008;
@@ -46,7 +46,10 @@ impl Chat {
                 Poll::Pending => seat.mailbox.poll_next(cx),
             });
             match event.await {
-                Event::Said(Some(Message::Text(text))) => self.tell(&text),
+                Event::Said(Some(Message::Text(text))) => {
+                    self.tell(&text);
+                    give_way().await;
+                }
                 Event::Said(Some(Message::Binary(_))) => {}
                 Event::Said(None) => return,
                 Event::Heard(text) => {
@@ -79,6 +82,19 @@ impl Chat {
             mailbox.put(text.clone());
         }
     }
+}
+
+/// Lets other tasks go first: who says a lot at once is heard as it speaks.
+async fn give_way() {
+    let mut is_time = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut is_time, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// What a client's task waits for.

@@ -32,11 +32,11 @@ pub(super) struct Letterbox(Mutex<HashMap<String, Vec<Giver<Bytes>>>>);
 /// GET of a letter waits until it is posted.
 pub(super) fn methods(letterbox: &Arc<Letterbox>) -> Methods {
     let [reader, poster] = [(); 2].map(|()| Arc::clone(letterbox));
-    get(app_fn(move |_request, scope| read(Arc::clone(&reader), scope)))
-        .post(app_fn(move |request, scope| post(Arc::clone(&poster), request, scope)))
+    get(app_fn(move |_request, scope| await_letter(Arc::clone(&reader), scope)))
+        .post(app_fn(move |request, scope| post_letter(Arc::clone(&poster), request, scope)))
 }
 
-async fn read(letterbox: Arc<Letterbox>, scope: Scope) -> AsyncAppResult {
+async fn await_letter(letterbox: Arc<Letterbox>, scope: Scope) -> AsyncAppResult {
     let name: String = PathParams::of(&scope).parse("name")?;
     let patience = scope.worker().now() + LONGEST_WAIT;
     Ok(match letterbox.read(&name, scope.worker(), patience).await {
@@ -45,7 +45,7 @@ async fn read(letterbox: Arc<Letterbox>, scope: Scope) -> AsyncAppResult {
     })
 }
 
-async fn post(letterbox: Arc<Letterbox>, request: Request<AsyncBody>, scope: Scope) -> AsyncAppResult {
+async fn post_letter(letterbox: Arc<Letterbox>, request: Request<AsyncBody>, scope: Scope) -> AsyncAppResult {
     let name: String = PathParams::of(&scope).parse("name")?;
     let letter = request.into_body().collect(4096).await?;
     Ok(respond::json(&json!({ "readers": letterbox.post(&name, &letter) }))?)

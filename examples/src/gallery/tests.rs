@@ -277,6 +277,9 @@ fn websockets_are_opened_and_heard() {
     second.send(hi);
     assert_eq!(first.receive(4), heard);
     assert_eq!(second.receive(4), heard);
+    // Who says a lot at once drives nobody out.
+    second.send(hi.repeat(500));
+    assert_eq!(first.receive(4 * 500), heard.repeat(500));
     second.disconnect();
     assert_eq!(first.receive(25), b"\x81\x17* somebody went, 1 here");
     assert_eq!(client.get("/echo").send().status(), 400);
