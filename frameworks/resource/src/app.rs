@@ -436,7 +436,7 @@ impl AsyncApp for App {
     type Future = AppFuture;
 
     fn call(&self, request: HttpRequest<AsyncBody>, scope: Scope) -> AppFuture {
-        Box::pin(call::polled(Arc::clone(&self.core), request, scope))
+        call::polled(&self.core, request, scope)
     }
 }
 

@@ -37,6 +37,7 @@ enum Next<'c> {
 pub(crate) fn blocking(core: &Arc<Core>, request: HttpRequest<ReadBody>, scope: Scope) -> AppResult {
     let (mut req, mut resp) = begin::<Blocking>(core, request, scope);
     let outcome = match block_on(core.prepare(&mut req.head, &mut resp.head)) {
+        Ok(Next::Nothing) => Ok(()),
         Ok(Next::Responder(Responder { hooks, call: Call::Sync(call) })) => {
             respond_blocking(hooks, &**call, &mut req, &mut resp)
         }
@@ -45,57 +46,48 @@ pub(crate) fn blocking(core: &Arc<Core>, request: HttpRequest<ReadBody>, scope: 
             return BlockOn::new(rest).call(request, scope);
         }
         Ok(Next::Mount(endpoint, taken)) => {
-            let Request { mut head, body, scope, .. } = req;
-            let log = Log::of(&scope);
-            let inner = descend::<Blocking>(&head, body, scope, taken);
-            let outcome = inner.and_then(|(request, scope)| App::call(endpoint, request, scope));
-            let outcome = outcome.map(|answer| resp.replace(answer));
-            block_on(conclude(core, outcome, &mut head, &mut resp.head, || log.clone()))?;
-            return Ok(resp.finish(&head));
+            let log = Log::of(&req.scope);
+            let outcome = descend::<Blocking>(&req.head, req.body, req.scope, taken)
+                .and_then(|(request, scope)| App::call(endpoint, request, scope))
+                .map(|answer| resp.replace(answer));
+            block_on(conclude(core, outcome, &mut req.head, &mut resp.head, || log.clone()))?;
+            return Ok(resp.finish(&req.head));
         }
-        Ok(Next::Nothing) => Ok(()),
         Err(failure) => Err(failure),
     };
     block_on(conclude(core, outcome, &mut req.head, &mut resp.head, || Log::of(&req.scope)))?;
     Ok(resp.finish(&req.head))
 }
 
-pub(crate) async fn polled(core: Arc<Core>, request: HttpRequest<AsyncBody>, scope: Scope) -> AsyncAppResult {
-    let (mut req, mut resp) = begin::<Polled>(&core, request, scope);
-    let outcome = match core.prepare(&mut req.head, &mut resp.head).await {
-        Ok(Next::Responder(Responder { hooks, call: Call::Async(call) })) => {
-            respond_polled(hooks, &**call, &mut req, &mut resp).await
-        }
-        Ok(Next::Responder(Responder { hooks, call: Call::Sync(call) })) => {
-            let log = Log::of(&req.scope);
-            let (request, scope, rest) = Rest::of(&core, hooks, call, req, resp);
-            let rest = Arc::new(rest);
-            let outcome = Offloaded::new(Arc::clone(&rest)).call(request, scope).await;
-            return match (outcome, rest.take_heads()) {
-                // The call was not made, as the pool is full.
-                (Err(failure), Some((mut req, mut resp))) => {
-                    conclude(&core, Err(failure), &mut req, &mut resp, || log.clone()).await?;
-                    Ok(Response::<Polled>::new(resp).finish(&req))
-                }
-                (outcome, _) => outcome,
-            };
-        }
-        Ok(Next::Mount(endpoint, taken)) => {
-            let Request { mut head, body, scope, .. } = req;
-            let log = Log::of(&scope);
-            let outcome = match descend::<Polled>(&head, body, scope, taken) {
-                Ok((request, scope)) => AsyncApp::call(endpoint, request, scope).await,
-                Err(failure) => Err(failure),
-            };
-            let outcome = outcome.map(|answer| resp.replace(answer));
-            conclude(&core, outcome, &mut head, &mut resp.head, || log.clone()).await?;
-            return Ok(resp.finish(&head));
-        }
-        Ok(Next::Nothing) => Ok(()),
-        Err(failure) => Err(failure),
-    };
-    conclude(&core, outcome, &mut req.head, &mut resp.head, || Log::of(&req.scope)).await?;
-    Ok(resp.finish(&req.head))
+/// The future has one place for request and response, where they stay: each further one would make it larger by a kilobyte.
+pub(crate) fn polled(core: &Arc<Core>, request: HttpRequest<AsyncBody>, scope: Scope) -> AppFuture {
+    let (mut req, mut resp) = begin::<Polled>(core, request, scope);
+    let core = Arc::clone(core);
+    Box::pin(async move {
+        let outcome = match core.prepare(&mut req.head, &mut resp.head).await {
+            Ok(Next::Nothing) => Ok(()),
+            Ok(Next::Responder(Responder { hooks, call: Call::Async(call) })) => {
+                respond_polled(hooks, &**call, &mut req, &mut resp).await
+            }
+            Ok(Next::Responder(Responder { hooks, call: Call::Sync(call) })) => {
+                return Box::pin(respond_offloaded(&core, hooks, call, req, resp)).await;
+            }
+            Ok(Next::Mount(endpoint, taken)) => {
+                let log = Log::of(&req.scope);
+                let call = descend::<Polled>(&req.head, req.body, req.scope, taken)
+                    .map(|(request, scope)| AsyncApp::call(endpoint, request, scope));
+                let outcome = match call {
+                    Ok(call) => call.await.map(|answer| resp.replace(answer)),
+                    Err(failure) => Err(failure),
+                };
+                conclude(&core, outcome, &mut req.head, &mut resp.head, || log.clone()).await?;
+                return Ok(resp.finish(&req.head));
+            }
+            Err(failure) => Err(failure),
+        };
+        conclude(&core, outcome, &mut req.head, &mut resp.head, || Log::of(&req.scope)).await?;
+        Ok(resp.finish(&req.head))
+    })
 }
 
 fn begin<F: Form>(core: &Core, request: HttpRequest<Body<F::In>>, scope: Scope) -> (Request<F>, Response<F>) {
@@ -177,6 +169,27 @@ async fn respond_polled(
     Ok(())
 }
 
+async fn respond_offloaded(
+    core: &Arc<Core>,
+    hooks: &Hooks,
+    call: &Arc<SyncCall>,
+    req: Request<Polled>,
+    resp: Response<Polled>,
+) -> AsyncAppResult {
+    let log = Log::of(&req.scope);
+    let (request, scope, rest) = Rest::of(core, hooks, call, req, resp);
+    let rest = Arc::new(rest);
+    let outcome = Offloaded::new(Arc::clone(&rest)).call(request, scope).await;
+    match (outcome, rest.take_heads()) {
+        // The call was not made, as the pool is full.
+        (Err(failure), Some((mut req, mut resp))) => {
+            conclude(core, Err(failure), &mut req, &mut resp, || log.clone()).await?;
+            Ok(Response::<Polled>::new(resp).finish(&req))
+        }
+        (outcome, _) => outcome,
+    }
+}
+
 /// Whether the responder is to come.
 async fn before(hooks: &Hooks, req: &mut RequestHead, resp: &mut ResponseHead) -> Result<bool> {
     for hook in &hooks.before {
@@ -209,7 +222,7 @@ fn descend<F: Form>(
     Ok((HttpRequest::from_parts(head.parts.clone(), body), scope))
 }
 
-/// Everything between the responder and the answer: errors and middleware.
+/// Everything behind the responder: errors and middleware. The answer is what is in the response then.
 async fn conclude(
     core: &Core,
     outcome: Result,
@@ -219,10 +232,7 @@ async fn conclude(
 ) -> Result {
     let report = |req: &RequestHead, failure: &AppError| log().failed(req, failure);
     let mut succeeded = outcome.is_ok();
-    let mut outcome = match outcome {
-        Ok(()) => Ok(()),
-        Err(failure) => core.answer_for(failure, req, resp, &report),
-    };
+    let mut outcome = outcome.or_else(|failure| core.answer_for(failure, req, resp, &report));
     for component in core.middleware.iter().rev() {
         if let Err(failure) = component.process_response(req, resp, succeeded).await {
             succeeded = false;

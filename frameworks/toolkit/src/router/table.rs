@@ -20,6 +20,8 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
 };
 
+use memchr::memchr;
+
 use super::{
     params::Captures,
     template::{Piece, Segment, Template},
@@ -117,8 +119,8 @@ impl Table {
             return node.route.or(node.prefix).map(|route| Hit { route, taken });
         };
         let begin = path.len() - rest.len();
-        let (segment, next) = match rest.split_once('/') {
-            Some((segment, next)) => (segment, Some(next)),
+        let (segment, next) = match memchr(b'/', rest.as_bytes()) {
+            Some(slash) => (&rest[..slash], Some(&rest[slash + 1..])),
             None => (rest, None),
         };
         let below = |below, captures: &mut _| self.find_below(below, path, next, captures);
