@@ -289,6 +289,8 @@ mod tests {
     /// A directory of the test's own, which several open, as worker processes do.
     fn in_directory(test: &str, check: impl FnOnce(&dyn Fn() -> Store)) {
         let directory = std::env::temp_dir().join(format!("varvel-{test}-{}", process::id()));
+        // A test that failed left its own, perhaps in a process of the same number.
+        let _ = fs::remove_dir_all(&directory);
         check(&|| Store::open(&directory).unwrap());
         fs::remove_dir_all(directory).unwrap();
     }

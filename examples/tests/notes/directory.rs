@@ -17,6 +17,8 @@ impl Directory {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("notes-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        // A test that failed left its own, perhaps in a process of the same number.
+        let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }

@@ -19,7 +19,9 @@ fn on_event_loops() {
 
 #[test]
 fn in_worker_processes() {
-    check("prefork", &["--workers", "2"]);
+    for worker in ["evented", "threaded"] {
+        check("prefork", &["--workers", "2", "--worker", worker]);
+    }
 }
 
 fn check(server: &str, options: &[&str]) {
