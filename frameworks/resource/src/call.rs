@@ -1,7 +1,7 @@
 //! A call from its request to its response, in either form.
 //!
-//! Most of it is the same in both: it looks at heads, and never waits. What differs is how a responder is called. Where
-//! application and responder are of different forms, the rest of the call, from the hooks on, is carried over by the
+//! Most of it is the same in both: it looks at heads, and waits only for middleware and hooks that do, which a thread waits
+//! for, too. What differs is how a responder is called. Where application and responder are of different forms, the rest of the call, from the hooks on, is carried over by the
 //! contract's bridges.
 
 use std::{
@@ -149,6 +149,9 @@ fn respond_blocking(
     req: &mut Request<Blocking>,
     resp: &mut Response<Blocking>,
 ) -> Result {
+    if hooks.are_none() {
+        return call(req, resp);
+    }
     if block_on(before(hooks, &mut req.head, &mut resp.head))? {
         call(req, resp)?;
         block_on(after(hooks, &mut req.head, &mut resp.head))?;
@@ -162,6 +165,9 @@ async fn respond_polled(
     req: &mut Request<Polled>,
     resp: &mut Response<Polled>,
 ) -> Result {
+    if hooks.are_none() {
+        return call.call(req, resp).await;
+    }
     if before(hooks, &mut req.head, &mut resp.head).await? {
         call.call(req, resp).await?;
         after(hooks, &mut req.head, &mut resp.head).await?;

@@ -458,6 +458,12 @@ pub(crate) struct Hooks {
     pub(crate) after: Vec<HookCall>,
 }
 
+impl Hooks {
+    pub(crate) fn are_none(&self) -> bool {
+        self.before.is_empty() && self.after.is_empty()
+    }
+}
+
 impl Responder {
     fn new(call: Call) -> Self {
         Self { hooks: Hooks::default(), call }
