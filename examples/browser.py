@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Opens the gallery in a browser, which presses all its buttons: the page's self-test, WebSockets included.
+"""Opens the gallery in a browser, which presses its buttons: the page's self-test, WebSockets included.
 
     examples/browser.py                      builds the gallery, and runs it on both servers
     examples/browser.py target/debug/gallery the same with a program that is built already

@@ -3,7 +3,7 @@
 //! | address | what it shows |
 //! |---|---|
 //! | `/` | the page, with `style.css`, `script.js` and `icon.svg`: nothing from elsewhere |
-//! | `/?self-test` | the same, which presses all its buttons and says whether they did what they should |
+//! | `/?self-test` | the same, which presses its buttons and says whether they did what they should |
 //! | `/hello` | a short answer |
 //! | `/events` | server-sent events: a line a second, and a goodbye when the server stops |
 //! | `/stream?n=N` | N lines, each sent before the next exists |

@@ -40,6 +40,7 @@ const expectations = [
   ['[data-run="limit"][data-bytes="5000"]', "limit", /\n413 /],
   ['[data-run="rate"]', "rate", /^200 [^]*\n429 .* retry-after: \d+$/],
   ['[data-run="forwarded"][data-chain="203.0.113.7"]', "forwarded", /"client":"203\.0\.113\.7"/],
+  ['[data-run="forwarded"][data-chain^="127"]', "forwarded", /"client":"203\.0\.113\.7"/],
   ['[data-run="slash"]', "slash", /led to \/middleware\/trailing-slash\/here\?a=b$/],
   ['[data-run="failure"][data-kind="error"]', "failure", /\n500 [^]*and then: Hello/],
   ['[data-run="failure"][data-kind="panic"]', "failure", /\n500 [^]*x-request-id: \w{32}[^]*and then: Hello/],
