@@ -1,8 +1,8 @@
 //! A call from its request to its response, in either form.
 //!
 //! Most of it is the same in both: it looks at heads, and waits only for middleware and hooks that do, which a thread waits
-//! for, too. What differs is how a responder is called. Where application and responder are of different forms, the rest of the call, from the hooks on, is carried over by the
-//! contract's bridges.
+//! for, too. What differs is how a responder is called. Where application and responder are of different forms, the rest of
+//! the call, from the hooks on, is carried over by the contract's bridges.
 
 use std::{
     error::Error,
