@@ -9,7 +9,9 @@ use varvel::{AsyncBody, ReadBody, Scope};
 use varvel_toolkit::{
     Blocking, HttpError, MediaType, Polled,
     cookies::Cookies,
+    json,
     multipart::Multipart,
+    query,
     router::{Template, UrlError},
     urlencoded::{Limits, UrlEncoded},
 };
@@ -23,7 +25,7 @@ use crate::{Call, Json, Session, call::Incoming, context::Names};
 /// | argument | is | refused with |
 /// |---|---|---|
 /// | `String`, `i64`, `u32`, `f64`, `bool`, ..., [`Path<T>`] | the next field of the path | 404 |
-/// | [`Query<T>`] | the query as a type | 422 |
+/// | [`Query<T>`] | the query as a type | 400 |
 /// | [`Form<T>`] | the form in the content | 415, 413, 422 |
 /// | [`Json<T>`] | JSON in the content | 415, 413, 400, 422 |
 /// | [`Bytes`] | the content | 413 |
@@ -157,8 +159,7 @@ impl<F, T: DeserializeOwned> Extract<F> for Query<T> {
     }
 
     fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
-        let query = Bytes::copy_from_slice(call.uri().query().unwrap_or_default().as_bytes());
-        Ok(Self(UrlEncoded::new(query, &Limits::default())?.typed()?))
+        query::Query::of(call.uri()).typed().map(Self)
     }
 }
 
@@ -190,18 +191,7 @@ impl<F, T: DeserializeOwned> Extract<F> for Json<T> {
 
     fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
         expect(call, "application/json", |media_type| media_type.is_json())?;
-        serde_json::from_slice(&call.content).map(Self).map_err(|error| {
-            // Text that is JSON and no `T` is understood, and refused (RFC 9110 section 15.5.21).
-            let (status, code) = match error.classify() {
-                serde_json::error::Category::Data => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_value"),
-                _ => (StatusCode::BAD_REQUEST, "invalid_json"),
-            };
-            HttpError::new(status)
-                .with_code(code)
-                .with_detail(error.to_string())
-                .with_member("line", error.line())
-                .with_member("column", error.column())
-        })
+        json::from_slice(&call.content).map(Self)
     }
 }
 

@@ -72,7 +72,7 @@ fn content_becomes_a_type_or_a_problem_that_programs_can_read() {
                 (response.status().as_u16(), problem["code"].as_str().unwrap_or_default().to_owned())
             };
             assert_eq!(problem("{", "application/json"), (400, "invalid_json".into()));
-            assert_eq!(problem("{}", "application/json"), (422, "invalid_value".into()));
+            assert_eq!(problem("{}", "application/json"), (422, "missing_field".into()));
             assert_eq!(problem("{}", "text/plain"), (415, "unsupported_media_type".into()));
         }
         let form = client.post("/form").header("content-type", "application/x-www-form-urlencoded");
@@ -81,8 +81,8 @@ fn content_becomes_a_type_or_a_problem_that_programs_can_read() {
         assert_eq!(client.get("/query?name=nut&count=3").send().json::<Item>(), item);
         let refused = client.get("/query?name=nut&count=many").send();
         assert_eq!(
-            (refused.status().as_u16(), refused.json::<serde_json::Value>()["field"].as_str()),
-            (422, Some("count"))
+            (refused.status().as_u16(), refused.json::<serde_json::Value>()["parameter"].as_str()),
+            (400, Some("count"))
         );
         assert_eq!(client.post("/bytes").body("x".repeat(100)).send().text(), "100");
         assert_eq!(client.post("/bytes").body("x".repeat(101)).send().status(), 413);

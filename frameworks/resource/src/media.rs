@@ -16,7 +16,7 @@ use erased_serde::{Deserializer, Serialize as ErasedSerialize};
 use serde::{Serialize, de::DeserializeOwned};
 use varvel::BoxError;
 use varvel_toolkit::{
-    HttpError, MediaType,
+    HttpError, MediaType, json,
     urlencoded::{Limits, UrlEncoded},
 };
 
@@ -143,10 +143,7 @@ impl Handlers {
         }
         let malformed = |error: &dyn fmt::Display| errors::media_malformed(media_type, error);
         match handler {
-            Handler::Json => serde_json::from_slice(content).map_err(|error| match error.classify() {
-                serde_json::error::Category::Data => errors::media_validation(error.to_string()),
-                _ => malformed(&error),
-            }),
+            Handler::Json => json::from_slice(content),
             Handler::UrlEncoded => {
                 let limits = Limits { bytes: usize::MAX, ..Limits::default() };
                 UrlEncoded::new(content.clone(), &limits)?.typed()

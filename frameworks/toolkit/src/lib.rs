@@ -75,6 +75,7 @@
 //! - [`Query`]: names and values of a URL
 //! - [`MediaType`]: what Content-Type says
 //! - [`UrlEncoded`]: forms, as fields or as a type
+//! - [`json`]: content as a type, with the place of what does not fit
 //! - [`multipart`]: forms with files, part by part
 //! - [`cookies`]: read, set with safe defaults, signed, private
 //! - [`conditional`]: entity tags, dates, 304 and 412
@@ -102,6 +103,7 @@ pub mod conditional;
 pub mod cookies;
 pub mod events;
 pub mod files;
+pub mod json;
 pub mod media_type;
 pub mod middleware;
 pub mod multipart;
