@@ -230,7 +230,7 @@ fn media_is_refused_for_the_reason_that_it_has() {
         };
         assert_eq!(status("application/json", ""), (400, Some("media_not_found".into())));
         assert_eq!(status("application/json", "{"), (400, Some("invalid_json".into())));
-        assert_eq!(status("application/json", r#"{"name": 1}"#), (422, Some("invalid_field".into())));
+        assert_eq!(status("application/json", r#"{"name": 1}"#), (422, Some("missing_field".into())));
         assert_eq!(status("text/csv", "text\nnote"), (415, None));
         assert_eq!(status("application/vnd.note+json; a=b", r#"{"text": "x"}"#).0, 201);
         assert_eq!(status("application/x-www-form-urlencoded", "text=a+b").0, 201);
