@@ -77,7 +77,7 @@ impl Aviary {
         let name: String = req.path_param("name")?;
         let birds = self.lock();
         let bird = birds.get(&name).ok_or_else(|| flown(&name))?;
-        resp.set_etag(&version(bird))?;
+        resp.set_etag(&version(bird));
         resp.make_conditional(RANGES_MAX);
         resp.set_media(bird)
     }
@@ -96,7 +96,7 @@ impl Aviary {
             }
             resp.status = StatusCode::CREATED;
         }
-        resp.set_etag(&version(&bird))?;
+        resp.set_etag(&version(&bird));
         resp.set_media(&bird)?;
         birds.insert(name, bird);
         Ok(())

@@ -53,7 +53,7 @@ impl Notes {
     fn on_get(&self, req: &mut Request, resp: &mut Response) -> Result {
         let page = self.0.list(Paging::of(req.uri())?)?;
         if let Some(next) = &page.next {
-            resp.append_link(next, "next")?;
+            resp.append_link(next, "next");
         }
         resp.set_media(&page.notes)
     }
@@ -97,7 +97,7 @@ fn typed(req: &mut RequestHead, _resp: &mut ResponseHead) -> Result {
 }
 
 fn show(note: &Note, resp: &mut ResponseHead) -> Result {
-    resp.set_etag(&note.etag())?;
+    resp.set_etag(&note.etag());
     resp.set_media(note)
 }
 
@@ -113,11 +113,11 @@ impl Resource for Files {
 impl Files {
     fn on_get(&self, req: &mut Request, resp: &mut Response) -> Result {
         let (file, region) = self.0.file(req.path_param("id")?)?;
-        resp.set_etag(&file.etag())?;
+        resp.set_etag(&file.etag());
         resp.set_header(header::CONTENT_TYPE, file.media_type)?;
         // It is the word of some client, so no browser is to take it for a page of ours.
         resp.set_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")?;
-        resp.set_downloadable_as(&file.name)?;
+        resp.set_downloadable_as(&file.name);
         resp.set_file(region);
         resp.make_conditional(16);
         Ok(())

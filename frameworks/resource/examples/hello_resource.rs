@@ -1,6 +1,6 @@
 //! A resource with sync and async responders, on every server: `cargo run --example hello_resource -- --server threaded`.
 
-use std::{process::ExitCode, time::Duration};
+use std::{error::Error, process::ExitCode, time::Duration};
 
 use varvel::{BoxError, StartError, Worker};
 use varvel_resource::{
@@ -48,12 +48,9 @@ impl Middleware for Life {
     }
 }
 
-fn main() -> ExitCode {
+fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut app = App::new();
     app.add_middleware(Life);
-    if let Err(error) = app.add_route("/hello/{name}", Greeting { word: "Hello" }) {
-        eprintln!("{error}");
-        return ExitCode::FAILURE;
-    }
-    varvel_serve::run(varvel_serve::Both(app))
+    app.add_route("/hello/{name}", Greeting { word: "Hello" })?;
+    Ok(varvel_serve::run(varvel_serve::Both(app)))
 }

@@ -485,12 +485,15 @@ impl Core {
         let failure = match self.handle(&failure, req, resp) {
             None => failure,
             Some(Ok(())) => return Ok(()),
-            Some(Err(failure)) => failure,
+            Some(Err(failure)) => {
+                resp.forget_representation();
+                failure
+            }
         };
         if let Some(status) = problem::causes(&failure).find_map(<dyn Error>::downcast_ref::<HttpStatus>) {
             let answer = status.answer();
             resp.status = answer.status;
-            resp.headers.extend(answer.headers.clone());
+            resp.take_over(answer.headers.clone());
             resp.text(answer.text.clone());
             return Ok(());
         }
@@ -544,16 +547,16 @@ impl Core {
     }
 
     fn serialize(&self, error: &HttpError, req: &RequestHead, resp: &mut ResponseHead) {
-        resp.clear();
+        resp.forget_representation();
         resp.status = error.status();
         match &self.settings.error_serializer {
             Some(serializer) => {
-                resp.headers.extend(error.headers().clone());
+                resp.take_over(error.headers().clone());
                 serializer(req, resp, error);
             }
             None => {
                 let (parts, body) = error.respond::<varvel::Push>(&req.accept()).into_parts();
-                resp.headers.extend(parts.headers);
+                resp.take_over(parts.headers);
                 resp.content_of(body);
             }
         }

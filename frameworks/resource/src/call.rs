@@ -9,11 +9,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use http::{Method, Request as HttpRequest, StatusCode};
+use http::{Method, Request as HttpRequest, StatusCode, header};
 use varvel::{
     App, AppError, AppFuture, AppResult, AsyncApp, AsyncAppResult, AsyncBody, Body, Event, ReadBody, Report,
     RequestId, Scope, Worker,
     bridge::{BlockOn, Offloaded},
+    map_answer,
 };
 use varvel_toolkit::{Blocking, Endpoint, Form, HttpError, Polled};
 
@@ -36,27 +37,26 @@ enum Next<'c> {
 
 pub(crate) fn blocking(core: &Arc<Core>, request: HttpRequest<ReadBody>, scope: Scope) -> AppResult {
     let (mut req, mut resp) = begin::<Blocking>(core, request, scope);
-    let outcome = match block_on(core.prepare(&mut req.head, &mut resp.head)) {
+    let outcome = match core.prepare_blocking(&mut req.head, &mut resp.head) {
         Ok(Next::Nothing) => Ok(()),
         Ok(Next::Responder(Responder { hooks, call: Call::Sync(call) })) => {
-            respond_blocking(hooks, &**call, &mut req, &mut resp)
+            return answer_blocking(core, hooks, &**call, req, resp);
         }
         Ok(Next::Responder(Responder { hooks, call: Call::Async(call) })) => {
             let (request, scope, rest) = Rest::of(core, hooks, call, req, resp);
             return BlockOn::new(rest).call(request, scope);
         }
         Ok(Next::Mount(endpoint, taken)) => {
-            let log = Log::of(&req.scope);
-            let outcome = descend::<Blocking>(&req.head, req.body, req.scope, taken)
+            let Request { head, body, scope, .. } = req;
+            let log = Log::of(&scope);
+            let outcome = descend::<Blocking>(&head, body, scope, taken)
                 .and_then(|(request, scope)| App::call(endpoint, request, scope))
                 .map(|answer| resp.replace(answer));
-            block_on(conclude(core, outcome, &mut req.head, &mut resp.head, || log.clone()))?;
-            return Ok(resp.finish(&req.head));
+            return finish_blocking(core, &Hooks::default(), outcome, head, resp, || log.clone());
         }
         Err(failure) => Err(failure),
     };
-    block_on(conclude(core, outcome, &mut req.head, &mut resp.head, || Log::of(&req.scope)))?;
-    Ok(resp.finish(&req.head))
+    finish_blocking(core, &Hooks::default(), outcome, req.head, resp, || Log::of(&req.scope))
 }
 
 /// The future has one place for request and response, where they stay: each further one would make it larger by a kilobyte.
@@ -80,12 +80,12 @@ pub(crate) fn polled(core: &Arc<Core>, request: HttpRequest<AsyncBody>, scope: S
                     Ok(call) => call.await.map(|answer| resp.replace(answer)),
                     Err(failure) => Err(failure),
                 };
-                conclude(&core, outcome, &mut req.head, &mut resp.head, || log.clone()).await?;
+                core.conclude(outcome, &mut req.head, &mut resp.head, || log.clone()).await?;
                 return Ok(resp.finish(&req.head));
             }
             Err(failure) => Err(failure),
         };
-        conclude(&core, outcome, &mut req.head, &mut resp.head, || Log::of(&req.scope)).await?;
+        core.conclude(outcome, &mut req.head, &mut resp.head, || Log::of(&req.scope)).await?;
         Ok(resp.finish(&req.head))
     })
 }
@@ -106,17 +106,8 @@ impl Core {
                 return Ok(Next::Nothing);
             }
         }
-        let Some(found) = self.router.find(req.path()) else {
-            if *req.method() == Method::OPTIONS && req.path() == "*" {
-                resp.status = StatusCode::NO_CONTENT;
-                return Ok(Next::Nothing);
-            }
-            return Err(errors::not_found().into());
-        };
-        let (route, taken) = (found.value(), found.taken());
-        req.params = found.into_params(&req.parts.uri, req.mount);
-        req.template = Some(Arc::clone(&route.template));
-        if let Target::Resource(_) = route.target {
+        let Some((target, taken)) = self.find(req, resp)? else { return Ok(Next::Nothing) };
+        if let Target::Resource(_) = target {
             for component in &self.middleware {
                 component.process_resource(req, resp).await?;
                 if resp.is_complete {
@@ -124,23 +115,105 @@ impl Core {
                 }
             }
         }
-        let methods = match &route.target {
-            Target::Resource(methods) | Target::Sink(methods) => methods,
-            Target::Mount(endpoint) => return Ok(Next::Mount(endpoint, taken)),
-        };
-        match methods.find(req) {
-            Some(responder) => Ok(Next::Responder(responder)),
-            None if *req.method() == Method::OPTIONS => {
-                resp.status = StatusCode::NO_CONTENT;
-                resp.headers.insert(http::header::ALLOW, methods.allow.clone());
-                Ok(Next::Nothing)
-            }
-            None => {
-                let refusal = HttpError::new(StatusCode::METHOD_NOT_ALLOWED);
-                Err(refusal.with_header(http::header::ALLOW, methods.allow.clone()).into())
-            }
+        next(target, taken, req, resp)
+    }
+
+    /// [`prepare`](Self::prepare), where the thread may block.
+    fn prepare_blocking(&self, req: &mut RequestHead, resp: &mut ResponseHead) -> Result<Next<'_>> {
+        if !self.middleware.is_empty() {
+            return block_on(self.prepare(req, resp));
+        }
+        match self.find(req, resp)? {
+            Some((target, taken)) => next(target, taken, req, resp),
+            None => Ok(Next::Nothing),
         }
     }
+
+    /// What a path leads to, and how many bytes of it, unless the response is complete.
+    fn find(&self, req: &mut RequestHead, resp: &mut ResponseHead) -> Result<Option<(&Target, usize)>> {
+        let Some(found) = self.router.find(req.path()) else {
+            // `OPTIONS *` asks for the server and not for a path of it (RFC 9110 section 9.3.7).
+            if *req.method() == Method::OPTIONS && req.path() == "*" {
+                resp.status = StatusCode::NO_CONTENT;
+                return Ok(None);
+            }
+            return Err(errors::not_found().into());
+        };
+        let (route, taken) = (found.value(), found.taken());
+        req.params = found.into_params(&req.parts.uri, req.mount);
+        req.template = Some(Arc::clone(&route.template));
+        Ok(Some((&route.target, taken)))
+    }
+
+    /// Everything behind the responder and its hooks: errors and middleware. The answer is what is in the response then.
+    async fn conclude(
+        &self,
+        outcome: Result,
+        req: &mut RequestHead,
+        resp: &mut ResponseHead,
+        log: impl Fn() -> Log,
+    ) -> Result {
+        let report = |req: &RequestHead, failure: &AppError| log().failed(req, failure);
+        let mut succeeded = outcome.is_ok();
+        let mut outcome = outcome.or_else(|failure| self.answer_for(failure, req, resp, &report));
+        for component in self.middleware.iter().rev() {
+            if let Err(failure) = component.process_response(req, resp, succeeded).await {
+                succeeded = false;
+                outcome = outcome.and(self.answer_for(failure, req, resp, &report));
+            }
+        }
+        outcome
+    }
+
+    /// [`conclude`](Self::conclude), where the thread may block.
+    fn conclude_blocking(
+        &self,
+        outcome: Result,
+        req: &mut RequestHead,
+        resp: &mut ResponseHead,
+        log: impl Fn() -> Log,
+    ) -> Result {
+        match outcome {
+            Ok(()) if self.middleware.is_empty() => Ok(()),
+            outcome => block_on(self.conclude(outcome, req, resp, log)),
+        }
+    }
+}
+
+/// What a target does about a request.
+fn next<'t>(
+    target: &'t Target,
+    taken: usize,
+    req: &RequestHead,
+    resp: &mut ResponseHead,
+) -> Result<Next<'t>> {
+    let methods = match target {
+        Target::Resource(methods) | Target::Sink(methods) => methods,
+        Target::Mount(endpoint) => return Ok(Next::Mount(endpoint, taken)),
+    };
+    match methods.find(req) {
+        Some(responder) => Ok(Next::Responder(responder)),
+        None if *req.method() == Method::OPTIONS => {
+            resp.status = StatusCode::NO_CONTENT;
+            resp.headers.insert(header::ALLOW, methods.allow.clone());
+            Ok(Next::Nothing)
+        }
+        None => {
+            let refusal = HttpError::new(StatusCode::METHOD_NOT_ALLOWED);
+            Err(refusal.with_header(header::ALLOW, methods.allow.clone()).into())
+        }
+    }
+}
+
+fn answer_blocking(
+    core: &Arc<Core>,
+    hooks: &Hooks,
+    call: &SyncCall,
+    mut req: Request<Blocking>,
+    mut resp: Response<Blocking>,
+) -> AppResult {
+    let outcome = respond_blocking(hooks, call, &mut req, &mut resp);
+    finish_blocking(core, hooks, outcome, req.head, resp, || Log::of(&req.scope))
 }
 
 fn respond_blocking(
@@ -154,9 +227,36 @@ fn respond_blocking(
     }
     if block_on(before(hooks, &mut req.head, &mut resp.head))? {
         call(req, resp)?;
-        block_on(after(hooks, &mut req.head, &mut resp.head))?;
+        if !resp.is_deferred() {
+            block_on(after(hooks, &mut req.head, &mut resp.head))?;
+        }
     }
     Ok(())
+}
+
+/// Concludes a call, and makes the answer. A deferred answer is concluded when it arrives (spec M9), after the hooks behind
+/// the responder, which have waited for it.
+fn finish_blocking(
+    core: &Arc<Core>,
+    hooks: &Hooks,
+    outcome: Result,
+    mut req: RequestHead,
+    mut resp: Response<Blocking>,
+    log: impl Fn() -> Log,
+) -> AppResult {
+    if let (Ok(()), Some(placeholder)) = (&outcome, resp.take_placeholder()) {
+        let (core, hooks, log) = (Arc::clone(core), hooks.clone(), log());
+        return map_answer(Ok(placeholder), move |answer| {
+            let outcome = answer.and_then(|answer| {
+                resp.replace(answer);
+                block_on(after(&hooks, &mut req, &mut resp.head))
+            });
+            core.conclude_blocking(outcome, &mut req, &mut resp.head, || log.clone())?;
+            Ok(resp.finish(&req))
+        });
+    }
+    core.conclude_blocking(outcome, &mut req, &mut resp.head, log)?;
+    Ok(resp.finish(&req))
 }
 
 async fn respond_polled(
@@ -189,7 +289,7 @@ async fn respond_offloaded(
     match (outcome, rest.take_heads()) {
         // The call was not made, as the pool is full.
         (Err(failure), Some((mut req, mut resp))) => {
-            conclude(core, Err(failure), &mut req, &mut resp, || log.clone()).await?;
+            core.conclude(Err(failure), &mut req, &mut resp, || log.clone()).await?;
             Ok(Response::<Polled>::new(resp).finish(&req))
         }
         (outcome, _) => outcome,
@@ -226,26 +326,6 @@ fn descend<F: Form>(
         params.insert_into(&mut scope);
     }
     Ok((HttpRequest::from_parts(head.parts.clone(), body), scope))
-}
-
-/// Everything behind the responder: errors and middleware. The answer is what is in the response then.
-async fn conclude(
-    core: &Core,
-    outcome: Result,
-    req: &mut RequestHead,
-    resp: &mut ResponseHead,
-    log: impl Fn() -> Log,
-) -> Result {
-    let report = |req: &RequestHead, failure: &AppError| log().failed(req, failure);
-    let mut succeeded = outcome.is_ok();
-    let mut outcome = outcome.or_else(|failure| core.answer_for(failure, req, resp, &report));
-    for component in core.middleware.iter().rev() {
-        if let Err(failure) = component.process_response(req, resp, succeeded).await {
-            succeeded = false;
-            outcome = outcome.and(core.answer_for(failure, req, resp, &report));
-        }
-    }
-    outcome
 }
 
 /// Where failures that are answered here are reported, as the server does with those that it answers (spec E1).
@@ -310,10 +390,8 @@ impl<C: ?Sized> Rest<C> {
 
 impl App for Rest<SyncCall> {
     fn call(&self, request: HttpRequest<ReadBody>, scope: Scope) -> AppResult {
-        let (mut req, mut resp) = self.resume::<Blocking>(request.into_body(), scope)?;
-        let outcome = respond_blocking(&self.hooks, &*self.call, &mut req, &mut resp);
-        block_on(conclude(&self.core, outcome, &mut req.head, &mut resp.head, || Log::of(&req.scope)))?;
-        Ok(resp.finish(&req.head))
+        let (req, resp) = self.resume::<Blocking>(request.into_body(), scope)?;
+        answer_blocking(&self.core, &self.hooks, &*self.call, req, resp)
     }
 }
 
@@ -326,7 +404,7 @@ impl AsyncApp for Rest<dyn AsyncCall> {
         Box::pin(async move {
             let (mut req, mut resp) = resumed?;
             let outcome = respond_polled(&hooks, &*call, &mut req, &mut resp).await;
-            conclude(&core, outcome, &mut req.head, &mut resp.head, || Log::of(&req.scope)).await?;
+            core.conclude(outcome, &mut req.head, &mut resp.head, || Log::of(&req.scope)).await?;
             Ok(resp.finish(&req.head))
         })
     }

@@ -149,7 +149,13 @@ impl Handlers {
                 UrlEncoded::new(content.clone(), &limits)?.typed()
             }
             #[cfg(feature = "msgpack")]
-            Handler::MessagePack => rmp_serde::from_slice(content).map_err(|error| malformed(&error)),
+            Handler::MessagePack => from_message_pack(content).map_err(|error| match error {
+                rmp_serde::decode::Error::TypeMismatch(_)
+                | rmp_serde::decode::Error::OutOfRange
+                | rmp_serde::decode::Error::LengthMismatch(_)
+                | rmp_serde::decode::Error::Syntax(_) => errors::media_validation(error),
+                error => malformed(&error),
+            }),
             Handler::Own(handler) => {
                 let mut value = None;
                 let mut read = |deserializer: &mut dyn Deserializer<'_>| {
@@ -161,6 +167,22 @@ impl Handlers {
             }
         }
     }
+}
+
+/// One value and nothing else, no deeper than JSON may be: the depth that rmp-serde allows by itself is too much for the stack
+/// of a thread.
+#[cfg(feature = "msgpack")]
+fn from_message_pack<T: DeserializeOwned>(
+    content: &[u8],
+) -> std::result::Result<T, rmp_serde::decode::Error> {
+    let mut content = std::io::Cursor::new(content);
+    let mut deserializer = rmp_serde::Deserializer::new(&mut content);
+    deserializer.set_max_depth(128);
+    let value = T::deserialize(&mut deserializer)?;
+    if content.position() < content.get_ref().len() as u64 {
+        return Err(rmp_serde::decode::Error::Uncategorized("there is more behind the value".to_owned()));
+    }
+    Ok(value)
 }
 
 impl fmt::Debug for Handlers {

@@ -5,9 +5,9 @@ use std::{borrow::Cow, fmt, ops, str::FromStr, sync::Arc, time::SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri, Version, header, request::Parts};
 use serde::de::DeserializeOwned;
-use varvel::{Address, AppError, AsyncBody, Body, ReadBody, Scope};
+use varvel::{Address, AppError, Body, BodyError, BodyErrorKind, Scope};
 use varvel_toolkit::{
-    Accept, Blocking, Form, HttpError, Polled, Query,
+    Accept, Blocking, Form, HttpError, MediaType, Polled, Query,
     conditional::{self, Validators, Verdict},
     cookies::Cookies,
     middleware::Client,
@@ -25,8 +25,8 @@ pub struct Request<F: Form = Blocking> {
     pub(crate) head: RequestHead,
     pub(crate) body: Body<F::In>,
     pub(crate) scope: Scope,
-    /// The whole body, once somebody has asked for it.
-    data: Option<Bytes>,
+    /// The whole body, or why there is none, once somebody has asked for it.
+    data: Option<Result<Bytes, BodyErrorKind>>,
 }
 
 /// A request to an async responder: a [`RequestHead`] and a body that is waited for.
@@ -50,9 +50,11 @@ impl<F: Form> Request<F> {
     /// The form that is coming, part by part: what media of the type `multipart/form-data` is in Falcon.
     ///
     /// # Errors
-    /// 415 if it is no such form.
+    /// 415 if it is no such form; the body is still there then. 400 or 413 if it cannot be read as one.
     pub fn multipart(&mut self, limits: Limits) -> Result<Multipart<F>, HttpError> {
-        let body = self.take_stream();
+        let media_type = MediaType::of(&self.head.parts.headers);
+        let is_form = media_type.is_some_and(|media_type| media_type.is("multipart/form-data"));
+        let body = if is_form { self.take_stream() } else { Body::empty() };
         Multipart::new(&self.head.parts.headers, body, limits)
     }
 
@@ -69,11 +71,11 @@ impl Request<Blocking> {
     /// If it is larger (413), or cannot be had.
     pub fn data(&mut self) -> Result<Bytes> {
         if let Some(data) = &self.data {
-            return Ok(data.clone());
+            return Ok(data.clone().map_err(BodyError::new)?);
         }
-        let body: ReadBody = std::mem::take(&mut self.body);
-        let data = body.collect(self.head.settings.media_bytes_max)?;
-        Ok(self.data.insert(data).clone())
+        let body = self.take_stream().collect(self.head.settings.media_bytes_max);
+        self.data = Some(body.as_ref().cloned().map_err(BodyError::kind));
+        Ok(body?)
     }
 
     /// The body as a value, by the [handler](crate::media) of its Content-Type.
@@ -94,11 +96,11 @@ impl Request<Polled> {
     /// If it is larger (413), or cannot be had.
     pub async fn data(&mut self) -> Result<Bytes> {
         if let Some(data) = &self.data {
-            return Ok(data.clone());
+            return Ok(data.clone().map_err(BodyError::new)?);
         }
-        let body: AsyncBody = std::mem::take(&mut self.body);
-        let data = body.collect(self.head.settings.media_bytes_max).await?;
-        Ok(self.data.insert(data).clone())
+        let body = self.take_stream().collect(self.head.settings.media_bytes_max).await;
+        self.data = Some(body.as_ref().cloned().map_err(BodyError::kind));
+        Ok(body?)
     }
 
     /// The body as a value, by the [handler](crate::media) of its Content-Type.
@@ -171,7 +173,8 @@ impl RequestHead {
         &self.parts.uri
     }
 
-    /// Has routing see another URI; for `process_request`.
+    /// Has routing see another URI; for `process_request`. It begins with the path at which this application is mounted, as
+    /// the one before.
     pub fn set_uri(&mut self, uri: Uri) {
         self.parts.uri = uri;
     }
@@ -343,8 +346,12 @@ impl RequestHead {
         &self.peer
     }
 
-    /// Whether the client asks for a WebSocket: `is_websocket`.
+    /// Whether the client asks for a WebSocket: `is_websocket`. Upgrade means nothing with another method than GET (RFC 6455
+    /// section 4.1), and with HTTP/1.0 (RFC 9110 section 7.8).
     pub fn is_websocket(&self) -> bool {
+        if self.parts.method != Method::GET || self.parts.version < Version::HTTP_11 {
+            return false;
+        }
         let protocols = self.parts.headers.get_all(header::UPGRADE).iter();
         let mut protocols = protocols.filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
         protocols.any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))

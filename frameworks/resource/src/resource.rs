@@ -389,7 +389,7 @@ impl<R: Resource> Responders<R> {
         self
     }
 
-    /// A hook before the responder for this method.
+    /// A hook before the responder for this method. One for GET comes before HEAD, too, unless that has a responder of its own.
     #[must_use]
     pub fn before_on<Form>(mut self, method: Method, hook: impl Hook<Form>) -> Self {
         self.before.push((Some(method), hook.into_call()));
@@ -403,7 +403,7 @@ impl<R: Resource> Responders<R> {
         self
     }
 
-    /// A hook behind the responder for this method.
+    /// A hook behind the responder for this method, as [`before_on`](Self::before_on) before it.
     #[must_use]
     pub fn after_on<Form>(mut self, method: Method, hook: impl Hook<Form>) -> Self {
         self.after.push((Some(method), hook.into_call()));
@@ -412,23 +412,35 @@ impl<R: Resource> Responders<R> {
 
     pub(crate) fn finish(self) -> MethodMap {
         let (mut by_method, mut any, mut websocket) = (self.by_method, self.any, self.websocket);
+        let has_head = by_method.iter().any(|(method, _)| *method == Method::HEAD);
         let of = |hooks: &[(Option<Method>, HookCall)], method: Option<&Method>| {
-            let is_for_it = |of: &Option<Method>| of.is_none() || of.as_ref() == method;
+            // What guards GET guards HEAD, unless that has a responder of its own.
+            let alias = method.filter(|method| **method == Method::HEAD && !has_head).map(|_| Method::GET);
+            let is_for_it = |of: &Option<Method>| of.is_none() || of.as_ref() == method || *of == alias;
             hooks.iter().filter(|(of, _)| is_for_it(of)).map(|(_, hook)| hook.clone()).collect()
         };
+        let mut methods = Vec::new();
+        for (method, _) in &by_method {
+            methods.push(method.clone());
+            if *method == Method::GET && !has_head {
+                methods.push(Method::HEAD);
+            }
+        }
+        // A method with hooks of its own needs an entry of its own, also where another responder answers it.
+        for method in self.before.iter().chain(&self.after).filter_map(|(method, _)| method.as_ref()) {
+            let answers = |wanted: &Method| by_method.iter().find(|(known, _)| known == wanted);
+            if answers(method).is_none() {
+                let get = answers(&Method::GET).filter(|_| *method == Method::HEAD).map(|(_, get)| get);
+                let answer = get.or(any.as_ref()).cloned();
+                by_method.extend(answer.map(|responder| (method.clone(), responder)));
+            }
+        }
         for (method, responder) in &mut by_method {
             responder.hooks =
                 Hooks { before: of(&self.before, Some(method)), after: of(&self.after, Some(method)) };
         }
         for responder in any.iter_mut().chain(&mut websocket) {
             responder.hooks = Hooks { before: of(&self.before, None), after: of(&self.after, None) };
-        }
-        let mut methods = Vec::new();
-        for (method, _) in &by_method {
-            methods.push(method.clone());
-            if *method == Method::GET && !by_method.iter().any(|(known, _)| *known == Method::HEAD) {
-                methods.push(Method::HEAD);
-            }
         }
         if !methods.contains(&Method::OPTIONS) {
             methods.push(Method::OPTIONS);

@@ -1,6 +1,6 @@
 //! What is answered.
 
-use std::{fmt, io::Read, ops, sync::Arc, time::SystemTime};
+use std::{fmt, io::Read, mem, ops, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -39,14 +39,12 @@ impl<F: Form> Response<F> {
         self.stream = body;
     }
 
-    /// Makes it one of the contract, as the parts of the toolkit give them: a file, or what another application answered. Fields that were set before stay, unless the other one has them, too.
+    /// Takes over a response of the contract, as the toolkit makes them or another application answers. Fields that were set
+    /// before stay, unless the other response has them, too; of Set-Cookie and Vary both stay.
     pub fn replace(&mut self, answer: http::Response<Body<F::Out>>) {
         let (parts, body) = answer.into_parts();
         self.head.status = parts.status;
-        for name in parts.headers.keys() {
-            self.head.headers.remove(name);
-        }
-        self.head.headers.extend(parts.headers);
+        self.head.take_over(parts.headers);
         self.set_body(body);
     }
 
@@ -73,6 +71,16 @@ impl<F: Form> Response<F> {
 }
 
 impl Response<Blocking> {
+    /// Whether the answer comes later, and this is a placeholder for it.
+    pub(crate) fn is_deferred(&self) -> bool {
+        matches!(self.head.content, Content::Stream) && self.stream.is_deferred()
+    }
+
+    /// Takes the placeholder out, for what is set so far to stay until the answer comes.
+    pub(crate) fn take_placeholder(&mut self) -> Option<http::Response<WriteBody>> {
+        self.is_deferred().then(|| http::Response::new(mem::take(&mut self.stream)))
+    }
+
     /// Has the content be all that a reader gives, sent as it comes: `stream`.
     pub fn set_stream(&mut self, reader: impl Read + Send + 'static) {
         self.set_body(WriteBody::from_reader(reader));
@@ -332,8 +340,8 @@ impl ResponseHead {
     }
 
     /// Which version of the resource this is: `etag`.
-    pub fn set_etag(&mut self, etag: &ETag) -> Result {
-        self.set_header(header::ETAG, etag.to_str())
+    pub fn set_etag(&mut self, etag: &ETag) {
+        self.headers.insert(header::ETAG, etag.clone().into());
     }
 
     /// When the resource last changed: `last_modified`.
@@ -382,44 +390,54 @@ impl ResponseHead {
         self.ranges_max = Some(ranges_max);
     }
 
-    /// Has browsers save the content under this name: `downloadable_as`.
-    ///
-    /// # Errors
-    /// If the name has control characters.
-    pub fn set_downloadable_as(&mut self, filename: &str) -> Result {
-        if filename.chars().any(char::is_control) {
-            return Err(unsendable(&header::CONTENT_DISPOSITION));
-        }
-        self.set_header(header::CONTENT_DISPOSITION, respond::attachment(filename))
+    /// Has browsers save the content under this name: `downloadable_as`. See [`respond::attachment`] for names that a header
+    /// cannot hold as they are.
+    pub fn set_downloadable_as(&mut self, filename: &str) {
+        self.headers.insert(header::CONTENT_DISPOSITION, respond::attachment(filename));
     }
 
     /// Has browsers show the content, and suggest this name where it is saved: `viewable_as`.
-    ///
-    /// # Errors
-    /// If the name has control characters.
-    pub fn set_viewable_as(&mut self, filename: &str) -> Result {
-        self.set_downloadable_as(filename)?;
-        let attachment = self.headers.get(header::CONTENT_DISPOSITION).and_then(|value| value.to_str().ok());
-        let inline = attachment.unwrap_or_default().replacen("attachment", "inline", 1);
-        self.set_header(header::CONTENT_DISPOSITION, inline)
+    pub fn set_viewable_as(&mut self, filename: &str) {
+        self.headers.insert(header::CONTENT_DISPOSITION, respond::inline(filename));
     }
 
-    /// Adds a Link to another resource, of this relation: `append_link`.
-    ///
-    /// # Errors
-    /// If either cannot be sent.
-    pub fn append_link(&mut self, target: &str, relation: &str) -> Result {
-        let target = target.replace('>', "%3E");
-        self.append_header(header::LINK, format!("<{target}>; rel=\"{}\"", relation.replace('"', "")))
+    /// Adds a Link to another resource, of this relation, or several with spaces between them: `append_link`. What a URL
+    /// cannot hold is percent-encoded in both.
+    pub fn append_link(&mut self, target: &str, relation: &str) {
+        let encoded = |url| String::from_utf8_lossy(respond::location(url).as_bytes()).into_owned();
+        let relations: Vec<_> = relation.split_whitespace().map(encoded).collect();
+        let link = format!("<{}>; rel=\"{}\"", encoded(target), relations.join(" "));
+        self.headers.append(header::LINK, HeaderValue::try_from(link).expect("only visible ASCII is left"));
+    }
+
+    /// Sets the fields of another response in place of those of their names. Of fields that add up, such as cookies of
+    /// middleware and of the responder, none is lost.
+    pub(crate) fn take_over(&mut self, headers: HeaderMap) {
+        for name in headers.keys().filter(|name| ![header::SET_COOKIE, header::VARY].contains(name)) {
+            self.headers.remove(name);
+        }
+        let mut last = None;
+        for (name, value) in headers {
+            last = name.or(last);
+            if let Some(name) = &last {
+                self.headers.append(name, value);
+            }
+        }
     }
 
     /// Before it becomes an answer for a failure: whatever the responder had said of its content.
     pub(crate) fn forget_representation(&mut self) {
         self.clear();
+        self.ranges_max = None;
         for name in [
-            header::CONTENT_TYPE,
-            header::CONTENT_LENGTH,
+            header::ACCEPT_RANGES,
+            header::CONTENT_DISPOSITION,
             header::CONTENT_ENCODING,
+            header::CONTENT_LANGUAGE,
+            header::CONTENT_LENGTH,
+            header::CONTENT_LOCATION,
+            header::CONTENT_RANGE,
+            header::CONTENT_TYPE,
             header::ETAG,
             header::LAST_MODIFIED,
             // Of a WebSocket that is not to be opened after all.

@@ -68,8 +68,8 @@ pub fn empty<M: Mode>(status: StatusCode) -> Response<Body<M>> {
 /// | for ever | 308 `PERMANENT_REDIRECT` | 301 `MOVED_PERMANENTLY` |
 ///
 /// What a URL cannot hold is percent-encoded, so that no text from a client adds a field to the head. That says nothing
-/// about where it leads: of a client's text see that it begins with one `/` and no `//` or `/\`, or anybody can send
-/// your users anywhere.
+/// about where it leads: of a client's text see that it begins with one `/` and not with `//`, or anybody can send your users
+/// anywhere.
 pub fn redirect<M: Mode>(status: StatusCode, location: &str) -> Response<Body<M>> {
     let mut response = empty(status);
     response.headers_mut().insert(header::LOCATION, self::location(location));
@@ -82,13 +82,13 @@ pub fn redirect<M: Mode>(status: StatusCode, location: &str) -> Response<Body<M>
 /// assert_eq!(varvel_toolkit::respond::location("/notes/a b"), "/notes/a%20b");
 /// ```
 pub fn location(url: &str) -> HeaderValue {
-    const UNSENDABLE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>');
+    const UNSENDABLE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\');
     let location = utf8_percent_encode(url, UNSENDABLE).to_string();
     HeaderValue::try_from(location).expect("only visible ASCII is left")
 }
 
-/// What Content-Disposition says for browsers to save the content, under this name (RFC 6266). Control characters are
-/// replaced, and of directories in it browsers take no notice.
+/// The Content-Disposition that has browsers save the content under this name (RFC 6266). Control characters are replaced,
+/// and browsers ignore directories in it.
 ///
 /// ```
 /// use varvel_toolkit::respond::attachment;
@@ -97,12 +97,26 @@ pub fn location(url: &str) -> HeaderValue {
 /// assert_eq!(attachment("naïve.txt"), "attachment; filename=\"na_ve.txt\"; filename*=UTF-8''na%C3%AFve.txt");
 /// ```
 pub fn attachment(file_name: &str) -> HeaderValue {
+    disposition("attachment", file_name)
+}
+
+/// The Content-Disposition that has browsers show the content, and suggest this name where it is saved; otherwise as
+/// [`attachment`].
+///
+/// ```
+/// assert_eq!(varvel_toolkit::respond::inline("plan.txt"), "inline; filename=\"plan.txt\"");
+/// ```
+pub fn inline(file_name: &str) -> HeaderValue {
+    disposition("inline", file_name)
+}
+
+fn disposition(kind: &str, file_name: &str) -> HeaderValue {
     /// All but what RFC 8187 section 3.2.1 lets stand; a few more are escaped, which it allows.
     const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
     let is_plain = |letter: &char| matches!(letter, ' '..='~') && !matches!(letter, '"' | '\\' | '%');
     let plain: String =
         file_name.chars().map(|letter| if is_plain(&letter) { letter } else { '_' }).collect();
-    let mut value = format!("attachment; filename=\"{plain}\"");
+    let mut value = format!("{kind}; filename=\"{plain}\"");
     if plain != file_name {
         let name = file_name.replace(char::is_control, "_");
         value.push_str(&format!("; filename*=UTF-8''{}", utf8_percent_encode(&name, ESCAPED)));
