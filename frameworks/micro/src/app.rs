@@ -19,8 +19,9 @@ use varvel_toolkit::{
 
 use crate::{
     BeforeFn, Handler, Needs, Respond,
-    context::{Context, Hooks, States},
+    context::{Context, States},
     handler::Surroundings,
+    hooks::Hooks,
     lifecycle::{Shutdown, Startup},
     mount::{BothForms, Mounted},
     service::{Service, Target},

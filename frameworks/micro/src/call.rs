@@ -3,9 +3,9 @@
 use std::str::FromStr;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, Uri, request};
+use http::{HeaderMap, Method, Request, StatusCode, Uri, header, request};
 use varvel::{AsyncBody, ReadBody, Scope};
-use varvel_toolkit::{Accept, HttpError, router::PathParams};
+use varvel_toolkit::{HttpError, router::PathParams};
 
 use crate::{Extract, Session, context::Context};
 
@@ -108,8 +108,15 @@ impl<'c> Call<'c> {
         self.session.clone().ok_or_else(|| failed("sessions need `app.secret(...)`"))
     }
 
-    pub(crate) fn accept(&self) -> Accept {
-        Accept::of(&self.head.headers)
+    /// Takes the head away, except for what errors are answered and reported with.
+    pub(crate) fn take_head(&mut self) -> request::Parts {
+        let mut left = Request::new(()).into_parts().0;
+        left.method = self.head.method.clone();
+        left.uri = self.head.uri.clone();
+        for accept in self.head.headers.get_all(header::ACCEPT) {
+            left.headers.append(header::ACCEPT, accept.clone());
+        }
+        std::mem::replace(&mut self.head, left)
     }
 }
 

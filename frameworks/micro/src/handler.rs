@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
-use http::Request;
+use http::{Request, request};
 use varvel::{AppError, AppResult, AsyncAppResult, AsyncBody, ReadBody, Scope, app_fn, map_answer, sync_fn};
 use varvel_toolkit::{Blocking, Endpoint, HttpError, Polled};
 
-use crate::{Call, Extract, Needs, Respond, call::Incoming, context::Context};
+use crate::{
+    Call, Extract, Needs, Respond, Session,
+    call::Incoming,
+    context::{Asked, Context},
+    failure::Log,
+};
 
 /// A function on a route: of up to eight arguments, each an [`Extract`], that returns what can [`Respond`].
 ///
@@ -68,8 +73,7 @@ where
     R: Respond<Blocking>,
 {
     let mut call = Call::new(request, scope, context);
-    let accept = call.accept();
-    let watch = context.watch(call.scope());
+    let log = context.log(call.scope());
     let answer = context.before::<Blocking>(&mut call).unwrap_or_else(|| {
         if A::READS {
             if let Incoming::Blocking(body) = call.body.take() {
@@ -78,10 +82,10 @@ where
         }
         handler(A::extract(&mut call)?).respond()
     });
-    let (context, session) = (Arc::clone(context), call.session);
+    let (context, Call { head, session, .. }) = (Arc::clone(context), call);
     // An answer may be deferred, and is finished when it is there (spec M9).
     map_answer(answer, move |answer| {
-        context.finish::<Blocking>(answer, session.as_ref(), watch.as_ref(), &accept)
+        context.finish::<Blocking>(answer, &asked(&head, session.as_ref(), log.as_ref()))
     })
 }
 
@@ -96,8 +100,7 @@ where
     Fut: Future<Output: Respond<Polled>>,
 {
     let mut call = Call::new(request, scope, &context);
-    let accept = call.accept();
-    let watch = context.watch(call.scope());
+    let log = context.log(call.scope());
     let answer = match context.before::<Polled>(&mut call) {
         Some(answer) => answer,
         None => match arguments(&mut call).await {
@@ -105,7 +108,11 @@ where
             Err(failure) => Err(failure),
         },
     };
-    context.finish::<Polled>(answer, call.session.as_ref(), watch.as_ref(), &accept)
+    context.finish::<Polled>(answer, &asked(&call.head, call.session.as_ref(), log.as_ref()))
+}
+
+fn asked<'r>(head: &'r request::Parts, session: Option<&'r Session>, log: Option<&'r Log>) -> Asked<'r> {
+    Asked { method: &head.method, uri: &head.uri, headers: &head.headers, session, log }
 }
 
 async fn arguments<A: Arguments<Polled>>(call: &mut Call<'_>) -> Result<A, AppError> {

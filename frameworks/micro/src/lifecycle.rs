@@ -93,8 +93,11 @@ impl App {
     }
 
     fn shut_down(&self, worker: &Worker) -> Result<(), BoxError> {
-        let ends: Vec<_> = self.shutdowns.iter().rev().map(|shutdown| shutdown(self, worker)).collect();
-        ends.into_iter().collect()
+        let mut errors = self.shutdowns.iter().rev().filter_map(|shutdown| shutdown(self, worker).err());
+        let Some(first) = errors.next() else { return Ok(()) };
+        // The server is told of one error, which so has to be all of them.
+        let rest: String = errors.map(|error| format!("; {error}")).collect();
+        Err(if rest.is_empty() { first } else { format!("{first}{rest}").into() })
     }
 }
 

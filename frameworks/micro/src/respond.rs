@@ -155,13 +155,12 @@ where
     V: TryInto<HeaderValue, Error: Into<BoxError>>,
 {
     fn respond(self) -> Result<Response<Body<F::Out>>, AppError> {
-        let mut response = self.1.respond()?;
+        let mut fields = HeaderMap::new();
         for (name, value) in self.0 {
-            let name = name.try_into().map_err(AppError::from_boxed)?;
-            let value = value.try_into().map_err(AppError::from_boxed)?;
-            response.headers_mut().insert(name, value);
+            let name: HeaderName = name.try_into().map_err(AppError::from_boxed)?;
+            fields.append(name, value.try_into().map_err(AppError::from_boxed)?);
         }
-        Ok(response)
+        (fields, self.1).respond()
     }
 }
 

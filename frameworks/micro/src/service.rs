@@ -7,15 +7,14 @@ use std::{
     task::{Context as TaskContext, Poll},
 };
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use varvel::{
-    App as SyncApp, AppFuture, AppResult, AsyncApp, AsyncAppResult, AsyncBody, Body, ReadBody, Scope,
-};
-use varvel_toolkit::{Accept, Blocking, Endpoint, EndpointCall, HttpError, Polled, Router};
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use varvel::{App as SyncApp, AppFuture, AppResult, AsyncApp, AsyncAppResult, AsyncBody, ReadBody, Scope};
+use varvel_toolkit::{Blocking, Endpoint, EndpointCall, HttpError, Polled, Router, respond};
 
 use crate::{
     App,
-    context::{Answer, Context, Side},
+    context::{Asked, Context},
+    hooks::{Answer, Side},
     mount::Mounted,
 };
 
@@ -46,7 +45,7 @@ impl Service {
         let Some(found) = self.router.find(scope.local_path(uri)) else {
             // `OPTIONS *` asks for the server and not for a path of it (RFC 9110 section 9.3.7).
             if *request.method() == Method::OPTIONS && uri.path() == "*" {
-                return Err(options::<F, B>(None, &self.context, request));
+                return Err(options::<F, B>(None, &self.context, request, scope));
             }
             return Err(refused::<F, B>(&self.context, HttpError::not_found(), request, scope));
         };
@@ -83,24 +82,35 @@ fn not_for<F: Side, B>(
     request: &Request<B>,
     scope: &Scope,
 ) -> Answer<F> {
-    let mut allowed: Vec<&str> = methods.iter().map(|(method, _)| method.as_str()).collect();
-    if allowed.contains(&"GET") && !allowed.contains(&"HEAD") {
-        allowed.push("HEAD");
-    }
-    allowed.push("OPTIONS");
-    let allow = HeaderValue::try_from(allowed.join(", ")).expect("methods are tokens");
+    let allow = allowed(methods);
     if *request.method() == Method::OPTIONS {
-        return options::<F, B>(Some(allow), context, request);
+        return options::<F, B>(Some(allow), context, request, scope);
     }
     let error = HttpError::new(StatusCode::METHOD_NOT_ALLOWED).with_header(header::ALLOW, allow);
     refused::<F, B>(context, error, request, scope)
 }
 
-fn options<F: Side, B>(allow: Option<HeaderValue>, context: &Context, request: &Request<B>) -> Answer<F> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
+/// The methods of a path, those included that follow from others.
+fn allowed(methods: &[(Method, Endpoint)]) -> HeaderValue {
+    let mut names: Vec<&str> = methods.iter().map(|(method, _)| method.as_str()).collect();
+    if names.contains(&"GET") && !names.contains(&"HEAD") {
+        names.push("HEAD");
+    }
+    if !names.contains(&"OPTIONS") {
+        names.push("OPTIONS");
+    }
+    HeaderValue::try_from(names.join(", ")).expect("methods are tokens")
+}
+
+fn options<F: Side, B>(
+    allow: Option<HeaderValue>,
+    context: &Context,
+    request: &Request<B>,
+    scope: &Scope,
+) -> Answer<F> {
+    let mut response = respond::empty(StatusCode::NO_CONTENT);
     response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
-    context.finish::<F>(Ok(response), None, None, &Accept::of(request.headers()))
+    answered::<F, B>(context, Ok(response), request, scope)
 }
 
 fn refused<F: Side, B>(
@@ -109,9 +119,22 @@ fn refused<F: Side, B>(
     request: &Request<B>,
     scope: &Scope,
 ) -> Answer<F> {
+    answered::<F, B>(context, Err(error.into()), request, scope)
+}
+
+/// The answer to what no handler is called for.
+fn answered<F: Side, B>(
+    context: &Context,
+    outcome: Answer<F>,
+    request: &Request<B>,
+    scope: &Scope,
+) -> Answer<F> {
     let headers = request.headers();
     let session = context.session_of_page(headers, scope);
-    context.finish::<F>(Err(error.into()), session.as_ref(), None, &Accept::of(headers))
+    let log = context.log(Some(scope));
+    let (method, uri) = (request.method(), request.uri());
+    context
+        .finish::<F>(outcome, &Asked { method, uri, headers, session: session.as_ref(), log: log.as_ref() })
 }
 
 impl SyncApp for App {

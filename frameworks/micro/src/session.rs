@@ -147,7 +147,8 @@ impl Session {
         };
         // Another browser's answer would be another.
         headers.append(header::VARY, HeaderValue::from_static("cookie"));
-        if !*is_changed {
+        // A page for the error of a change that no browser would keep goes out without it.
+        if !std::mem::take(is_changed) {
             return Ok(());
         }
         if content.values.is_empty() && content.flashes.is_empty() {
@@ -156,15 +157,20 @@ impl Session {
             content.at = now();
             let max_age = Duration::days(DAYS.into());
             let cookie = Cookie::build((COOKIE, serde_json::to_string(content)?)).max_age(max_age);
-            cookies.set_signed(keys, cookie)?;
+            let kept = cookies.set_signed(keys, cookie);
+            kept.map_err(|error| AppError::internal(format!("the session cannot be kept: {error}")))?;
         }
+        // A shared cache must not hand the cookie to others.
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private"));
         cookies.write_to(headers);
         Ok(())
     }
 }
 
 impl fmt::Debug for Session {
+    /// With the names alone: what belongs to them has no place in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(&self.lock().content().values).finish()
+        f.write_str("Session")?;
+        f.debug_set().entries(self.lock().content().values.keys()).finish()
     }
 }

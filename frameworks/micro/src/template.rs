@@ -22,7 +22,8 @@ use varvel_toolkit::{
 
 use crate::{
     App, Flash, Respond, Session,
-    context::{Answer, Context, Names, Side},
+    context::{Context, Names},
+    hooks::{Answer, Side},
 };
 
 /// A page as an answer: the name of a template of [`App::templates`], and what it is given.

@@ -1,8 +1,8 @@
 //! WebSockets: how a handler takes the connection over.
 
-use std::{fmt, marker::PhantomData, mem};
+use std::{fmt, marker::PhantomData};
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header, request};
+use http::{HeaderValue, Method, Response, StatusCode, header, request};
 use varvel::{AsyncBody, Scope, WriteBody};
 use varvel_toolkit::{
     Blocking, HttpError, Polled,
@@ -105,7 +105,7 @@ impl<F> Extract<F> for WebSocketUpgrade<F> {
                 .with_header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
         }
         let scope = Extract::<F>::extract(call)?;
-        let head = mem::replace(&mut call.head, Request::new(()).into_parts().0);
+        let head = call.take_head();
         Ok(Self { head, scope, handshake: Handshake::new(), form: PhantomData })
     }
 }

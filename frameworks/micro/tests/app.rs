@@ -84,6 +84,9 @@ fn content_becomes_a_type_or_a_problem_that_programs_can_read() {
             (refused.status().as_u16(), refused.json::<serde_json::Value>()["parameter"].as_str()),
             (400, Some("count"))
         );
+        // Content is too large, a query is not.
+        let long = format!("/query?name=nut{}", "&a".repeat(2000));
+        assert_eq!(client.get(&long).send().status(), 200);
         assert_eq!(client.post("/bytes").body("x".repeat(100)).send().text(), "100");
         assert_eq!(client.post("/bytes").body("x".repeat(101)).send().status(), 413);
     });
@@ -97,6 +100,7 @@ fn whatever_responds_is_an_answer() {
     app.get("/status", async || StatusCode::IM_A_TEAPOT);
     app.get("/created", || (StatusCode::CREATED, [("location", "/1")], "made"));
     app.get("/fields", || ([("x-a", "1"), ("content-type", "text/css")], "p {}"));
+    app.get("/cookies", async || ([("set-cookie", "a=1"), ("set-cookie", "b=2")], "both"));
     app.get("/maybe/{n}", |n: u32| (n > 0).then_some("there"));
     app.get("/error", async || -> Result<String, HttpError> { Err(HttpError::bad_request("No.")) });
     app.get("/any-error", || -> Result<String, Error> { Ok("x".parse::<u32>()?.to_string()) });
@@ -120,6 +124,8 @@ fn whatever_responds_is_an_answer() {
         assert_eq!(client.post("/echo").body("ping").in_pieces_of(1).send().text(), "ping");
         assert_eq!((get("/go").status().as_u16(), get("/go").header("location")), (303, Some("/html")));
         assert_eq!(get("/cookie").header("set-cookie"), Some("a=b; HttpOnly; SameSite=Lax; Path=/"));
+        let both = get("/cookies");
+        assert_eq!(both.headers().get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
         let created = get("/created");
         assert_eq!((created.status().as_u16(), created.header("location")), (201, Some("/1")));
     });
@@ -130,6 +136,8 @@ fn methods_that_a_path_has_not_are_told() {
     let mut app = App::new();
     app.get("/", || "front");
     app.put("/", async || "put");
+    app.route(Method::OPTIONS, "/own", || "own");
+    app.post("/own", || "posted");
     app.after(|head| {
         head.headers.insert("x-seen", "1".parse().unwrap());
     });
@@ -143,6 +151,8 @@ fn methods_that_a_path_has_not_are_told() {
         );
         let options = client.options("/").send();
         assert_eq!((options.status().as_u16(), options.header("allow")), (204, refused.header("allow")));
+        let own = client.options("/own").send();
+        assert_eq!((own.text(), client.get("/own").send().header("allow")), ("own", Some("OPTIONS, POST")));
         let server = client.options("*").send();
         assert_eq!((server.status().as_u16(), server.header("allow")), (204, None));
         for response in [refused, options, server, client.get("/nowhere").send()] {
@@ -212,6 +222,47 @@ fn an_error_of_the_application_has_a_page_and_is_reported() {
 }
 
 #[test]
+fn failures_pass_through_the_hooks_as_other_errors_do() {
+    let mut app = App::new();
+    app.after(|head| {
+        head.headers.insert("x-seen", "1".parse().unwrap());
+    });
+    app.error(503, |_: &HttpError| "come back later");
+    app.get("/broken", || -> Result<&str, Error> { Err("x".parse::<u32>().unwrap_err().into()) });
+    app.get("/busy", async || -> Result<&str, Error> { Err(Error::unavailable("no room at all")) });
+    app.get("/whole", async |_: Request<AsyncBody>, _: Scope| -> Result<&str, Error> {
+        Err(Error::from_boxed("after the request is gone"))
+    });
+    check(&app, |client| {
+        for (path, status, text, cause) in [
+            ("/broken", 500, "500 Internal Server Error\n", "GET /broken"),
+            ("/busy", 503, "come back later", "no room at all"),
+            ("/whole", 500, "500 Internal Server Error\n", "GET /whole"),
+        ] {
+            let response = client.get(path).header("accept", "text/plain").try_send().unwrap();
+            assert_eq!((response.status().as_u16(), response.text()), (status, text));
+            assert_eq!(response.header("x-seen"), Some("1"), "{path}");
+            let reported = client.reports().iter().any(|record| record.to_string().contains(cause));
+            assert!(reported, "{:?}", client.reports());
+        }
+        assert_eq!(client.get("/busy").try_send().unwrap().header("retry-after"), Some("1"));
+    });
+}
+
+#[test]
+fn an_error_page_that_fails_does_not_hide_what_it_was_for() {
+    let mut app = App::new();
+    app.error(500, |_: &HttpError| Err::<&str, _>(Error::from_boxed("the page failed, too")));
+    app.get("/", || -> Result<&str, Error> { Err("x".parse::<u32>().unwrap_err().into()) });
+    check(&app, |client| {
+        let failed = client.get("/").try_send().unwrap();
+        assert_eq!(failed.status(), 500);
+        let told = format!("{:?} {:?}", client.reports(), failed.error());
+        assert!(told.contains("invalid digit") && told.contains("the page failed, too"), "{told}");
+    });
+}
+
+#[test]
 fn a_deferred_answer_is_finished_like_any_other() {
     let mut app = App::new();
     app.secret([7; 32]);
@@ -272,6 +323,48 @@ fn a_session_is_remembered_and_cannot_be_forged() {
 }
 
 #[test]
+fn a_session_that_no_browser_would_keep_is_an_error_with_a_page() {
+    let mut app = App::new();
+    app.secret([7; 32]);
+    app.error(500, |_: &HttpError| "something went wrong");
+    app.get("/{length}", |length: usize, session: Session| session.set("text", "x".repeat(length)));
+    check(&app, |client| {
+        assert!(client.get("/3000").send().header("set-cookie").is_some());
+        let failed = client.get("/5000").try_send().unwrap();
+        assert_eq!((failed.status().as_u16(), failed.text()), (500, "something went wrong"));
+        assert_eq!(failed.header("set-cookie"), None);
+        let reported = client.reports().iter().any(|record| record.to_string().contains("the session"));
+        assert!(reported, "{:?}", client.reports());
+    });
+}
+
+#[test]
+fn no_shared_cache_hands_a_session_to_others() {
+    let mut app = App::new();
+    app.secret([7; 32]);
+    app.get("/", |session: Session| session.set("a", 1));
+    app.get("/own", async |session: Session| {
+        session.set("a", 1);
+        ([("cache-control", "no-store")], "own")
+    });
+    check(&app, |client| {
+        assert_eq!(client.get("/").send().header("cache-control"), Some("private"));
+        assert_eq!(client.get("/own").send().header("cache-control"), Some("no-store"));
+    });
+}
+
+#[test]
+fn what_a_session_remembers_is_in_no_log() {
+    let mut app = App::new();
+    app.secret([7; 32]);
+    app.get("/", |session: Session| {
+        session.set("token", "sesame");
+        format!("{session:?}")
+    });
+    check(&app, |client| assert_eq!(client.get("/").send().text(), "Session{\"token\"}"));
+}
+
+#[test]
 fn state_is_shared_and_routes_have_names() {
     let mut app = App::new();
     app.state(AtomicUsize::new(0));
@@ -306,7 +399,7 @@ fn each_worker_starts_up_and_shuts_down() {
     for client in [Client::factory(app.clone()).unwrap(), Client::sync_factory(app).unwrap()] {
         assert_eq!(client.get("/").send().text(), "0 second");
         // Each had its turn, in reverse.
-        assert_eq!(client.close().unwrap_err().to_string(), "second");
+        assert_eq!(client.close().unwrap_err().to_string(), "second; 0");
     }
     assert_eq!(ended.0.lock().unwrap().len(), 2);
 

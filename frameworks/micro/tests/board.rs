@@ -61,6 +61,7 @@ fn who_is_signed_in_writes_and_all_read() {
             assert_eq!((refused.status().as_u16(), refused.header("location")), (303, Some("/sign-in")));
             assert!(guest.get("/sign-in").text().contains("Your name"));
             assert_eq!(ferris.sign_in("").status(), 422);
+            assert_eq!(ferris.sign_in(&"x".repeat(5000)).status(), 422);
             assert_eq!(ferris.sign_in("Ferris").header("location"), Some("/"));
             let welcome = ferris.get("/");
             assert!(welcome.text().contains("Welcome, Ferris!"), "{}", welcome.text());

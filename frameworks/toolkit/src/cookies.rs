@@ -43,8 +43,8 @@ use varvel::Scope;
 
 use crate::middleware::Client;
 
-/// The cookies of one exchange.
-#[derive(Clone, Debug)]
+/// The cookies of one exchange. Their `Debug` has the names alone: who knows a value is often taken for its owner.
+#[derive(Clone)]
 pub struct Cookies {
     received: Vec<HeaderValue>,
     changes: Vec<Change>,
@@ -52,7 +52,7 @@ pub struct Cookies {
 }
 
 /// A cookie that the answer sets or removes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Change {
     name: String,
     /// `None` once removed.
@@ -177,6 +177,14 @@ impl Cookies {
         for change in &self.changes {
             headers.append(SET_COOKIE, change.line.clone());
         }
+    }
+}
+
+impl fmt::Debug for Cookies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let received: Vec<_> = self.received().map(|(name, _)| name).collect();
+        let changed: Vec<_> = self.changes.iter().map(|change| &change.name).collect();
+        f.debug_struct("Cookies").field("received", &received).field("changed", &changed).finish()
     }
 }
 
@@ -412,6 +420,13 @@ mod tests {
         assert_eq!(received.get("a").unwrap(), "1");
         assert_eq!(received.get("latin"), None);
         assert_eq!(received.get("bad"), None);
+    }
+
+    #[test]
+    fn no_log_has_the_values_of_cookies() {
+        let mut cookies = cookies(b"session=secret");
+        cookies.set(("token", "secret")).unwrap();
+        assert_eq!(format!("{cookies:?}"), r#"Cookies { received: ["session"], changed: ["token"] }"#);
     }
 
     #[test]

@@ -194,12 +194,13 @@ struct Live {
 
 impl PollBody for Live {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+        // First, since an application that always has an event would keep the stop waiting.
+        if self.worker.poll_stopping(cx).is_ready() {
+            return Poll::Ready(None);
+        }
         if let Poll::Ready(frame) = self.events.poll_frame(cx) {
             self.silence = self.worker.sleep(HEARTBEAT);
             return Poll::Ready(frame);
-        }
-        if self.worker.poll_stopping(cx).is_ready() {
-            return Poll::Ready(None);
         }
         std::task::ready!(Pin::new(&mut self.silence).poll(cx));
         self.silence = self.worker.sleep(HEARTBEAT);
@@ -356,6 +357,22 @@ mod tests {
             client.stop();
             assert_eq!(exchange.response().text(), "");
         });
+    }
+
+    #[test]
+    fn the_stop_ends_a_stream_that_always_has_another_event() {
+        let client = Client::new(app_fn(|_, scope: Scope| async move {
+            Ok(respond(&scope, |mut events| async move {
+                for _ in 0..1000 {
+                    events.send(&Event::new("more")).await;
+                }
+                events.send(&Event::new("last")).await;
+            }))
+        }));
+        let mut exchange = client.get("/").start();
+        read(&mut exchange, "data: more\n\n");
+        client.stop();
+        assert!(!exchange.response().text().contains("last"));
     }
 
     #[test]

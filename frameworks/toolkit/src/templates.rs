@@ -19,9 +19,10 @@
 //! make one of what a client has sent.
 
 use std::{
+    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use http::{HeaderValue, Response, header};
@@ -37,6 +38,8 @@ use varvel::{Body, Mode};
 pub struct Templates {
     environment: Arc<RwLock<Environment<'static>>>,
     directory: Option<Arc<Path>>,
+    /// The names of those that were read from the directory, and none of those that were added.
+    loaded: Arc<Mutex<HashSet<String>>>,
     is_reloaded: bool,
 }
 
@@ -44,7 +47,7 @@ impl Templates {
     /// None at first.
     pub fn new() -> Self {
         let environment = Arc::new(RwLock::new(Environment::new()));
-        Self { environment, directory: None, is_reloaded: false }
+        Self { environment, directory: None, loaded: Arc::default(), is_reloaded: false }
     }
 
     /// Those of a directory, by their paths in it: `users/list.html`. No name leads out of it. The first use of each
@@ -53,7 +56,17 @@ impl Templates {
         let mut templates = Self::new();
         let path: PathBuf = path.into();
         templates.directory = Some(path.as_path().into());
-        templates.change(|environment| environment.set_loader(minijinja::path_loader(path)));
+        let load = minijinja::path_loader(path);
+        let loaded = Arc::clone(&templates.loaded);
+        templates.change(|environment| {
+            environment.set_loader(move |name| {
+                let source = load(name)?;
+                if source.is_some() {
+                    loaded.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+                }
+                Ok(source)
+            });
+        });
         templates
     }
 
@@ -74,7 +87,8 @@ impl Templates {
         names.iter().try_for_each(|name| environment.get_template(name).map(drop))
     }
 
-    /// Whether each file is read again each time, for those who write templates while the program runs; off.
+    /// Whether each file is read again each time, for those who write templates while the program runs; off by default.
+    /// What was [added](Self::add) stays.
     #[must_use]
     pub fn reloaded(mut self, is_reloaded: bool) -> Self {
         self.is_reloaded = is_reloaded;
@@ -86,7 +100,9 @@ impl Templates {
     /// # Errors
     /// If it is no template; the error says where.
     pub fn add(&mut self, name: impl Into<String>, source: impl Into<String>) -> Result<(), Error> {
-        self.change(|environment| environment.add_template_owned(name.into(), source.into()))
+        let name = name.into();
+        self.loaded().remove(&name);
+        self.change(|environment| environment.add_template_owned(name, source.into()))
     }
 
     /// Changes what templates find: functions such as `url_for`, filters, globals, how what is missing is taken.
@@ -111,10 +127,14 @@ impl Templates {
     pub fn render(&self, name: &str, given: impl Serialize) -> Result<String, Error> {
         if self.is_reloaded {
             let mut environment = self.environment.write().unwrap_or_else(PoisonError::into_inner);
-            environment.clear_templates();
+            self.loaded().drain().for_each(|name| environment.remove_template(&name));
         }
         let environment = self.environment.read().unwrap_or_else(PoisonError::into_inner);
         environment.get_template(name)?.render(given)
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// 200 with what a template makes, of the media type that its name tells.
@@ -215,6 +235,12 @@ mod tests {
         fs::write(directory.join("root/base.html"), "({% block body %}{% endblock %})").unwrap();
         assert_eq!(kept.render("users/list.html", context! { n => 1 }).unwrap(), "[1]");
         assert_eq!(fresh.render("users/list.html", context! { n => 1 }).unwrap(), "(1)");
+        // What was added is in no file, or in place of one.
+        let mut mixed = Templates::of_directory(directory.join("root")).reloaded(true);
+        mixed.add("base.html", "<{% block body %}{% endblock %}>").unwrap();
+        for _ in 0..2 {
+            assert_eq!(mixed.render("users/list.html", context! { n => 1 }).unwrap(), "<1>");
+        }
         // Nobody asked for it yet, and nobody ever will for what an editor keeps there.
         fs::write(directory.join("root/users/faulty.html"), "one\n{% if %}").unwrap();
         fs::write(directory.join("root/.swp"), b"\xff").unwrap();

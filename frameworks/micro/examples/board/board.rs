@@ -60,8 +60,10 @@ struct SignIn {
 }
 
 async fn sign_in(Form(form): Form<SignIn>, session: Session) -> Result<Redirect, HttpError> {
-    if form.name.trim().is_empty() {
-        return Err(HttpError::new(StatusCode::UNPROCESSABLE_ENTITY).with_detail("Who are you?"));
+    // It goes into a cookie, of which browsers keep 4 KiB.
+    if form.name.trim().is_empty() || form.name.len() > 100 {
+        let error = HttpError::new(StatusCode::UNPROCESSABLE_ENTITY);
+        return Err(error.with_detail("A name has 1 to 100 letters."));
     }
     session.flash("info", format!("Welcome, {}!", form.name));
     session.set("name", form.name);

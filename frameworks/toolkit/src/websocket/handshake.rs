@@ -13,7 +13,7 @@ use super::{
     connection::{Connection, Limits},
     link::Sleeper,
 };
-use crate::{Accept, Blocking, HttpError, Polled};
+use crate::{Accept, Blocking, HttpError, Polled, middleware::Client};
 
 /// What a server agrees to when a client asks for a WebSocket, and the limits of those it opens.
 ///
@@ -76,9 +76,10 @@ impl Handshake {
         self
     }
 
-    /// An origin whose pages may connect, such as `https://app.example`, beside those of the request's own host. Browsers
-    /// open WebSockets to anywhere, and send cookies along; nothing but this keeps pages of others out. Clients that name
-    /// no origin are no browsers, and pass.
+    /// An origin whose pages may connect, such as `https://app.example`, beside those of the request's own host, which behind
+    /// a trusted proxy is the one that [it tells](crate::middleware::Forwarded). Browsers open WebSockets to anywhere, and
+    /// send cookies along; nothing but this keeps pages of others out. Clients that name no origin are no browsers, and
+    /// pass.
     #[must_use]
     pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
         self.origins.push(origin.into());
@@ -211,9 +212,10 @@ impl Handshake {
             UpgradeKind::ExtendedConnect => {}
             _ => return Err(no_upgrade()),
         }
+        let told = scope.get::<Client>().and_then(|client| client.host.as_ref());
         match only(headers, &header::ORIGIN) {
             Ok(None) => {}
-            Ok(Some(origin)) if self.allows(origin, scope.authority()) => {}
+            Ok(Some(origin)) if self.allows(origin, told.or(scope.authority())) => {}
             _ => {
                 let error = HttpError::new(StatusCode::FORBIDDEN);
                 return Err(error.with_detail("Pages of this origin may not connect."));

@@ -2,7 +2,7 @@
 
 use varvel::Caps;
 use varvel_test::{Client, Setup};
-use varvel_toolkit::websocket::Handshake;
+use varvel_toolkit::{Middleware, middleware::Forwarded, websocket::Handshake};
 
 use crate::{async_app, echo, echo_blocking, everywhere, in_process, sync_app};
 
@@ -124,6 +124,16 @@ fn pages_of_other_origins_stay_out() {
             assert_eq!(status(client, "GET", &[("origin", origin)]), expected, "{origin}");
         }
     });
+}
+
+#[test]
+fn behind_a_proxy_the_own_host_is_the_one_that_the_client_named() {
+    let app = |handshake| Forwarded::x_forwarded(["127.0.0.0/8"]).unwrap().around(async_app(handshake, echo));
+    let client = Client::new(app(Handshake::new()));
+    for (origin, expected) in [("https://app.example", 101), ("https://inner.example", 403)] {
+        let fields = [("host", "inner.example"), ("x-forwarded-host", "app.example"), ("origin", origin)];
+        assert_eq!(status(&client, "GET", &fields), expected, "{origin}");
+    }
 }
 
 #[test]
