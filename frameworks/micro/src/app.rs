@@ -1,4 +1,4 @@
-//! The application and its groups: routes, hooks and what is shared, as they are written down.
+//! The application and its groups: routes, hooks and shared state, as they are registered.
 
 use std::{
     any::TypeId,
@@ -27,8 +27,8 @@ use crate::{
     service::{Service, Target},
 };
 
-/// An application: routes and what stands around them. It is a [`varvel::App`] and a [`varvel::AsyncApp`], and a factory of
-/// both for the workers of a server.
+/// An application: routes, hooks and shared state. It is a [`varvel::App`] and a [`varvel::AsyncApp`], and a factory of both
+/// for the workers of a server.
 ///
 /// ```
 /// use varvel_micro::App;
@@ -41,13 +41,13 @@ use crate::{
 /// # assert_eq!(client.get("/later/-7").send().text(), "-7 later\n");
 /// ```
 ///
-/// Mistakes are panics where the route is added, which is when the program starts, and say what is wrong: two routes for the
-/// same paths, arguments that the path has no fields for, state that is not there. So state and secret come before the routes
-/// that take them; all else may come in any order.
+/// A mistake panics where the route is added, which is when the program starts, with a message that says what is wrong: two
+/// routes for the same paths, arguments for which the path has no fields, state that was not given. So state and secret must be
+/// set before the routes that take them; everything else may come in any order.
 #[derive(Clone)]
 pub struct App {
     router: Router<Planned>,
-    /// The application itself, then its groups, each behind the one around it.
+    /// The application itself, then its groups, each after the one that contains it.
     around: Vec<Around>,
     pub(crate) states: States,
     pub(crate) startups: Vec<Startup>,
@@ -57,25 +57,25 @@ pub struct App {
     multipart: multipart::Limits,
     #[cfg(feature = "templates")]
     pub(crate) templates: Option<Templates>,
-    /// Put together when it is called first.
+    /// Assembled on the first call.
     service: OnceLock<Arc<Service>>,
 }
 
-/// The hooks of a group, and which of the others is around it.
+/// The hooks of a group, and the index of the group that contains it.
 #[derive(Clone, Default)]
 struct Around {
     hooks: Hooks,
     outer: Option<usize>,
 }
 
-/// What was added to a path, each with the group that is around it.
+/// What was added to a path, each with the index of its group.
 #[derive(Clone)]
 enum Planned {
     Methods(Vec<(Method, Make, usize)>),
     Mount(BothForms, usize),
 }
 
-/// How an endpoint is made of a handler.
+/// Makes the endpoint of a handler.
 type Make = Arc<dyn Fn(&Surroundings) -> Endpoint + Send + Sync>;
 
 impl App {
@@ -96,13 +96,13 @@ impl App {
         }
     }
 
-    /// Shares a value with all calls, who take it as [`State<T>`](crate::State).
+    /// Shares a value with all calls, which take it as [`State<T>`](crate::State). There is one value per type.
     pub fn state<T: Send + Sync + 'static>(&mut self, value: T) -> &mut Self {
         self.states.insert(TypeId::of::<T>(), Arc::new(value));
         self.changed()
     }
 
-    /// The secret that [sessions](crate::Session) are signed with: at least 32 random bytes, the same in all processes.
+    /// Sets the secret that [sessions](crate::Session) are signed with: at least 32 random bytes, the same in all processes.
     ///
     /// # Panics
     /// If it is shorter.
@@ -114,26 +114,26 @@ impl App {
         }
     }
 
-    /// As [`secret`](Self::secret), with old ones that are still read.
+    /// As [`secret`](Self::secret), but keys may include old ones, whose sessions are still accepted.
     pub fn keys(&mut self, keys: Keys) -> &mut Self {
         self.keys = Some(Arc::new(keys));
         self.changed()
     }
 
-    /// How much content arguments may be made of; 1 MiB unless set. Beyond it 413. A [`Multipart`](crate::Multipart) has
-    /// [limits of its own](Self::multipart_limits), as it is not kept in memory.
+    /// How many bytes of content are read for arguments; 1 MiB unless set. More gets 413. A [`Multipart`](crate::Multipart) has
+    /// [limits of its own](Self::multipart_limits), since it is not kept in memory.
     pub fn content_bytes_max(&mut self, bytes: usize) -> &mut Self {
         self.content_bytes_max = bytes;
         self.changed()
     }
 
-    /// How large a [`Multipart`](crate::Multipart) may be; 16 MiB unless set. Beyond it 413.
+    /// How large a [`Multipart`](crate::Multipart) may be; 16 MiB unless set. More gets 413.
     pub fn multipart_limits(&mut self, limits: multipart::Limits) -> &mut Self {
         self.multipart = limits;
         self.changed()
     }
 
-    /// Adds a group: its routes below its prefix, with its hooks around them and those of the application around all.
+    /// Adds a group: its routes go below its prefix, inside its hooks, which in turn are inside those of the application.
     ///
     /// # Panics
     /// As [`route`](Self::route).
@@ -150,7 +150,7 @@ impl App {
         let index = self.around.len();
         self.around.push(Around { hooks: group.hooks, outer: Some(around) });
         for needs in &group.needs {
-            self.check("what comes before the group's handlers", needs);
+            self.check("a `before` hook of the group", needs);
         }
         for entry in group.entries {
             let route = entry.name.map(|route| format!("{name}{route}"));
@@ -188,7 +188,7 @@ impl App {
         let fields: Vec<_> = template.into_iter().flat_map(|template| template.names()).collect();
         assert!(
             needs.fields <= fields.len(),
-            "{what} takes {} fields of the path, which has {}: {fields:?}",
+            "{what} takes {} fields, but its path has {}: {fields:?}",
             needs.fields,
             fields.len(),
         );
@@ -201,14 +201,14 @@ impl App {
             self.check_state(what, *id, name);
         }
         let has_keys = !needs.session || self.keys.is_some();
-        assert!(has_keys, "{what} takes a `Session`, and there was no `app.secret(...)` before");
+        assert!(has_keys, "{what} takes a `Session`, but `app.secret(...)` was not called before");
         assert!(
             !(needs.reads && needs.streams),
-            "{what} takes a `Multipart` and more that is made of the content, which can be read but once"
+            "{what} takes a `Multipart` and something else made from the content, which can be read only once"
         );
         if let Some(whole) = needs.behind {
             panic!(
-                "{what} takes a `{whole}` and more behind it: it takes everything away, so it stands last"
+                "{what} takes more arguments after `{whole}`, which takes the whole request: it must come last"
             );
         }
     }
@@ -219,7 +219,7 @@ impl App {
             self.states.contains_key(&id) || self.startups.iter().any(|startup| startup.makes == id);
         assert!(
             is_there,
-            "{what} takes `State<{name}>`, which neither `app.state` nor `app.startup` gave before"
+            "{what} takes `State<{name}>`, which neither `app.state` nor `app.startup` has provided before"
         );
     }
 
@@ -235,10 +235,10 @@ impl App {
         self
     }
 
-    /// The path of the route of this name, with these values in its fields. Handlers take [`Urls`](crate::Urls) for it.
+    /// The path of the route with this name, with these values in its fields. In handlers take [`Urls`](crate::Urls).
     ///
     /// # Errors
-    /// If no route has the name, or values are missing, too many or not acceptable.
+    /// If no route has this name, or a value is missing, unknown or not acceptable.
     pub fn url_for(&self, name: &str, values: &[(&str, &dyn fmt::Display)]) -> Result<String, UrlError> {
         self.router.url_for(name, values)
     }
@@ -303,7 +303,7 @@ impl fmt::Debug for App {
     }
 }
 
-/// Routes that belong together, as a blueprint of Flask's: below a prefix, with hooks of their own.
+/// Routes that belong together, below a prefix and with hooks of their own: Flask's blueprint.
 ///
 /// ```
 /// use varvel_micro::{App, Group, HttpError, StatusCode};
@@ -341,8 +341,8 @@ struct Entry {
 }
 
 impl Group {
-    /// A group whose routes have names that begin with `name.`, and paths that begin with `prefix`: what stands in front of
-    /// theirs as it is, `/admin`, with fields or empty.
+    /// A group whose routes get `name.` in front of their names and `prefix` in front of their paths. The prefix is put there as
+    /// it is: `/admin`, possibly with fields, or empty.
     pub fn new(name: &str, prefix: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -354,7 +354,7 @@ impl Group {
         }
     }
 
-    /// Adds a group inside of this one.
+    /// Adds a group inside this one.
     pub fn group(&mut self, group: Group) -> &mut Self {
         self.groups.push(group);
         self
@@ -372,7 +372,7 @@ enum What {
     Mount(BothForms),
 }
 
-/// A route that was added.
+/// A route that was just added, to be [named](Self::named).
 pub struct Route<'a>(Added<'a>);
 
 enum Added<'a> {
@@ -381,10 +381,10 @@ enum Added<'a> {
 }
 
 impl Route<'_> {
-    /// Names it, for [`url_for`](App::url_for).
+    /// Names the route, for [`url_for`](App::url_for).
     ///
     /// # Panics
-    /// If another has the name.
+    /// If another route has this name.
     #[track_caller]
     pub fn named(self, name: &str) {
         match self.0 {
@@ -400,32 +400,39 @@ impl fmt::Debug for Route<'_> {
     }
 }
 
-/// What is written on an application and on a group alike.
+/// The methods that applications and groups have in common.
 macro_rules! registration {
     ($($function:ident $method:ident)*) => {
         $(
             #[doc = concat!("Adds a handler of ", stringify!($method), "; see [`App::route`].")]
             ///
             /// # Panics
-            /// As there.
+            /// As that does.
             #[track_caller]
             pub fn $function<K>(&mut self, path: &str, handler: impl Handler<K>) -> Route<'_> {
                 self.route(Method::$method, path, handler)
             }
         )*
 
-        /// Has a function called with the head of each answer, errors included; the last added comes first, and those of
-        /// a group before those around it.
+        /// Adds a hook that is called with the head of each response and may change it. The hook added last is called first,
+        /// and those of a group before those around it.
+        ///
+        /// Error responses pass through it as well, except for the few that only the server can give, such as those to a panic
+        /// or to a request body that breaks off.
         pub fn after(&mut self, hook: impl Fn(&mut response::Parts) + Send + Sync + 'static) -> &mut Self {
             self.own_hooks().after.push(Arc::new(hook));
             self
         }
 
-        /// Has a function make the answers for errors of this status: whatever is an answer, which gets that status unless it
-        /// has one of its own. A 500 is reported as ever.
+        /// Adds a hook that makes the responses for errors of this status, in place of problem details. What it returns gets
+        /// that status, unless it sets one other than 200 itself. Of several hooks for one status the last counts.
+        ///
+        /// An error is an [`HttpError`] or any other error that was returned, or a path or method that does not exist; a
+        /// response that merely has such a status is left as it is. The causes of a 500, and of an
+        /// [`AppError::unavailable`](varvel::AppError::unavailable), which is a 503, are reported as ever.
         ///
         /// # Panics
-        /// If this is no status.
+        /// If `status` is not a status code.
         #[track_caller]
         pub fn error<R>(
             &mut self,
@@ -435,28 +442,28 @@ macro_rules! registration {
         where
             R: Respond<Blocking> + Respond<Polled> + 'static,
         {
-            let Ok(status) = StatusCode::from_u16(status) else { panic!("{status} is no status") };
-            self.own_hooks().errors.push((Some(status), Arc::new(hook)));
+            let Ok(status) = StatusCode::from_u16(status) else { panic!("{status} is not a status code") };
+            self.own_hooks().errors.insert(0, (Some(status), Arc::new(hook)));
             self
         }
 
-        /// As [`error`](Self::error), for all statuses that have no function of their own.
+        /// As [`error`](Self::error), for all statuses that have no hook of their own.
         pub fn errors<R>(&mut self, hook: impl Fn(&HttpError) -> R + Send + Sync + 'static) -> &mut Self
         where
             R: Respond<Blocking> + Respond<Polled> + 'static,
         {
-            self.own_hooks().errors.push((None, Arc::new(hook)));
+            self.own_hooks().errors.insert(0, (None, Arc::new(hook)));
             self
         }
     };
 }
 
 impl App {
-    /// Adds a handler to a path. The toolkit's [router](varvel_toolkit::router) says how paths are written: `/users/{id:int}`,
-    /// `/files/{rest:path}`. The handler's arguments take the fields in their order.
+    /// Adds a handler to a path such as `/users/{id:int}` or `/files/{rest:path}`; the toolkit's
+    /// [router](varvel_toolkit::router) documents the syntax. The handler's arguments take the fields in order.
     ///
     /// # Panics
-    /// If the path is none, is taken, or has not what the handler takes.
+    /// If the path is malformed or taken, or the handler takes something that is not there.
     #[track_caller]
     pub fn route<K>(&mut self, method: Method, path: &str, handler: impl Handler<K>) -> Route<'_> {
         let (make, needs) = planned(handler);
@@ -467,10 +474,10 @@ impl App {
     registration! { get GET post POST put PUT patch PATCH delete DELETE }
 
     /// Mounts an application of both forms, such as [`Files`](crate::Files), an [`Endpoint`] or another [`App`], on all paths
-    /// that begin with these segments. Hooks stand around it too.
+    /// that begin with these segments. The hooks apply to it, too.
     ///
     /// # Panics
-    /// If the prefix is none, or is taken.
+    /// If the prefix is malformed or taken.
     #[track_caller]
     pub fn mount<A>(&mut self, prefix: &str, app: A) -> &mut Self
     where
@@ -480,14 +487,14 @@ impl App {
         self.changed()
     }
 
-    /// Has a function called before each handler; see [`BeforeFn`]. Those of the application come first, then those of the
-    /// group. It runs where the handler does, so on event loops it may block before sync handlers alone.
+    /// Adds a hook that is called before each handler; see [`BeforeFn`]. Those of the application come first, then those of the
+    /// group. It runs where the handler does: before an async handler on the event loop, so it must not block there.
     ///
     /// # Panics
-    /// If it takes what is the handlers', or is not there.
+    /// If it takes something that is reserved for handlers, or is not there.
     #[track_caller]
     pub fn before<A>(&mut self, hook: impl BeforeFn<A>) -> &mut Self {
-        self.check("what comes before the handlers", &needs_before(&hook));
+        self.check("a `before` hook", &needs_before(&hook));
         self.own_hooks().before.push(hook.erased().0);
         self
     }
@@ -498,7 +505,7 @@ impl App {
 }
 
 impl Group {
-    /// Adds a handler to a path below the prefix; see [`App::route`]. Mistakes are found when the group is added.
+    /// Adds a handler to a path below the prefix; see [`App::route`]. Mistakes panic when the group is added.
     pub fn route<K>(&mut self, method: Method, path: &str, handler: impl Handler<K>) -> Route<'_> {
         let (make, needs) = planned(handler);
         let what = What::Handler(method, make);
@@ -521,7 +528,7 @@ impl Group {
     /// As [`App::before`], for the handlers of this group.
     ///
     /// # Panics
-    /// If it takes what is the handlers'.
+    /// If it takes something that is reserved for handlers.
     #[track_caller]
     pub fn before<A>(&mut self, hook: impl BeforeFn<A>) -> &mut Self {
         self.needs.push(needs_before(&hook));
@@ -534,7 +541,7 @@ impl Group {
     }
 }
 
-/// How a handler is made an endpoint, and what it needs.
+/// What makes the handler's endpoint, and what the handler needs.
 fn planned<K>(handler: impl Handler<K>) -> (Make, Needs) {
     fn needs<K, H: Handler<K>>(_: &H) -> Needs {
         let mut needs = Needs::default();
@@ -550,11 +557,8 @@ fn planned<K>(handler: impl Handler<K>) -> (Make, Needs) {
 fn needs_before<A, H: BeforeFn<A>>(_: &H) -> Needs {
     let mut needs = Needs::default();
     H::needs(&mut needs);
-    assert!(
-        needs.fields == 0,
-        "fields of the path are for handlers: what comes before them serves many paths"
-    );
-    assert!(!needs.reads, "what comes before the handlers is called before there is any content");
-    assert!(needs.whole.is_none(), "what comes before the handlers leaves them the request and the scope");
+    assert!(needs.fields == 0, "a `before` hook cannot take fields of the path: it is called for many paths");
+    assert!(!needs.reads, "a `before` hook is called before the content is read");
+    assert!(needs.whole.is_none(), "a `before` hook must leave the request and the scope to the handler");
     needs
 }

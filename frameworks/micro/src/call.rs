@@ -1,4 +1,4 @@
-//! One call on its way to a handler: what arguments are taken from.
+//! One call on its way to a handler: where arguments are taken from.
 
 use std::str::FromStr;
 
@@ -9,7 +9,7 @@ use varvel_toolkit::{HttpError, router::PathParams};
 
 use crate::{Extract, Session, context::Context};
 
-/// A request that has found its route. Hooks and [extractors](Extract) look at it.
+/// A request that has found its route, as [extractors](Extract) see it.
 pub struct Call<'c> {
     pub(crate) head: request::Parts,
     pub(crate) body: Incoming,
@@ -55,12 +55,12 @@ impl<'c> Call<'c> {
         &self.head.uri
     }
 
-    /// The fields of the head.
+    /// The header fields.
     pub fn headers(&self) -> &HeaderMap {
         &self.head.headers
     }
 
-    /// A field of the head, if it is there and is text.
+    /// The first field of this name in the head, if there is one and it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.headers.get(name)?.to_str().ok()
     }
@@ -70,15 +70,15 @@ impl<'c> Call<'c> {
         &self.content
     }
 
-    /// What else the server knows. `None` behind an argument that took it, which is always the last.
+    /// Everything else the server knows; `None` once an argument has taken it, which is always the last.
     pub fn scope(&self) -> Option<&Scope> {
         self.scope.as_ref()
     }
 
-    /// Another argument, for extractors that are made of others.
+    /// Another argument, for extractors that are made from others.
     ///
     /// # Errors
-    /// As that one has it.
+    /// Those of that argument.
     pub fn take<F, T: Extract<F>>(&mut self) -> Result<T, HttpError> {
         T::extract(self)
     }
@@ -90,10 +90,10 @@ impl<'c> Call<'c> {
         self.field += 1;
         match value {
             Some(Ok(value)) => Ok(value),
-            // There can be nothing at a path whose field is no such value.
+            // If the field does not parse, nothing exists at this path.
             Some(Err(_)) => Err(HttpError::not_found()),
             None => Err(HttpError::new(StatusCode::INTERNAL_SERVER_ERROR)
-                .caused_by("a handler takes more of the path than its route has fields")),
+                .caused_by("the handler takes more fields than its path has")),
         }
     }
 

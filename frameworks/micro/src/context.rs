@@ -1,4 +1,4 @@
-//! What the calls of a group share, and how an answer is finished there.
+//! What all calls of a group share, and how their responses are finished.
 
 use std::{
     any::{Any, TypeId},
@@ -26,7 +26,7 @@ use crate::{
 pub(crate) type States = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
 pub(crate) type Names = HashMap<String, Template>;
 
-/// What an answer depends on beside the outcome of the call.
+/// What a response depends on besides the outcome of the call.
 pub(crate) struct Asked<'r> {
     pub(crate) method: &'r Method,
     pub(crate) uri: &'r Uri,
@@ -36,7 +36,7 @@ pub(crate) struct Asked<'r> {
     pub(crate) log: Option<&'r Log>,
 }
 
-/// All that a call needs beside its handler; made once for each group, when the application is called first.
+/// All that a call needs besides its handler; made once for each group, on the first call of the application.
 pub(crate) struct Context {
     pub(crate) hooks: Hooks,
     pub(crate) states: Arc<States>,
@@ -49,7 +49,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// The answer in place of the handler's, if a hook has one.
+    /// The response in place of the handler's, if a hook has one.
     pub(crate) fn before<F: Side>(&self, call: &mut Call<'_>) -> Option<Answer<F>> {
         self.hooks.before.iter().find_map(|hook| F::before(&**hook, call))
     }
@@ -59,12 +59,12 @@ impl Context {
         scope.filter(|_| self.hooks.shape_failures()).map(Log::of)
     }
 
-    /// What is remembered of a browser, if there is a secret to know it by.
+    /// The browser's session, if there is a secret.
     pub(crate) fn session(&self, headers: &HeaderMap, scope: &Scope) -> Option<Session> {
         self.keys.as_ref().map(|keys| Session::new(Cookies::of(headers, scope), Arc::clone(keys)))
     }
 
-    /// Makes an answer of what a call came to.
+    /// Makes the response from the outcome of a call.
     pub(crate) fn finish<F: Side>(&self, outcome: Answer<F>, asked: &Asked<'_>) -> Answer<F> {
         let completed = self.complete::<F>(outcome, asked.session).or_else(|failure| {
             let answer = self.answer_for::<F>(failure, asked);
@@ -75,7 +75,7 @@ impl Context {
         Ok(Response::from_parts(head, body))
     }
 
-    /// Renders the template of an answer, which may change the session, and then adds the session.
+    /// Renders the template, which may change the session, and then adds the session.
     fn complete<F: Side>(&self, outcome: Answer<F>, session: Option<&Session>) -> Answer<F> {
         let mut answer = self.render::<F>(outcome, session)?;
         if let Some(session) = session {
@@ -98,7 +98,7 @@ impl Context {
         };
         if is_fault {
             let Some(log) = asked.log else { return Err(failure) };
-            // Before a hook can fail, too.
+            // First, since the hook may fail as well.
             log.failed(asked, &failure);
         }
         let status = error.status();

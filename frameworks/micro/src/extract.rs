@@ -1,4 +1,4 @@
-//! What handlers take: their arguments are made of the request.
+//! What handlers take: their arguments are made from the request.
 
 use std::{any::TypeId, fmt, ops::Deref, str::FromStr, sync::Arc};
 
@@ -22,31 +22,32 @@ use crate::{Call, Json, Session, call::Incoming, context::Names};
 
 /// What a handler can take as an argument.
 ///
-/// | argument | is | refused with |
+/// | argument | is | may be refused with |
 /// |---|---|---|
 /// | `String`, `i64`, `u32`, `f64`, `bool`, ..., [`Path<T>`] | the next field of the path | 404 |
-/// | [`Query<T>`] | the query as a type | 400 |
-/// | [`Form<T>`] | the form in the content | 415, 413, 422 |
-/// | [`Json<T>`] | JSON in the content | 415, 413, 400, 422 |
-/// | [`Bytes`] | the content | 413 |
-/// | [`Multipart`], in sync handlers `Multipart<Blocking>` | a form with files, part by part | 415, 413 |
-/// | [`HeaderMap`], [`Method`], [`Uri`], [`Cookies`] | of the head | |
-/// | [`State<T>`] | what [`App::state`](crate::App::state) was given | |
-/// | [`Session`] | what is remembered of this browser | |
-/// | [`Urls`] | paths of routes by name | |
-/// | `Request<AsyncBody>`, in sync handlers `Request<ReadBody>` | the request with its body as it comes | |
-/// | [`WebSocketUpgrade`], in sync handlers `WebSocketUpgrade<Blocking>` | what becomes a WebSocket | 426 |
-/// | [`Scope`] | what else the server knows, its [`Worker`](crate::Worker) first | |
+/// | [`Query<T>`] | the query, as your type | 400 |
+/// | [`Form<T>`] | a form in the content, as your type | 415, 413, 400, 422 |
+/// | [`Json<T>`] | JSON in the content, as your type | 415, 413, 400, 422 |
+/// | [`Bytes`] | the content, whatever it is | 413 |
+/// | [`Multipart`], in sync handlers `Multipart<Blocking>` | a form with files, part by part | 415, 413, 400 |
+/// | [`HeaderMap`], [`Method`], [`Uri`], [`Cookies`] | a part of the request's head | |
+/// | [`State<T>`] | the value given to [`App::state`](crate::App::state) | |
+/// | [`Session`] | the session of this browser | |
+/// | [`Urls`] | the paths of routes by name | |
+/// | `Request<AsyncBody>`, in sync handlers `Request<ReadBody>` | the whole request, with its body as it arrives | |
+/// | [`WebSocketUpgrade`], in sync handlers `WebSocketUpgrade<Blocking>` | a request for a WebSocket | 426 |
+/// | [`Scope`] | everything else the server knows, such as its [`Worker`](crate::Worker) | |
 ///
-/// The last three take everything away, so they stand last. `Option<T>` of any is `None` where it would be refused.
+/// The last three take everything with them, so they must come last. Take `Option<T>` of any of these to get `None` where it
+/// would be refused, whatever the reason: also where a body is malformed rather than missing.
 ///
-/// An argument of your own is made of others. `F` is the form of the handler; what is made of the head serves both:
+/// Arguments of your own are made from others. `F` is the form of the handler; what only looks at the head works in both:
 ///
 /// ```
 /// use http::StatusCode;
 /// use varvel_micro::{App, Call, Extract, HttpError};
 ///
-/// /// Who calls, by a key in the head.
+/// /// The caller, known by a key in the head.
 /// struct Caller(String);
 ///
 /// impl<F> Extract<F> for Caller {
@@ -66,26 +67,26 @@ use crate::{Call, Json, Session, call::Incoming, context::Names};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of this handler",
-    label = "not made of a request",
-    note = "a field of the path is a `String`, a number, or a `Path<T>` of your own type; the rest are `Query<T>`, \
-            `Form<T>`, `Json<T>`, `State<T>`, `Session`, `HeaderMap`, `Bytes` and what implements `Extract`",
-    note = "the request as a whole is a `Request<ReadBody>` in a sync handler, a `Request<AsyncBody>` in an async one; \
+    label = "cannot be made from a request",
+    note = "a field of the path is a `String`, a number, or a `Path<T>` of your own type; other arguments are `Query<T>`, \
+            `Form<T>`, `Json<T>`, `State<T>`, `Session`, `HeaderMap`, `Bytes` and whatever implements `Extract`",
+    note = "the whole request is a `Request<ReadBody>` in a sync handler, a `Request<AsyncBody>` in an async one; \
             `Multipart` and `WebSocketUpgrade` are `<Blocking>` in a sync one"
 )]
 pub trait Extract<F>: Sized {
-    /// Whether the content is to be read before, into [`Call::content`].
+    /// Whether the content has to be read first, into [`Call::content`].
     const READS: bool = false;
 
-    /// Says what it takes, so that mistakes are found when the route is added. Nothing unless overridden; whoever is
-    /// made of others passes it on to them.
+    /// Declares what it takes, so that mistakes are found when the route is added; nothing unless overridden. If it is made from
+    /// others, it should pass this on to them.
     fn needs(needs: &mut Needs) {
         let _ = needs;
     }
 
-    /// Makes it.
+    /// Makes the argument.
     ///
     /// # Errors
-    /// What the client is told in place of the answer.
+    /// What the client is told instead.
     fn extract(call: &mut Call<'_>) -> Result<Self, HttpError>;
 }
 
@@ -95,13 +96,13 @@ pub struct Needs {
     pub(crate) fields: usize,
     pub(crate) states: Vec<(TypeId, &'static str)>,
     pub(crate) session: bool,
-    /// It is made of the content as a whole.
+    /// Something is made from the whole content.
     pub(crate) reads: bool,
-    /// It takes the content as it comes.
+    /// Something takes the content as it arrives.
     pub(crate) streams: bool,
-    /// What has taken everything behind it away.
+    /// The argument that takes everything with it.
     pub(crate) whole: Option<&'static str>,
-    /// An argument behind one that leaves nothing.
+    /// The same, if another argument follows.
     pub(crate) behind: Option<&'static str>,
 }
 
@@ -110,7 +111,7 @@ impl Needs {
         self.behind = self.behind.or(self.whole);
     }
 
-    /// An argument that leaves nothing to those behind it.
+    /// An argument that leaves nothing to those that follow.
     pub(crate) fn last(&mut self, name: &'static str) {
         self.some();
         self.whole = Some(name);
@@ -149,7 +150,7 @@ impl<F, T: FromStr> Extract<F> for Path<T> {
     }
 }
 
-/// The query as a type: `?q=rust&tag=a&tag=b`.
+/// The query as a type of your own: `?q=rust&tag=a&tag=b`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Query<T>(pub T);
 
@@ -163,7 +164,7 @@ impl<F, T: DeserializeOwned> Extract<F> for Query<T> {
     }
 }
 
-/// A form that a browser sent, as a type.
+/// The content of a form, `application/x-www-form-urlencoded`, as a type of your own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Form<T>(pub T);
 
@@ -242,7 +243,7 @@ of_head! {
     Urls: |call| Urls(Arc::clone(&call.context.names));
 }
 
-/// What is read of them. What is set goes by [`SetCookie`](crate::SetCookie).
+/// The cookies of the request. To set one, return a [`SetCookie`](crate::SetCookie).
 impl<F> Extract<F> for Cookies {
     fn needs(needs: &mut Needs) {
         needs.some();
@@ -256,7 +257,7 @@ impl<F> Extract<F> for Cookies {
     }
 }
 
-/// A value that all calls share, given to [`App::state`](crate::App::state) before, or that those of a worker share, made by
+/// A value shared by all calls, given to [`App::state`](crate::App::state), or by all calls of a worker, made by
 /// [`App::startup`](crate::App::startup).
 #[derive(Debug)]
 pub struct State<T>(Arc<T>);
@@ -286,7 +287,7 @@ impl<F, T: Send + Sync + 'static> Extract<F> for State<T> {
         match state.and_then(|state| state.downcast().ok()) {
             Some(state) => Ok(Self(state)),
             None => Err(HttpError::new(StatusCode::INTERNAL_SERVER_ERROR).caused_by(format!(
-                "no `{}` was made: `app.startup` is for workers",
+                "there is no `{}`: `app.startup` takes effect only where the application is deployed as a factory",
                 std::any::type_name::<T>()
             ))),
         }
@@ -304,15 +305,15 @@ impl<F> Extract<F> for Session {
     }
 }
 
-/// Paths of routes by name, as [`App::url_for`](crate::App::url_for) has them.
+/// The paths of routes by name, as [`App::url_for`](crate::App::url_for) returns them.
 #[derive(Clone)]
 pub struct Urls(Arc<Names>);
 
 impl Urls {
-    /// The path of the route of this name, with these values in its fields.
+    /// The path of the route with this name, with these values in its fields.
     ///
     /// # Errors
-    /// If no route has the name, or values are missing, too many or not acceptable.
+    /// If no route has this name, or a value is missing, unknown or not acceptable.
     pub fn url_for(&self, name: &str, values: &[(&str, &dyn fmt::Display)]) -> Result<String, UrlError> {
         match self.0.get(name) {
             Some(template) => Template::url(template, values),
@@ -356,7 +357,7 @@ macro_rules! whole {
             }
 
             fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
-                let head = std::mem::replace(&mut call.head, Request::new(()).into_parts().0);
+                let head = call.take_head();
                 match call.body.take() {
                     Incoming::$form(body) => Ok(Request::from_parts(head, body)),
                     // The content was read for another argument.
@@ -371,7 +372,7 @@ whole! { Blocking ReadBody Polled AsyncBody }
 
 impl<F> Extract<F> for Scope {
     fn needs(needs: &mut Needs) {
-        // It may stand behind a request.
+        // It may follow a request.
         if needs.whole != Some("Request") {
             needs.some();
         }

@@ -1,4 +1,4 @@
-//! Failures of a call that are no [`HttpError`]: what the client is told, and where they are reported.
+//! Failures of a call that are not [`HttpError`]s: what the client is told, and how they are reported.
 
 use std::error::Error;
 
@@ -8,7 +8,7 @@ use varvel_toolkit::HttpError;
 
 use crate::context::Asked;
 
-/// What the client is told. `None` if that is for the server alone, which has to close the connection as well.
+/// What the client is told; `None` where only the server can answer, since it has to close the connection as well.
 pub(crate) fn told(kind: FailKind) -> Option<HttpError> {
     Some(match kind {
         FailKind::Internal | FailKind::Body(BodyErrorKind::Failed) => {
@@ -22,7 +22,7 @@ pub(crate) fn told(kind: FailKind) -> Option<HttpError> {
     })
 }
 
-/// Reports failures as the server reports those that it answers (spec E1).
+/// Reports failures as the server does those that it answers itself (spec E1).
 pub(crate) struct Log {
     worker: Worker,
     connection: u64,

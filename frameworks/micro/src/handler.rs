@@ -1,4 +1,4 @@
-//! Functions as handlers: sync and async ones, told apart by what they return.
+//! Functions as handlers, sync and async ones told apart by what they return.
 
 use std::sync::Arc;
 
@@ -13,25 +13,26 @@ use crate::{
     failure::Log,
 };
 
-/// A function on a route: of up to eight arguments, each an [`Extract`], that returns what can [`Respond`].
+/// A function on a route: it takes up to eight arguments, each an [`Extract`], and returns something that can [`Respond`].
 ///
-/// A function that returns a future of such is an async handler: it is polled wherever it is called, and may wait. Any
-/// other is a sync one: it may block, and has a thread, on event loops one of the pool. No name or attribute tells them
-/// apart, since the compiler can: no answer is a future. `Kind` is always inferred.
+/// A function that returns a future of that is an async handler: it is polled and may wait, but must not block. Any other is a
+/// sync handler: it may block, since it gets a thread, on event loops one of a pool. No name or attribute is needed to tell them
+/// apart, as no response is a future; `Kind` is always inferred.
 ///
-/// The types of a closure's arguments are written out. What an async handler keeps of its surroundings, it keeps as
-/// `move |id: i64| { let shared = shared.clone(); async move { ... } }`, or better as [`State`](crate::State).
+/// In a closure the types of the arguments have to be written out. Share values with handlers as [`State`](crate::State), or
+/// capture them; an async closure that owns what it captures is
+/// `move |id: i64| { let shared = shared.clone(); async move { ... } }`.
 #[diagnostic::on_unimplemented(
     message = "this function is not a handler",
-    label = "not a function of arguments made of a request that returns an answer",
-    note = "a handler takes up to eight owned arguments, whose types are written out in a closure: fields of the path \
+    label = "not a function that takes arguments made from a request and returns a response",
+    note = "a handler takes up to eight owned arguments, whose types a closure must write out: fields of the path \
             (`String`, `i64`, ...), `Query<T>`, `Form<T>`, `Json<T>`, `State<T>`, `Session`, `HeaderMap`, and last \
-            `Request<ReadBody>` or, if async, `Request<AsyncBody>`",
-    note = "`Multipart` and `WebSocketUpgrade` are of an async handler, `Multipart<Blocking>` and \
-            `WebSocketUpgrade<Blocking>` of a sync one",
-    note = "it returns text, `Html`, `Template(name, given)`, `Json(value)`, `StatusCode`, `Redirect`, \
-            `Result<answer, HttpError>`, or a future of these which is `Send`",
-    note = "it is `Send + Sync + 'static`: what it shares with others is in an `Arc`, or in `State<T>`"
+            `Request<ReadBody>`, or `Request<AsyncBody>` if it is async",
+    note = "an async handler takes `Multipart` and `WebSocketUpgrade`, a sync one `Multipart<Blocking>` and \
+            `WebSocketUpgrade<Blocking>`",
+    note = "it returns text, `Html`, `Template(name, values)`, `Json(value)`, `StatusCode`, `Redirect`, \
+            `Result<response, HttpError>`, or a `Send` future of one of these",
+    note = "it must be `Send + Sync + 'static`: share values in an `Arc`, or as `State<T>`"
 )]
 pub trait Handler<Kind>: Send + Sync + 'static {
     #[doc(hidden)]
@@ -43,7 +44,7 @@ pub trait Handler<Kind>: Send + Sync + 'static {
 #[doc(hidden)]
 pub struct Surroundings(pub(crate) Arc<Context>);
 
-/// What sorts of handlers there are. Nobody needs to name these types: they let one method take both sorts.
+/// The two kinds of handlers. These types are never named; they let one method accept both kinds.
 pub mod kind {
     use std::marker::PhantomData;
 
@@ -57,7 +58,7 @@ pub mod kind {
 
 /// The arguments of a handler, all of them.
 pub(crate) trait Arguments<F>: Sized {
-    /// Whether one of them is made of the content.
+    /// Whether one of them is made from the content.
     const READS: bool;
     fn extract(call: &mut Call<'_>) -> Result<Self, HttpError>;
 }
@@ -126,7 +127,7 @@ async fn arguments<A: Arguments<Polled>>(call: &mut Call<'_>) -> Result<A, AppEr
 
 macro_rules! handlers {
     ($($arg:ident)*) => {
-        #[allow(unused_variables, reason = "of a function without arguments")]
+        #[allow(unused_variables, reason = "for functions without arguments")]
         impl<Side, $($arg: Extract<Side>),*> Arguments<Side> for ($($arg,)*) {
             const READS: bool = false $(|| $arg::READS)*;
 
@@ -135,7 +136,7 @@ macro_rules! handlers {
             }
         }
 
-        #[allow(unused_variables, non_snake_case, reason = "an argument is named as its type")]
+        #[allow(unused_variables, non_snake_case, reason = "an argument is named after its type")]
         impl<H, R, $($arg),*> Handler<kind::Sync<($($arg,)*)>> for H
         where
             H: Fn($($arg),*) -> R + Send + Sync + 'static,
@@ -155,7 +156,7 @@ macro_rules! handlers {
             }
         }
 
-        #[allow(unused_variables, non_snake_case, reason = "an argument is named as its type")]
+        #[allow(unused_variables, non_snake_case, reason = "an argument is named after its type")]
         impl<H, Fut, $($arg),*> Handler<kind::Async<($($arg,)*)>> for H
         where
             H: Fn($($arg),*) -> Fut + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! The functions around the handlers of a group: before them, behind them, and for errors.
+//! Hooks: functions that are called before and after the handlers of a group, and for errors.
 
 use std::{marker::PhantomData, sync::Arc};
 
@@ -8,28 +8,29 @@ use varvel_toolkit::{Blocking, Form, HttpError, Polled};
 
 use crate::{Call, Extract, Needs, Respond};
 
-/// The hooks of one group, then those of all groups around it.
+/// The hooks of a group and of all groups around it.
 #[derive(Clone, Default)]
 pub(crate) struct Hooks {
     pub(crate) before: Vec<Arc<dyn Before>>,
     pub(crate) after: Vec<Arc<After>>,
+    /// The first that fits is taken.
     pub(crate) errors: Vec<(Option<StatusCode>, Arc<dyn OnError>)>,
 }
 
 pub(crate) type After = dyn Fn(&mut response::Parts) + Send + Sync;
 
 impl Hooks {
-    /// Those of a group inside of the one whose hooks these are.
+    /// These, and those of a group inside.
     pub(crate) fn and(&self, inner: &Self) -> Self {
         let mut all = self.clone();
         all.before.extend(inner.before.iter().cloned());
-        // What is inside has the first word on an answer; `after` is called from the end.
+        // The innermost comes first on the way out; `after` is called from the end.
         all.after.extend(inner.after.iter().cloned());
         all.errors = inner.errors.iter().chain(&self.errors).cloned().collect();
         all
     }
 
-    /// Whether anybody here has a say in what a failure is answered with; if not, that is left to the server.
+    /// Whether any of them has a say in how a failure is answered; if not, that is left to the server.
     pub(crate) fn shape_failures(&self) -> bool {
         !self.errors.is_empty() || !self.after.is_empty()
     }
@@ -40,7 +41,7 @@ impl Hooks {
     }
 }
 
-/// One of the two forms, with what is not the same in both.
+/// One of the two forms, where they differ.
 pub(crate) trait Side: Form {
     fn before(hook: &dyn Before, call: &mut Call<'_>) -> Option<Answer<Self>>;
     fn on_error(hook: &dyn OnError, error: &HttpError) -> Answer<Self>;
@@ -68,13 +69,13 @@ impl Side for Polled {
     }
 }
 
-/// A function that is called before the handler, with its type forgotten.
+/// A `before` hook with its type erased.
 pub(crate) trait Before: Send + Sync {
     fn blocking(&self, call: &mut Call<'_>) -> Option<Result<Response<WriteBody>, AppError>>;
     fn polled(&self, call: &mut Call<'_>) -> Option<Result<Response<AsyncBody>, AppError>>;
 }
 
-/// A function that makes an answer of an error, with its type forgotten.
+/// An error hook with its type erased.
 pub(crate) trait OnError: Send + Sync {
     fn blocking(&self, error: &HttpError) -> Result<Response<WriteBody>, AppError>;
     fn polled(&self, error: &HttpError) -> Result<Response<AsyncBody>, AppError>;
@@ -94,14 +95,14 @@ where
     }
 }
 
-/// What a function before the handlers can return: `()`, `Option<R>` with an answer in place of the handler's, or
-/// `Result<_, E>` of these.
+/// What a `before` hook can return: `()`; `Option<R>`, where `Some` is a response in place of the handler's; or a `Result` of
+/// these, whose error is answered like a handler's.
 #[diagnostic::on_unimplemented(
-    message = "a function before the handlers cannot return `{Self}`",
-    note = "it returns `()`, `Option<answer>` (`Some` in place of the handler's answer), or a `Result` of these"
+    message = "a `before` hook cannot return `{Self}`",
+    note = "it returns `()`, `Option<response>` (`Some` replaces the handler's response), or a `Result` of these"
 )]
 pub trait Verdict<F: Form> {
-    /// The answer in place of the handler's, if there is to be one.
+    /// The response in place of the handler's, if there is to be one.
     fn verdict(self) -> Option<Result<Response<Body<F::Out>>, AppError>>;
 }
 
@@ -126,12 +127,12 @@ impl<F: Form, V: Verdict<F>, E: Into<AppError>> Verdict<F> for Result<V, E> {
     }
 }
 
-/// A function that can be called before the handlers: of arguments that are made of the head, with a [`Verdict`].
+/// A function that can be a [`before`](crate::App::before) hook: it takes arguments made from the head, and returns a
+/// [`Verdict`].
 #[diagnostic::on_unimplemented(
-    message = "this function cannot be called before the handlers",
-    label = "not a function of arguments that are made of the head, returning `()`, `Option<answer>` or a `Result`",
-    note = "its arguments are owned, as those of handlers, and the types of a closure's are written out: \
-            `|session: Session| ...`"
+    message = "this function cannot be a `before` hook",
+    label = "not a function that takes arguments made from the head and returns `()`, `Option<response>` or a `Result`",
+    note = "it takes owned arguments, as handlers do, whose types a closure must write out: `|session: Session| ...`"
 )]
 pub trait BeforeFn<Args>: Send + Sync + 'static {
     #[doc(hidden)]
@@ -143,7 +144,7 @@ pub trait BeforeFn<Args>: Send + Sync + 'static {
 #[doc(hidden)]
 pub struct ErasedBefore(pub(crate) Arc<dyn Before>);
 
-/// With the arguments in its type, so that one function has one.
+/// Has the arguments in its type, so that there is one implementation for each function.
 struct Typed<H, Args>(H, PhantomData<fn(Args)>);
 
 macro_rules! before {
@@ -154,7 +155,7 @@ macro_rules! before {
             V: Verdict<Blocking> + Verdict<Polled>,
             $($arg: Extract<Blocking> + Extract<Polled> + 'static,)*
         {
-            #[allow(unused_variables, reason = "of a function without arguments")]
+            #[allow(unused_variables, reason = "for functions without arguments")]
             fn needs(needs: &mut Needs) {
                 $(<$arg as Extract<Blocking>>::needs(needs);)*
                 needs.reads = false $(|| <$arg as Extract<Blocking>>::READS)*;
@@ -171,7 +172,7 @@ macro_rules! before {
             V: Verdict<Blocking> + Verdict<Polled>,
             $($arg: Extract<Blocking> + Extract<Polled> + 'static,)*
         {
-            #[allow(unused_variables, non_snake_case, reason = "an argument is named as its type")]
+            #[allow(unused_variables, non_snake_case, reason = "an argument is named after its type")]
             fn blocking(&self, call: &mut Call<'_>) -> Option<Result<Response<WriteBody>, AppError>> {
                 $(let $arg = match <$arg as Extract<Blocking>>::extract(call) {
                     Ok(value) => value,
@@ -180,7 +181,7 @@ macro_rules! before {
                 Verdict::<Blocking>::verdict((self.0)($($arg),*))
             }
 
-            #[allow(unused_variables, non_snake_case, reason = "an argument is named as its type")]
+            #[allow(unused_variables, non_snake_case, reason = "an argument is named after its type")]
             fn polled(&self, call: &mut Call<'_>) -> Option<Result<Response<AsyncBody>, AppError>> {
                 $(let $arg = match <$arg as Extract<Polled>>::extract(call) {
                     Ok(value) => value,

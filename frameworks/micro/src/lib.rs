@@ -12,15 +12,17 @@
 //! }
 //! ```
 //!
-//! The example `board` is a small real application: people sign in, write notes with pictures, and see live what others write.
+//! The example `board` is a small but real application: people sign in, post notes with pictures, and see live what others
+//! post.
 //!
-//! An [`App`] is an application of both forms of the contract, so it runs on every server, goes below other frameworks, and has
-//! any middleware of [`varvel_toolkit`] around it. Sync handlers have a thread, async ones are polled, whatever the server is.
+//! An [`App`] implements both forms of the contract, so it runs on every server, can be mounted in other frameworks, and takes
+//! any middleware of [`varvel_toolkit`]. Sync handlers get a thread and async ones are polled, whatever the server is.
 //!
 //! # A page for newcomers
 //!
-//! **Routes.** A function on a path. What is in braces is an argument, in order; a type behind the colon says what the path
-//! may be, the type of the argument what it becomes. Methods that a path has not are 405, and GET answers HEAD.
+//! **Routes.** A function on a path. Each field in braces becomes an argument, in order: the type after the colon says what
+//! the path may contain there, the type of the argument what it is parsed into. A method the path does not have gets 405, and
+//! GET handlers answer HEAD as well.
 //!
 //! ```
 //! use varvel_micro::{App, Html, Json, StatusCode};
@@ -34,8 +36,8 @@
 //! # assert_eq!(client.get("/users/0").send().status(), 404);
 //! ```
 //!
-//! **Arguments.** The rest is made of the request too: see [`Extract`]. What does not fit is refused with problem details that
-//! programs can read (RFC 9457), before your function is called.
+//! **Arguments.** All other arguments are made from the request, too: see [`Extract`]. If something does not fit, the client
+//! gets machine-readable problem details (RFC 9457), and your function is not called.
 //!
 //! ```
 //! use serde::Deserialize;
@@ -60,8 +62,9 @@
 //! # assert_eq!(order.body("item=nut&count=2").send().text(), "2 nut of x");
 //! ```
 //!
-//! **Answers.** Text, [`Html`], [`Json`], a status, a [`Redirect`], tuples of these, `Option`, `Result`: see [`Respond`]. An
-//! [`HttpError`] is what the client is told; any other error is a 500 that the server reports and nobody sees.
+//! **Responses.** Return text, [`Html`], [`Json`], a status, a [`Redirect`], a tuple, `Option` or `Result` of these: see
+//! [`Respond`]. An [`HttpError`] is shown to the client; any other error becomes a 500, whose cause goes to the log and to
+//! nobody else.
 //!
 //! ```
 //! use varvel_micro::{App, Error, HttpError, StatusCode};
@@ -81,7 +84,8 @@
 //! # assert_eq!(client.get("/half/2").try_send().unwrap().status(), 500);
 //! ```
 //!
-//! **State** is shared by all calls. **Sessions** remember a browser, in a signed cookie, and carry messages to the next page.
+//! **State** is shared by all calls. A **session** keeps data about one browser in a signed cookie, and carries messages to the
+//! next page.
 //!
 //! ```
 //! use std::sync::Mutex;
@@ -99,8 +103,8 @@
 //! # assert_eq!(client.post("/names/x").send().status(), 303);
 //! ```
 //!
-//! **Groups** have a prefix, and functions of their own before and after the handlers and for errors. What comes before may
-//! answer in place of the handler.
+//! **Groups** have a prefix, and hooks of their own: before the handlers, after them, and for errors. A hook that runs before
+//! the handler may respond in its place.
 //!
 //! ```
 //! use varvel_micro::{App, Group, HeaderMap, Html, HttpError, StatusCode};
@@ -121,9 +125,9 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! **Templates** in the language of Jinja make pages: a [`Template`] is an answer like any other, also of error functions and of
-//! those before the handlers. HTML is escaped; `url_for`, `session` and `get_flashed_messages` are there as in Flask. A faulty
-//! template is found when the program starts. (Feature `templates`, on by default: services that make no pages can do without.)
+//! **Templates** are written in Jinja's language. A [`Template`] can be returned wherever a response can, from hooks as well.
+//! Values are escaped in HTML; `url_for`, `session` and `get_flashed_messages` work as in Flask. A syntax error in a template is
+//! found when the program starts. (Feature `templates`, on by default; a service without pages can turn it off.)
 //!
 //! ```
 //! use varvel_micro::{App, HttpError, Template, Templates, context};
@@ -142,8 +146,8 @@
 //! # Ok::<_, varvel_toolkit::templates::Error>(())
 //! ```
 //!
-//! **Uploads** are forms with files. They come part by part, so no file has to fit into memory; [`App::multipart_limits`] says
-//! how large they may be. In an async handler it is a `Multipart`, with `.await`.
+//! **Uploads** are forms with files. They are read part by part, so a file need not fit into memory; [`App::multipart_limits`]
+//! sets how large they may be. An async handler takes a plain `Multipart` and uses `.await`.
 //!
 //! ```
 //! use std::{fs::File, io};
@@ -152,7 +156,7 @@
 //! fn upload(album: u32, mut form: Multipart<Blocking>) -> Result<(StatusCode, String), Error> {
 //!     let title = form.part_named("title")?.text(1000)?;
 //!     let mut picture = form.part_named("picture")?;
-//!     // Under a name of our own: that of the client is for showing.
+//!     // Under a name of our own: the client's is only for display.
 //!     let bytes = io::copy(&mut picture, &mut File::create(std::env::temp_dir().join("picture"))?)?;
 //!     Ok((StatusCode::CREATED, format!("{title} in {album}: {bytes} bytes")))
 //! }
@@ -167,8 +171,9 @@
 //! # assert_eq!(client.post("/albums/7").send().status(), 415);
 //! ```
 //!
-//! **Live pages.** [Events](events) go to a page for as long as it is open; a browser that connects again says what it has
-//! seen. A [`WebSocketUpgrade`] becomes a WebSocket. Both have sync forms, which take a thread each.
+//! **Live pages.** [Events](events) stream to a page for as long as it is open; a browser that reconnects says which event it saw
+//! last. A [`WebSocketUpgrade`] becomes a WebSocket; pages of other origins are refused unless you
+//! [allow them](websocket::Handshake::allow_origin). Both have sync forms, which occupy a thread each.
 //!
 //! ```
 //! use std::time::Duration;
@@ -202,8 +207,8 @@
 //! # assert_eq!(client.get("/echo").send().status(), 426);
 //! ```
 //!
-//! **Behind the answer.** Work that the client need not wait for goes on there, so much of it at a time and no more. What each
-//! worker of a server has for itself it makes when it [starts](App::startup).
+//! **Background work** goes on after the response, up to a limit that you set. State that each worker of the server has for
+//! itself is made when it [starts](App::startup).
 //!
 //! ```
 //! use std::net::UdpSocket;
@@ -227,7 +232,7 @@
 //! # Ok::<_, varvel_micro::StartError>(())
 //! ```
 //!
-//! **Tests** call the application without a server, by [`varvel_test`](https://docs.rs/varvel-test):
+//! **Tests** call the application without a server, using [`varvel_test`](https://docs.rs/varvel-test):
 //!
 //! ```
 //! use varvel_micro::App;
@@ -243,11 +248,11 @@
 //! | Flask | here |
 //! |---|---|
 //! | `Flask(__name__)` | [`App::new`] |
-//! | `@app.get("/users/<int:id>")` | `app.get("/users/{id:int}", user)`; also negative, say `int(min=0)` |
+//! | `@app.get("/users/<int:id>")` | `app.get("/users/{id:int}", user)`; negative, too, unless `int(min=0)` |
 //! | `<path:rest>`, `<uuid:id>`, `<any(de,en):lang>` | `{rest:path}`, `{id:uuid}`, `{lang:any(de, en)}` |
-//! | `request.args`, `request.form`, `request.json` | [`Query`], [`Form`], [`Json`] of a type of yours |
+//! | `request.args`, `request.form`, `request.json` | [`Query`], [`Form`], [`Json`] of your own types |
 //! | `request.headers`, `request.cookies`, `request.data` | [`HeaderMap`], [`Cookies`], [`Bytes`] |
-//! | `request` | [`Request<ReadBody>`](ReadBody), async [`Request<AsyncBody>`](AsyncBody); there is no global one |
+//! | `request` | [`Request<ReadBody>`](ReadBody), async [`Request<AsyncBody>`](AsyncBody); there is no global |
 //! | `return body, status, headers` | `(status, headers, body)` |
 //! | `jsonify`, `redirect`, `abort(404)` | [`Json`], [`Redirect`], `Err(HttpError::not_found())` |
 //! | `make_response`, `set_cookie` | `Response<WriteBody>`, [`SetCookie`] |
@@ -259,7 +264,7 @@
 //! | `app.secret_key`, `SECRET_KEY_FALLBACKS` | [`App::secret`], [`App::keys`] |
 //! | `request.files["picture"].save(path)` | [`Multipart`]: `io::copy(&mut form.part_named("picture")?, &mut file)` |
 //! | `MAX_CONTENT_LENGTH` | [`App::content_bytes_max`], 1 MiB unless set; for uploads [`App::multipart_limits`], 16 MiB |
-//! | a generator as the answer; `text/event-stream` | a [`Response`] with a body of your own; [`events`] |
+//! | a generator as the response; `text/event-stream` | a [`Response`] with a body of your own; [`events`] |
 //! | Flask-Sock, Sanic's `@app.websocket` | [`WebSocketUpgrade`] |
 //! | Sanic's `before_server_start`, `after_server_stop` | [`App::startup`], [`App::shutdown`] |
 //! | Sanic's `app.add_task` | [`Background`]; [`Worker::spawn`] |
@@ -268,19 +273,20 @@
 //! | `async def` views, each on a thread | async handlers, polled on the event loop |
 //! | `app.test_client()` | `varvel_test::Client` |
 //!
-//! Otherwise than there, a trailing slash makes another path, what comes before handlers is not called where there is no
-//! handler, and mistakes in routes end the program when it starts.
+//! Unlike in Flask, a path with a trailing slash is a different path, `before` hooks do not run where there is no handler, a
+//! panic in a handler is answered by the server (or by [`CatchFailures`](varvel_toolkit::middleware::CatchFailures) around the
+//! application), and mistakes in routes end the program when it starts.
 //!
 //! # What it costs
 //!
-//! Counted by `tests/allocations.rs`, beside what a bare application does: a route with fields costs two allocations, an
-//! async handler one more, whether there is one route or a thousand. An application with templates and a secret costs one more,
-//! so that any page may ask for the session; it is read and checked when one does.
+//! Compared with an application on the bare contract, a route with fields costs two allocations more and an async handler
+//! another one, whether there is one route or a thousand (`tests/allocations.rs` counts them). With templates and a secret there
+//! is one more, so that any page can use the session; the cookie is read and verified only if one does.
 
 #![forbid(unsafe_code)]
 #![allow(
     clippy::result_large_err,
-    reason = "an answer in place of a call is an error of that size, and a box would cost an allocation to save a move"
+    reason = "the error is a whole response; boxing it would cost an allocation to save a move"
 )]
 
 mod app;

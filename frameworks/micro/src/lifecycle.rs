@@ -1,4 +1,4 @@
-//! What each worker does before its first call and behind its last: the application as a factory of itself.
+//! What each worker does before its first call and after its last: the application as a factory of itself.
 
 use std::{
     any::{Any, TypeId, type_name},
@@ -13,7 +13,7 @@ use crate::App;
 /// A function that makes a worker's own state.
 #[derive(Clone)]
 pub(crate) struct Startup {
-    /// The type of what it makes.
+    /// The type of the value.
     pub(crate) makes: TypeId,
     make: Arc<Make>,
 }
@@ -23,11 +23,11 @@ type Make = dyn Fn(&Worker) -> Result<Arc<dyn Any + Send + Sync>, StartError> + 
 pub(crate) type Shutdown = dyn Fn(&App, &Worker) -> Result<(), BoxError> + Send + Sync;
 
 impl App {
-    /// Has each worker make a value before its first call, behind any fork: Sanic's `before_server_start`. Its handlers take
-    /// the value as [`State<T>`](crate::State), in place of what [`state`](Self::state) was given of this type. They come in
-    /// the order in which they are added.
+    /// Adds a function that makes a value in each worker, before its first call and after any fork: Sanic's
+    /// `before_server_start`. Handlers take the value as [`State<T>`](crate::State); it replaces one of this type given to
+    /// [`state`](Self::state). Functions are called in the order in which they are added.
     ///
-    /// The worker serves nobody before, so it may block.
+    /// They may block: the worker serves nobody yet.
     ///
     /// ```
     /// use std::{fs::File, io::Write};
@@ -50,8 +50,8 @@ impl App {
     /// # Ok::<_, varvel_micro::StartError>(())
     /// ```
     ///
-    /// It is called where the application serves as the [factory](AppFactory) that it is, as by
-    /// [`varvel_serve::Both`](https://docs.rs/varvel-serve); not for one that is mounted in another.
+    /// They are called if the application is deployed as the [factory](AppFactory) that it is, as
+    /// [`varvel_serve::Both`](https://docs.rs/varvel-serve) does, and not if it is mounted in another.
     pub fn startup<T: Send + Sync + 'static>(
         &mut self,
         make: impl Fn(&Worker) -> Result<T, StartError> + Send + Sync + 'static,
@@ -61,10 +61,10 @@ impl App {
         self
     }
 
-    /// Has each worker call a function with a value of its state behind its last call, the last added first. What is only to
-    /// be dropped needs none.
+    /// Adds a function that each worker calls with a value of its state after its last call. The function added last is called
+    /// first. State that only has to be dropped needs none.
     ///
-    /// Its errors are reported, and keep none of the others from their turn.
+    /// All are called, even if some fail; their errors are reported together.
     ///
     /// # Panics
     /// If there is no such state.
@@ -73,7 +73,7 @@ impl App {
         &mut self,
         end: impl Fn(&T, &Worker) -> Result<(), BoxError> + Send + Sync + 'static,
     ) -> &mut Self {
-        self.check_state("what shuts down", TypeId::of::<T>(), type_name::<T>());
+        self.check_state("a `shutdown` function", TypeId::of::<T>(), type_name::<T>());
         self.shutdowns.push(Arc::new(move |app, worker| {
             match app.states.get(&TypeId::of::<T>()).and_then(|state| state.downcast_ref()) {
                 Some(state) => end(state, worker),
@@ -95,7 +95,7 @@ impl App {
     fn shut_down(&self, worker: &Worker) -> Result<(), BoxError> {
         let mut errors = self.shutdowns.iter().rev().filter_map(|shutdown| shutdown(self, worker).err());
         let Some(first) = errors.next() else { return Ok(()) };
-        // The server is told of one error, which so has to be all of them.
+        // A worker has one error to report, so it has to be all of them.
         let rest: String = errors.map(|error| format!("; {error}")).collect();
         Err(if rest.is_empty() { first } else { format!("{first}{rest}").into() })
     }

@@ -10,7 +10,7 @@ use crate::{
     handler::{call_blocking, call_polled},
 };
 
-/// An application of both forms, with its type forgotten.
+/// An application of both forms, with its type erased.
 #[derive(Clone)]
 pub(crate) struct BothForms {
     blocking: Arc<DynApp>,

@@ -1,4 +1,4 @@
-//! What handlers return: anything that can be an answer.
+//! What handlers return: anything that can be a response.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -12,47 +12,51 @@ use varvel_toolkit::{
 
 /// What a handler can return.
 ///
-/// | returned | answer |
+/// | returned | response |
 /// |---|---|
 /// | `&str`, `String` | text |
-/// | [`Html`] | a page |
-/// | [`Template`](crate::Template) | a page made by a template |
+/// | [`Html`] | HTML |
+/// | [`Template`](crate::Template) | a page rendered from a template |
 /// | [`Json`] | a value as JSON |
-/// | `Bytes`, `Vec<u8>` | bytes of no told type |
-/// | `()` | 204 without content |
-/// | `StatusCode`, `HttpError` | the status; problem details |
-/// | [`Redirect`] | a redirection |
+/// | `Bytes`, `Vec<u8>` | bytes, as `application/octet-stream` |
+/// | `()` | 204 No Content |
+/// | `StatusCode` | that status, and no content |
+/// | [`HttpError`] | an error: problem details, or what an [error hook](crate::App::error) makes of it |
+/// | [`Redirect`] | a redirect |
 /// | `(StatusCode, R)` | `R` with that status |
-/// | `([(name, value); N], R)`, `(HeaderMap, R)`, `(StatusCode, [(name, value); N], R)` | `R` with these fields |
-/// | `(SetCookie, R)` | `R` and a cookie |
+/// | `([(name, value); N], R)`, `(HeaderMap, R)`, `(StatusCode, [(name, value); N], R)` | `R` with these header fields, which replace its own of the same names |
+/// | `(SetCookie, R)` | `R` with a cookie |
 /// | `Option<R>` | `R`, or 404 |
-/// | `Result<R, E>` | `R`; an [`HttpError`] in `E` is what the client is told, any other error a 500 that the server reports |
-/// | `Response<WriteBody>`, in async handlers `Response<AsyncBody>` | as it is; [`events`](crate::events) are one |
+/// | `Result<R, E>` | `R`; an [`HttpError`] as above, any other error as a 500 whose cause is reported |
+/// | `Response<WriteBody>`, in async handlers `Response<AsyncBody>` | as it is, such as those of [`events`](crate::events) |
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is nothing that this handler can answer with",
-    label = "not an answer",
-    note = "answers are text, `Html`, `Template(name, given)`, `Json(value)`, `StatusCode`, `Redirect`, \
-            `(StatusCode, answer)`, `Option<answer>`, `Result<answer, HttpError>`, and what implements `Respond`; a value \
-            that serde knows goes into `Json(value)`",
-    note = "a whole response is a `Response<WriteBody>` of a sync handler, a `Response<AsyncBody>` of an async one"
+    message = "this handler cannot respond with `{Self}`",
+    label = "not a response",
+    note = "responses are text, `Html`, `Template(name, values)`, `Json(value)`, `StatusCode`, `Redirect`, \
+            `(StatusCode, response)`, `Option<response>`, `Result<response, HttpError>`, and whatever implements `Respond`; \
+            wrap a value that implements `Serialize` in `Json(value)`",
+    note = "a whole response is a `Response<WriteBody>` in a sync handler, a `Response<AsyncBody>` in an async one"
 )]
 pub trait Respond<F: Form> {
-    /// Makes the answer.
+    /// Makes the response.
     ///
     /// # Errors
-    /// An [`HttpError`] is told to the client, all else is a failure of the application.
+    /// An [`HttpError`] is what the client is told; any other error is a failure of the application.
     fn respond(self) -> Result<Response<Body<F::Out>>, AppError>;
 }
 
-/// HTML in UTF-8. It is sent as it is: escape what came from others.
+/// HTML in UTF-8. It is sent as it is, so escape what comes from others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Html<T>(pub T);
 
-/// JSON: as an argument the content of the request, as an answer a value.
+/// JSON: as an argument the content of the request, as a response a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Json<T>(pub T);
 
-/// Sends the browser elsewhere with 303, as behind a form, or as one of the others has it.
+/// A redirect to another URL.
+///
+/// What a URL cannot contain is percent-encoded, so no text can add a header field. Where it leads is up to you: accept a target
+/// from a client only if it begins with one `/` and neither `//` nor `/\\`, or others can use your site to send people anywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redirect {
     status: StatusCode,
@@ -60,28 +64,28 @@ pub struct Redirect {
 }
 
 impl Redirect {
-    /// To be asked for with GET from now on: 303.
+    /// 303: the browser gets that URL with GET, as after a form.
     pub fn to(location: impl Into<String>) -> Self {
         Self { status: StatusCode::SEE_OTHER, location: location.into() }
     }
 
-    /// For ever, and with the same method: 308.
+    /// 308: from now on, and with the same method.
     pub fn permanent(location: impl Into<String>) -> Self {
         Self { status: StatusCode::PERMANENT_REDIRECT, location: location.into() }
     }
 
-    /// For this time, and with the same method: 307.
+    /// 307: this time only, and with the same method.
     pub fn temporary(location: impl Into<String>) -> Self {
         Self { status: StatusCode::TEMPORARY_REDIRECT, location: location.into() }
     }
 }
 
-/// A cookie beside an answer, with the defaults of [`Cookies`].
+/// Cookies to set with a response, with the safe defaults of [`Cookies`].
 #[derive(Clone, Debug)]
 pub struct SetCookie(pub Cookies);
 
 impl SetCookie {
-    /// Adds a cookie to those that an argument [`Cookies`] has read.
+    /// Sets a cookie. `cookies` is the handler's argument of this type.
     ///
     /// # Errors
     /// If no browser would keep it.

@@ -1,4 +1,4 @@
-//! The application put together: it finds who answers a request.
+//! The assembled application: it finds what answers a request.
 
 use std::{
     fmt,
@@ -20,25 +20,25 @@ use crate::{
 
 pub(crate) struct Service {
     pub(crate) router: Router<Target>,
-    /// That of the application itself, for paths that nobody has.
+    /// That of the application itself, for paths without a route.
     pub(crate) context: Arc<Context>,
 }
 
 /// What a path leads to.
 pub(crate) enum Target {
-    /// Handlers, and what is around the first of them.
+    /// Handlers, and the context of the first of them for other methods.
     Methods(Vec<(Method, Endpoint)>, Arc<Context>),
     Mount(Mounted),
 }
 
-/// Who answers.
+/// What answers.
 enum Found<'s> {
     Handler(&'s Endpoint),
     Mount(&'s Mounted),
 }
 
 impl Service {
-    /// Finds who answers, and leaves the fields of the path in the scope; or answers.
+    /// Finds what answers, and puts the fields of the path into the scope; or answers.
     fn find<F: Side, B>(&self, request: &Request<B>, scope: &mut Scope) -> Result<Found<'_>, Answer<F>> {
         let uri = request.uri();
         let begin = scope.mount(uri).len();
@@ -70,12 +70,12 @@ impl Service {
 
 fn handler_of<'m>(methods: &'m [(Method, Endpoint)], method: &Method) -> Option<&'m Endpoint> {
     let of = |method: &Method| methods.iter().find(|(known, _)| known == method);
-    // What GET answers is the answer to HEAD; the server leaves the body out (spec H1).
+    // HEAD is answered like GET; the server leaves the body out (spec H1).
     let found = of(method).or_else(|| of(&Method::GET).filter(|_| *method == Method::HEAD));
     found.map(|(_, endpoint)| endpoint)
 }
 
-/// The answer of a path to a method for which it has no handler: 405, or to OPTIONS what it has.
+/// The response to a method for which the path has no handler: 405, or for OPTIONS the methods that it has.
 fn not_for<F: Side, B>(
     methods: &[(Method, Endpoint)],
     context: &Context,
@@ -90,7 +90,7 @@ fn not_for<F: Side, B>(
     refused::<F, B>(context, error, request, scope)
 }
 
-/// The methods of a path, those included that follow from others.
+/// The methods of a path, including HEAD and OPTIONS, which need no handlers.
 fn allowed(methods: &[(Method, Endpoint)]) -> HeaderValue {
     let mut names: Vec<&str> = methods.iter().map(|(method, _)| method.as_str()).collect();
     if names.contains(&"GET") && !names.contains(&"HEAD") {
@@ -122,7 +122,7 @@ fn refused<F: Side, B>(
     answered::<F, B>(context, Err(error.into()), request, scope)
 }
 
-/// The answer to what no handler is called for.
+/// The response to a request for which no handler is called.
 fn answered<F: Side, B>(
     context: &Context,
     outcome: Answer<F>,
@@ -159,14 +159,14 @@ impl AsyncApp for App {
     }
 }
 
-/// The answer of an [`App`] to come.
+/// The future of a call of [`App`].
 #[must_use = "futures do nothing unless polled"]
 pub struct AppCall(Step);
 
 enum Step {
     Handler(EndpointCall),
     Mount(AppFuture),
-    /// Without a call.
+    /// Without a handler.
     Answered(Option<AsyncAppResult>),
 }
 

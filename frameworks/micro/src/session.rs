@@ -1,4 +1,4 @@
-//! What is remembered of a browser: a cookie that it can read and cannot change, as Flask's.
+//! Sessions: data about a browser, in a cookie that it can read but not change, as Flask's are.
 
 use std::{
     collections::BTreeMap,
@@ -14,11 +14,11 @@ use varvel::AppError;
 use varvel_toolkit::cookies::{Cookie, Cookies, Keys, time::Duration};
 
 const COOKIE: &str = "session";
-/// How long a session lasts behind its last change.
+/// How long a session lasts after its last change.
 const DAYS: u16 = 31;
 
-/// What is remembered of this browser, in a cookie that is signed: it can be read there, so no secrets, and not be changed.
-/// Wherever in a call it is taken, it is the same.
+/// Data about this browser, kept in a signed cookie: users can read it, so put no secrets there, but cannot change it. All
+/// arguments of one call share one session, those of hooks included.
 ///
 /// ```
 /// use varvel_micro::{App, Session};
@@ -36,12 +36,18 @@ const DAYS: u16 = 31;
 /// # assert_eq!(client.get("/").header("cookie", cookie).send().text(), "Visit 2");
 /// ```
 ///
-/// It lasts for 31 days after it was changed last. A browser keeps some 4 KiB of it. There is no taking back: a copy of the
-/// cookie holds as long as it lasts, so what must end at once, end in your database.
+/// A session lasts for 31 days after its last change. Browsers keep about 4 KiB; more is an error, a 500. What is changed after
+/// the head of the response was sent, as in a stream or a WebSocket, is lost.
+///
+/// A copy of the cookie stays valid for as long as the session lasts, even after [`clear`](Self::clear): whatever must end at
+/// once belongs in a database, as in the toolkit's [`Sessions`](varvel_toolkit::middleware::Sessions).
+///
+/// The cookie is `HttpOnly`, `SameSite=Lax`, `Path=/`, and `Secure` where the client's connection is encrypted. A response that
+/// depends on the session says so in Vary, and one that changes it is `private` to caches unless it says otherwise.
 #[derive(Clone)]
 pub struct Session(Arc<Mutex<Loaded>>);
 
-/// The content of a session, once somebody asks for it, and where it comes from and goes.
+/// The content of a session, once it was asked for, and the cookies that it comes from and goes to.
 struct Loaded {
     cookies: Cookies,
     keys: Arc<Keys>,
@@ -62,9 +68,9 @@ struct Content {
 /// A message for the next page; see [`Session::flash`].
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Flash {
-    /// Of what sort it is: `error`, `info`, whatever the pages know.
+    /// Its category, such as `error` or `info`: whatever the pages know.
     pub category: String,
-    /// What it says.
+    /// Its text.
     pub message: String,
 }
 
@@ -94,30 +100,30 @@ impl Session {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The value of this name, if it is there and such a value.
+    /// The value of this name, if there is one and it is a `T`.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         T::deserialize(self.lock().content().values.get(name)?).ok()
     }
 
-    /// Remembers a value.
+    /// Sets a value.
     ///
     /// # Panics
-    /// If it cannot be JSON: a map with keys that are no texts, or a `Serialize` that fails.
+    /// If it cannot be JSON: a map whose keys are not strings, or a `Serialize` that fails.
     pub fn set(&self, name: &str, value: impl Serialize) {
-        let value = serde_json::to_value(value).expect("what a session keeps can be JSON");
+        let value = serde_json::to_value(value).expect("values of a session can be JSON");
         let mut loaded = self.lock();
         loaded.content().values.insert(name.to_owned(), value);
         loaded.is_changed = true;
     }
 
-    /// Forgets a value.
+    /// Removes a value.
     pub fn remove(&self, name: &str) {
         let mut loaded = self.lock();
         let is_removed = loaded.content().values.remove(name).is_some();
         loaded.is_changed |= is_removed;
     }
 
-    /// Forgets everything.
+    /// Removes everything. Call it before signing somebody in, so that nothing of the previous user is left.
     pub fn clear(&self) {
         let mut loaded = self.lock();
         loaded.content = Some(Content::default());
@@ -131,7 +137,7 @@ impl Session {
         loaded.is_changed = true;
     }
 
-    /// Takes the messages that were left, each once.
+    /// Takes the messages that were left for this page. Each is returned once.
     pub fn flashes(&self) -> Vec<Flash> {
         let mut loaded = self.lock();
         let flashes = std::mem::take(&mut loaded.content().flashes);
@@ -139,15 +145,15 @@ impl Session {
         flashes
     }
 
-    /// Puts what has changed into the fields of the answer.
+    /// Adds what has changed to the header fields of the response.
     pub(crate) fn write_to(&self, headers: &mut HeaderMap) -> Result<(), AppError> {
         let mut loaded = self.lock();
         let Loaded { cookies, keys, content: Some(content), is_changed } = &mut *loaded else {
             return Ok(());
         };
-        // Another browser's answer would be another.
+        // Other browsers would get another response.
         headers.append(header::VARY, HeaderValue::from_static("cookie"));
-        // A page for the error of a change that no browser would keep goes out without it.
+        // A change that cannot be kept is an error; the page for that error goes out without it.
         if !std::mem::take(is_changed) {
             return Ok(());
         }
@@ -160,7 +166,7 @@ impl Session {
             let kept = cookies.set_signed(keys, cookie);
             kept.map_err(|error| AppError::internal(format!("the session cannot be kept: {error}")))?;
         }
-        // A shared cache must not hand the cookie to others.
+        // A shared cache must not hand the cookie to other browsers.
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private"));
         cookies.write_to(headers);
         Ok(())
@@ -168,7 +174,7 @@ impl Session {
 }
 
 impl fmt::Debug for Session {
-    /// With the names alone: what belongs to them has no place in a log.
+    /// The names alone: the values have no place in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Session")?;
         f.debug_set().entries(self.lock().content().values.keys()).finish()

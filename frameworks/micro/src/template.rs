@@ -1,4 +1,4 @@
-//! Answers made by templates, and what templates find there: Flask's `render_template`.
+//! Responses rendered from templates, and what templates can use: Flask's `render_template`.
 
 use std::{
     fmt,
@@ -26,7 +26,7 @@ use crate::{
     hooks::{Answer, Side},
 };
 
-/// A page as an answer: the name of a template of [`App::templates`], and what it is given.
+/// A page rendered from a template: the name of one of [`App::templates`], and the values for it.
 ///
 /// ```
 /// use varvel_micro::{App, Template, Templates, context};
@@ -44,30 +44,29 @@ use crate::{
 /// # Ok::<_, varvel_toolkit::templates::Error>(())
 /// ```
 ///
-/// What is given is a map: [`context!`](crate::context), or whatever serde knows as one. Besides, all templates find
+/// The values are a map: [`context!`](crate::context), or anything that serde serializes as one. Besides, all templates have
 ///
-/// | in a template | is |
+/// | in a template | |
 /// |---|---|
-/// | `url_for('user', id=7)` | the path of a route by its name, as [`App::url_for`] has it |
+/// | `url_for('user', id=7)` | the path of a route by its name, as [`App::url_for`] returns it |
 /// | `session.name` | a value of the [`Session`](crate::Session) |
-/// | `get_flashed_messages()` | the messages for this page; with `with_categories=true` as pairs |
+/// | `get_flashed_messages()` | the messages for this page; with `with_categories=true`, pairs of category and message |
 ///
-/// unless they are given something of that name. How HTML is escaped, and what media type a page has, is told by the name
-/// of its template: see [`Templates`].
+/// unless one of the values has that name. The template's name decides what is escaped and the media type of the page: see
+/// [`Templates`].
 #[derive(Clone, Debug)]
 pub struct Template<G = Value>(
-    /// The name, which is the program's and never a client's.
+    /// The name. It is static, as it never comes from a client.
     pub &'static str,
-    /// What it is given.
+    /// The values.
     pub G,
 );
 
 impl App {
-    /// The templates that a [`Template`] names. For those that change while the program runs see
-    /// [`reloaded`](Templates::reloaded).
+    /// Sets the templates. To edit them while the program runs see [`reloaded`](Templates::reloaded).
     ///
     /// # Panics
-    /// If one of them is none: a directory is read as a whole, so that this is found when the program starts.
+    /// If one of them is faulty: a whole directory is read now, so that this is found when the program starts.
     #[track_caller]
     pub fn templates(&mut self, templates: Templates) -> &mut Self {
         if let Err(error) = templates.read_all() {
@@ -87,7 +86,7 @@ impl<F: Form, G: Serialize> Respond<F> for Template<G> {
     }
 }
 
-/// What a template is to be made of, on its way to where the templates are known: beside a body that is still empty.
+/// A template to render, on its way in the response's extensions to where the templates are known.
 #[derive(Clone)]
 struct Unrendered {
     name: &'static str,
@@ -95,13 +94,13 @@ struct Unrendered {
 }
 
 impl Context {
-    /// The session of a page that may ask for it when the head of the request is gone.
+    /// The session, for a page that may ask for it when the head of the request is gone.
     pub(crate) fn session_of_page(&self, headers: &HeaderMap, scope: &Scope) -> Option<Session> {
         self.templates.as_ref()?;
         self.session(headers, scope)
     }
 
-    /// Has the template make the body, if the answer is one of a template.
+    /// Renders the body, if the response is that of a template.
     pub(crate) fn render<F: Side>(&self, answer: Answer<F>, session: Option<&Session>) -> Answer<F> {
         let mut response = answer?;
         let Some(Unrendered { name, given }) = response.extensions_mut().remove() else {
@@ -114,7 +113,7 @@ impl Context {
         };
         let page =
             Page { names: Arc::clone(&self.names), session: session.cloned(), flashes: OnceLock::new() };
-        // What is given hides what is there.
+        // The values of the page hide what all pages have.
         let (head, body) =
             templates.respond(name, merge_maps([Value::from_object(page), given]))?.into_parts();
         for (name, value) in &head.headers {
@@ -125,12 +124,12 @@ impl Context {
     }
 }
 
-/// What all templates find on one page.
+/// What all templates have, on one page.
 #[derive(Debug)]
 struct Page {
     names: Arc<Names>,
     session: Option<Session>,
-    /// Taken from the session by the first who asks.
+    /// Taken from the session when first asked for.
     flashes: OnceLock<Vec<Flash>>,
 }
 
@@ -158,10 +157,10 @@ impl Page {
             values.iter().map(|(name, value)| (*name, value as _)).collect();
         let failed = |why| Error::new(ErrorKind::InvalidOperation, why);
         let Some(template) = self.names.get(name) else {
-            return Err(failed(format!("no route has the name `{name}`")));
+            return Err(failed(format!("no route is named `{name}`")));
         };
         let url = PathTemplate::url(template, &values).map_err(|error| failed(error.to_string()))?;
-        // Nearly always the slashes are all that would be escaped, and HTML does not ask for that.
+        // Usually only slashes would be escaped, which HTML does not need.
         let is_plain = !url.contains(['&', '<', '>', '"', '\'']);
         Ok(if is_plain { Value::from_safe_string(url) } else { Value::from(url) })
     }

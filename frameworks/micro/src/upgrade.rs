@@ -1,4 +1,4 @@
-//! WebSockets: how a handler takes the connection over.
+//! WebSockets: how a handler takes over the connection.
 
 use std::{fmt, marker::PhantomData};
 
@@ -11,7 +11,7 @@ use varvel_toolkit::{
 
 use crate::{Call, Extract, Needs};
 
-/// A request that asks for a WebSocket: of an async handler by default, of a sync one as `WebSocketUpgrade<Blocking>`.
+/// A request for a WebSocket; in a sync handler a `WebSocketUpgrade<Blocking>`.
 ///
 /// ```
 /// use varvel_micro::{App, Blocking, WebSocket, WebSocketUpgrade};
@@ -26,7 +26,7 @@ use crate::{Call, Extract, Needs};
 ///
 /// let mut app = App::new();
 /// app.get("/echo", async |upgrade: WebSocketUpgrade| upgrade.on_upgrade(echo));
-/// // Sync: it has a thread for as long as it lasts.
+/// // Sync: it occupies a thread for as long as it is open.
 /// app.get("/greet/{name}", |name: String, upgrade: WebSocketUpgrade<Blocking>| {
 ///     upgrade.on_upgrade(move |mut socket| {
 ///         let _ = socket.send(format!("Hello, {name}!"));
@@ -39,9 +39,12 @@ use crate::{Call, Extract, Needs};
 /// # assert_eq!(client.get("/echo").send().status(), 426);
 /// ```
 ///
-/// It is added for GET. What comes before the handlers is called for the handshake too, and the handler may answer it with
-/// anything else. It takes everything away, so it stands last. A request that asks for no WebSocket is answered with 426; an
+/// The route is one of GET. Hooks are called for the handshake as for any request, and the handler may respond in another way.
+/// The argument takes everything with it, so it must come last. A request that does not ask for a WebSocket gets 426;
 /// `Option<WebSocketUpgrade>` is `None` for it.
+///
+/// Browsers let any page connect, and send your cookies along. So a page of another origin than the request's own host gets
+/// 403, unless the handshake [allows](Handshake::allow_origin) it.
 pub struct WebSocketUpgrade<F = Polled> {
     head: request::Parts,
     scope: Scope,
@@ -50,14 +53,14 @@ pub struct WebSocketUpgrade<F = Polled> {
 }
 
 impl<F> WebSocketUpgrade<F> {
-    /// Agrees to something else than [`Handshake::new`]: subprotocols, origins, limits, pings.
+    /// Replaces [`Handshake::new`], to agree on subprotocols, origins, limits and pings.
     #[must_use]
     pub fn with(mut self, handshake: Handshake) -> Self {
         self.handshake = handshake;
         self
     }
 
-    /// The subprotocols that the client asks for, the one that it likes best first.
+    /// The subprotocols that the client offers, its favourite first.
     pub fn protocols(&self) -> impl Iterator<Item = &str> {
         let lists = self.head.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
         lists.filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(',')).map(str::trim)
@@ -65,10 +68,10 @@ impl<F> WebSocketUpgrade<F> {
 }
 
 impl WebSocketUpgrade<Polled> {
-    /// The answer that opens the WebSocket, which `run` gets.
+    /// The response that opens the WebSocket. `run` gets it, and the connection ends with it.
     ///
     /// # Errors
-    /// Why the handshake is refused, as [`Handshake`] has it.
+    /// Why the handshake is refused; see [`Handshake`].
     pub fn on_upgrade<R, Fut>(mut self, run: R) -> Result<Response<AsyncBody>, HttpError>
     where
         R: FnOnce(WebSocket) -> Fut + Send + 'static,
@@ -79,10 +82,10 @@ impl WebSocketUpgrade<Polled> {
 }
 
 impl WebSocketUpgrade<Blocking> {
-    /// The answer that opens the WebSocket, which `run` gets on a thread of its own.
+    /// The response that opens the WebSocket. `run` gets it on a thread of its own, and the connection ends with it.
     ///
     /// # Errors
-    /// Why the handshake is refused, as [`Handshake`] has it.
+    /// Why the handshake is refused; see [`Handshake`].
     pub fn on_upgrade(
         mut self,
         run: impl FnOnce(WebSocket<Blocking>) + Send + 'static,
@@ -100,7 +103,7 @@ impl<F> Extract<F> for WebSocketUpgrade<F> {
         if !asks_for_websocket(call) {
             // RFC 9110 section 15.5.22.
             return Err(HttpError::new(StatusCode::UPGRADE_REQUIRED)
-                .with_detail("This is for WebSockets.")
+                .with_detail("Only WebSockets are served here.")
                 .with_header(header::UPGRADE, HeaderValue::from_static("websocket"))
                 .with_header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
         }
@@ -110,7 +113,7 @@ impl<F> Extract<F> for WebSocketUpgrade<F> {
     }
 }
 
-/// Whether one is asked for, by Upgrade or by the extended CONNECT of RFC 8441, whatever else may be wrong.
+/// Whether the request asks for one, by Upgrade or by the extended CONNECT of RFC 8441, whatever else may be wrong with it.
 fn asks_for_websocket(call: &Call<'_>) -> bool {
     let lists = call.headers().get_all(header::UPGRADE).iter();
     let mut offered = lists.filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));

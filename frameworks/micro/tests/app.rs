@@ -132,7 +132,7 @@ fn whatever_responds_is_an_answer() {
 }
 
 #[test]
-fn methods_that_a_path_has_not_are_told() {
+fn a_method_that_a_path_does_not_have_gets_405() {
     let mut app = App::new();
     app.get("/", || "front");
     app.put("/", async || "put");
@@ -246,6 +246,18 @@ fn failures_pass_through_the_hooks_as_other_errors_do() {
             assert!(reported, "{:?}", client.reports());
         }
         assert_eq!(client.get("/busy").try_send().unwrap().header("retry-after"), Some("1"));
+    });
+}
+
+#[test]
+fn an_error_page_can_be_replaced() {
+    let mut app = App::new();
+    app.errors(|_: &HttpError| "any, of the library").error(404, |_: &HttpError| "404, of the library");
+    app.errors(|_: &HttpError| "any, of mine").error(404, |_: &HttpError| "404, of mine");
+    app.get("/", || ());
+    check(&app, |client| {
+        assert_eq!(client.get("/nowhere").send().text(), "404, of mine");
+        assert_eq!(client.post("/").send().text(), "any, of mine");
     });
 }
 
@@ -429,7 +441,7 @@ fn mistakes_are_told_where_the_route_is_added() {
             told(|app| {
                 app.get("/{a}", |_: String, _: u32| ());
             }),
-            "takes 2 fields of the path, which has 1",
+            "takes 2 fields, but its path has 1",
         ),
         (
             told(|app| {
@@ -447,43 +459,43 @@ fn mistakes_are_told_where_the_route_is_added() {
             told(|app| {
                 app.get("/", |_: Scope, _: Method| ());
             }),
-            "it stands last",
+            "it must come last",
         ),
         (
             told(|app| {
                 app.post("/", |_: Multipart<Blocking>, _: Bytes| ());
             }),
-            "which can be read but once",
+            "which can be read only once",
         ),
         (
             told(|app| {
                 app.get("/", async |_: WebSocketUpgrade, _: Method| ());
             }),
-            "it stands last",
+            "it must come last",
         ),
         (
             told(|app| {
                 app.shutdown(|_: &u32, _worker| Ok(()));
             }),
-            "what shuts down takes `State<u32>`",
+            "a `shutdown` function takes `State<u32>`",
         ),
         (
             told(|app| {
                 app.before(|_: Scope| ());
             }),
-            "leaves them the request",
+            "must leave the request",
         ),
         (
             told(|app| {
                 app.before(|_: Bytes| ());
             }),
-            "before there is any content",
+            "before the content is read",
         ),
         (
             told(|app| {
                 app.before(|_: u32| ());
             }),
-            "serves many paths",
+            "called for many paths",
         ),
         (
             told(|app| {
@@ -495,7 +507,7 @@ fn mistakes_are_told_where_the_route_is_added() {
             told(|app| {
                 app.error(1000, |_| ());
             }),
-            "no status",
+            "not a status code",
         ),
         (
             told(move |app| {

@@ -1,7 +1,7 @@
-//! Work beside the answer: what blocks, what goes on after it, and how much of that there may be.
+//! Work besides the response: what blocks, what goes on after it, and a limit on how much of it there may be.
 //!
-//! Tasks and jobs belong to the worker, so the drain waits for them until its deadline (spec W2, L8). One that could
-//! go on for ever asks [`Worker::stopping`] when to end.
+//! Tasks and jobs belong to the worker, so the drain waits for them until its deadline (spec W2, L8). One that could go on
+//! forever should watch [`Worker::stopping`].
 //!
 //! ```
 //! use std::time::Duration;
@@ -13,9 +13,9 @@
 //! let app = app_fn(move |_request, scope| {
 //!     let mails = mails.clone();
 //!     async move {
-//!         // Blocks, so it runs on another thread, and its value is waited for.
+//!         // This blocks, so it runs on another thread, and we wait for its value.
 //!         let user = background::offload(scope.worker(), || "ferris".to_owned()).await?;
-//!         // Nobody waits for this, and it begins when the client has its answer.
+//!         // Nobody waits for this; it begins once the client has its response.
 //!         let worker = scope.worker().clone();
 //!         let mail = async move {
 //!             worker.sleep(Duration::from_secs(1)).await;
@@ -44,14 +44,14 @@ use std::{
 
 use varvel::{AppError, BoxFuture, Caps, Driver, Event, Job, Level, Report, Scope, Worker};
 
-/// Runs what blocks on a thread of the worker's pool, and gives its value.
+/// Runs blocking work on a thread of the worker's pool, and returns its value.
 ///
-/// Where calls may block, on a server of threads, it runs at once; also on an event loop without a pool
-/// ([`Caps::OFFLOAD`]), which it keeps for as long.
+/// On a server of threads, where calls may block, it runs at once; so it does on an event loop without a pool
+/// ([`Caps::OFFLOAD`]), and blocks that meanwhile.
 ///
 /// # Errors
-/// The future's: [`Unavailable`](varvel::FailKind::Unavailable) if the pool takes no more, `Internal` if the work
-/// panicked or the server stopped before it ran.
+/// Those of the future: [`Unavailable`](varvel::FailKind::Unavailable) if the pool is full, `Internal` if the work panicked or
+/// the server stopped before it ran.
 pub fn offload<T: Send + 'static>(worker: &Worker, work: impl FnOnce() -> T + Send + 'static) -> Offload<T> {
     if worker.info().driver == Driver::Blocking || !worker.info().caps.contains(Caps::OFFLOAD) {
         return Offload(State::Done(Some(Ok(work()))));
@@ -68,7 +68,7 @@ pub fn offload<T: Send + 'static>(worker: &Worker, work: impl FnOnce() -> T + Se
     })
 }
 
-/// The value to come of [`offload`]ed work. Dropping it leaves the work to itself.
+/// The future of [`offload`]ed work. If it is dropped, the work goes on.
 #[must_use = "futures do nothing unless polled"]
 pub struct Offload<T>(State<T>);
 
@@ -77,7 +77,7 @@ enum State<T> {
     Waiting(Arc<Mutex<Answer<T>>>),
 }
 
-/// Between the thread of the work and the future.
+/// Shared by the thread of the work and the future.
 struct Answer<T> {
     value: Option<T>,
     /// The work has returned, panicked or was dropped.
@@ -85,7 +85,7 @@ struct Answer<T> {
     waker: Option<Waker>,
 }
 
-/// The work's end of it, which tells when it is gone.
+/// The work's side, which tells when it is dropped.
 struct Teller<T>(Arc<Mutex<Answer<T>>>);
 
 impl<T> Teller<T> {
@@ -135,10 +135,9 @@ impl<T> fmt::Debug for Offload<T> {
     }
 }
 
-/// Work that goes on behind answers, of which there is never more than so much at a time: what accepts work without
-/// bound falls over under load, and nobody sees it coming.
+/// Background work, up to a limit: a service that accepts work without bound falls over under load, and nobody sees it coming.
 ///
-/// Clones count together.
+/// Clones share one limit.
 #[derive(Clone, Debug)]
 pub struct Background {
     running: Arc<AtomicUsize>,
@@ -151,15 +150,15 @@ impl Background {
         Self { running: Arc::default(), max }
     }
 
-    /// How many there are, the ones included that wait for their answer to go out.
+    /// How many there are, including those that wait for their response to go out.
     pub fn running(&self) -> usize {
         self.running.load(Ordering::Relaxed)
     }
 
-    /// Has the worker poll a task to its end. It begins now, beside the answer.
+    /// Has the worker poll a task to its end. It begins now, besides the response.
     ///
     /// # Errors
-    /// If there are too many, or the worker runs none.
+    /// If there are too many, or the worker cannot run tasks.
     pub fn spawn(
         &self,
         worker: &Worker,
@@ -168,10 +167,10 @@ impl Background {
         worker.spawn(self.counted(worker, Caps::SPAWN, task)?).map_err(|_| Refused::Busy)
     }
 
-    /// Runs what blocks on a thread of the worker's pool, beside the answer.
+    /// Runs blocking work on a thread of the worker's pool, besides the response.
     ///
     /// # Errors
-    /// If there are too many, or the pool takes no more, or there is none.
+    /// If there are too many, or the pool is full, or there is none.
     pub fn run(&self, worker: &Worker, work: impl FnOnce() + Send + 'static) -> Result<(), Refused> {
         let place = self.place(worker, Caps::OFFLOAD)?;
         let job = Box::new(move || {
@@ -181,10 +180,10 @@ impl Background {
         worker.offload(job).map_err(|_| Refused::Busy)
     }
 
-    /// As [`spawn`](Self::spawn), once the exchange is over, whatever has become of the answer.
+    /// As [`spawn`](Self::spawn), but the task begins when the exchange is over, even if the response failed.
     ///
     /// # Errors
-    /// As there, and now; if the server stops in between, it is left and the log told.
+    /// As for `spawn`, and at once. If the server stops before the task begins, it is dropped, and that is logged.
     pub fn after(
         &self,
         scope: &Scope,
@@ -194,7 +193,7 @@ impl Background {
         let task = self.counted(&worker, Caps::SPAWN, task)?;
         scope.on_finish(move |_| {
             if worker.spawn(task).is_err() {
-                let message = "a background task was left: the worker takes none any more";
+                let message = "a background task was dropped: the worker takes no more";
                 worker.report(&Report::new(Event::Log { level: Level::Warning, message }));
             }
         });
@@ -219,12 +218,12 @@ impl Background {
             return Err(Refused::Unsupported);
         }
         let place = Place(Arc::clone(&self.running));
-        // The guard is there first, so it takes back what it was one too many.
+        // The guard exists already, and takes back the one too many.
         if self.running.fetch_add(1, Ordering::Relaxed) >= self.max { Err(Refused::Busy) } else { Ok(place) }
     }
 }
 
-/// One of the places, free again when it is dropped: at the end, in a panic, at the deadline of a stop.
+/// One of the places. It is free again when this is dropped: at the end, in a panic, at the deadline of a stop.
 struct Place(Arc<AtomicUsize>);
 
 impl Drop for Place {
@@ -233,21 +232,21 @@ impl Drop for Place {
     }
 }
 
-/// Why there is no more work in the background.
+/// Why background work was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
-    /// There is too much already, or the worker is at its end.
+    /// There is too much already, or the worker is stopping.
     Busy,
-    /// This server has nobody to do it.
+    /// This server cannot do it.
     Unsupported,
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Busy => "there is too much work in the background already",
-            Self::Unsupported => "this server does no work in the background",
+            Self::Busy => "there is too much background work already",
+            Self::Unsupported => "this server cannot do background work",
         })
     }
 }

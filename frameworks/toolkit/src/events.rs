@@ -1,4 +1,4 @@
-//! Server-sent events: a stream of small texts to a page that stays open (the HTML standard, section 9.2).
+//! Server-sent events: a stream of short messages to an open page (the HTML standard, section 9.2).
 //!
 //! ```
 //! use std::time::Duration;
@@ -23,11 +23,11 @@
 //! # assert_eq!(exchange.read(20), "id: 1\ndata: tick 1\n\n");
 //! ```
 //!
-//! Each event is sent at once. A stream in which nothing happens has a comment every [15 seconds](HEARTBEAT), so that
-//! proxies do not take it for dead and a client that has gone is noticed. When the server stops, the stream ends: clients
-//! connect again by themselves, and say with Last-Event-ID where they were.
+//! Each event is sent at once. On a silent stream a comment is sent every [15 seconds](HEARTBEAT), so that proxies keep it
+//! open and a client that has left is noticed. When the server stops, the stream ends: clients reconnect by themselves, and
+//! say in Last-Event-ID where they were.
 //!
-//! The sync form is [`respond_blocking`]. Its thread is taken for as long as the stream lasts; for more than a few streams
+//! The sync form is [`respond_blocking`]. It occupies a thread for as long as the stream lasts; for more than a few streams
 //! use the async form.
 
 use std::{
@@ -60,25 +60,25 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event with this text, of any number of lines.
+    /// An event with this text, which may have several lines.
     pub fn new(data: impl Into<String>) -> Self {
         Self { data: data.into(), ..Self::default() }
     }
 
-    /// What sort of event it is, for `addEventListener`; without it, `message`.
+    /// The name of the event, for `addEventListener`; `message` by default.
     ///
     /// # Panics
-    /// If it has a line break.
+    /// If it contains a line break.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(one_line(name.into()));
         self
     }
 
-    /// What the client says as Last-Event-ID when it connects again.
+    /// What the client sends as Last-Event-ID when it reconnects.
     ///
     /// # Panics
-    /// If it has a line break or a NUL.
+    /// If it contains a line break or a NUL.
     #[must_use]
     pub fn id(mut self, id: impl Into<String>) -> Self {
         let id = one_line(id.into());
@@ -87,7 +87,7 @@ impl Event {
         self
     }
 
-    /// How long the client shall wait before it connects again, from now on.
+    /// How long the client should wait before it reconnects, from now on.
     #[must_use]
     pub fn retry(mut self, after: Duration) -> Self {
         self.retry = Some(after);
@@ -106,7 +106,7 @@ impl Event {
         if let Some(after) = self.retry {
             let _ = writeln!(text, "retry: {}", after.as_millis());
         }
-        // Each of CRLF, CR and LF ends a line there, and all become LF.
+        // CRLF, CR and LF all end a line; they become LF.
         for line in self.data.replace("\r\n", "\n").split(['\n', '\r']) {
             field(&mut text, "data", line);
         }
@@ -125,12 +125,13 @@ fn one_line(text: String) -> String {
     text
 }
 
-/// The id of the last event that the client has seen, if it was here before.
+/// The id of the last event that the client has seen, if it reconnects.
 pub fn last_id(headers: &HeaderMap) -> Option<&str> {
     std::str::from_utf8(headers.get("last-event-id")?.as_bytes()).ok()
 }
 
-/// Answers with a stream of events, which an async block sends; it is dropped when the client leaves or the server stops.
+/// A response with a stream of events. The future of `send` sends them; it is dropped when the client leaves or the server
+/// stops.
 pub fn respond<F, Fut>(scope: &Scope, send: F) -> Response<AsyncBody>
 where
     F: FnOnce(Events) -> Fut,
@@ -147,9 +148,9 @@ where
     head(AsyncBody::from_poll(Live { events, silence: worker.sleep(HEARTBEAT), worker }))
 }
 
-/// Answers with a stream of events, which a closure sends on the thread of the call, after the head was sent.
+/// A response with a stream of events. `send` sends them on the thread of the call, after the head was sent.
 ///
-/// It goes by `?`: once the client has left or the server stops, sending and waiting fail, and the stream ends.
+/// Use `?` in it: once the client has left or the server stops, sending and sleeping fail, and the stream ends.
 pub fn respond_blocking(
     scope: &Scope,
     send: impl FnOnce(&mut BlockingEvents<'_>) -> Result<(), BodyError> + Send + 'static,
@@ -172,7 +173,7 @@ fn head<B>(body: B) -> Response<B> {
     response
 }
 
-/// Where an async application sends its events.
+/// Sends the events of an async application.
 #[derive(Debug)]
 pub struct Events {
     frames: FrameSender,
@@ -185,7 +186,7 @@ impl Events {
     }
 }
 
-/// Events, and what keeps the stream alive and ends it.
+/// The events, with a heartbeat and an end.
 struct Live {
     events: AsyncBody,
     silence: Timer,
@@ -194,7 +195,7 @@ struct Live {
 
 impl PollBody for Live {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
-        // First, since an application that always has an event would keep the stop waiting.
+        // First: an application that always has another event must not hold up the stop.
         if self.worker.poll_stopping(cx).is_ready() {
             return Poll::Ready(None);
         }
@@ -208,16 +209,16 @@ impl PollBody for Live {
     }
 }
 
-/// Where a sync application sends its events.
+/// Sends the events of a sync application.
 pub struct BlockingEvents<'s> {
     sink: &'s mut dyn FrameSink,
     worker: Worker,
-    /// What failed last did so because of the stop, which is no failure of the stream.
+    /// The last error was due to the stop, which is a normal end of the stream.
     stopped: bool,
 }
 
 impl BlockingEvents<'_> {
-    /// Sends an event, and waits until it was given to the transport.
+    /// Sends an event, and waits until the transport has taken it.
     ///
     /// # Errors
     /// If the client has left, or the server stops.
@@ -226,7 +227,7 @@ impl BlockingEvents<'_> {
         self.push(event.to_bytes())
     }
 
-    /// Sleeps, with comments in between, and no longer than until the server stops.
+    /// Sleeps, and sends heartbeats meanwhile. The stop of the server ends it early.
     ///
     /// # Errors
     /// If the client has left, or the server stops.

@@ -1,4 +1,4 @@
-//! Forms with files: `multipart/form-data` (RFC 7578), part by part as it arrives, so that no upload has to fit into
+//! Forms with files: `multipart/form-data` (RFC 7578), read part by part as it arrives, so that an upload need not fit into
 //! memory.
 //!
 //! ```
@@ -12,7 +12,7 @@
 //!     let mut told = String::new();
 //!     while let Some(mut part) = form.next_part()? {
 //!         if part.file_name().is_some() {
-//!             // To be kept under a name of your own; the client's is for showing.
+//!             // Keep it under a name of your own; the client's is only for display.
 //!             let bytes = std::io::copy(&mut part, &mut std::io::sink())?;
 //!             told += &format!("{}: {:?} of {bytes} bytes\n", part.name(), part.file_name());
 //!         } else {
@@ -29,10 +29,10 @@
 //! # assert_eq!(request.send().text(), "title: Crab\npicture: Some(\"crab.png\") of 5 bytes\n");
 //! ```
 //!
-//! An async application does the same with `Multipart::<Polled>` and `.await` behind each call.
+//! An async application does the same with `Multipart::<Polled>` and `.await` after each call.
 //!
-//! What the client did wrong is an [`HttpError`]: 415 for another media type, 413 beyond the [`Limits`], 400 for what
-//! makes no sense or breaks off. Lines end with CRLF, as all browsers and libraries send them.
+//! What the client did wrong is an [`HttpError`]: 415 for another media type, 413 beyond the [`Limits`], 400 if the form is
+//! malformed or breaks off. Lines end with CRLF, as all browsers and libraries send them.
 
 use std::{
     borrow::Cow,
@@ -51,13 +51,13 @@ use crate::{Blocking, Form, HttpError, MediaType, Polled};
 /// How large a form may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Of the whole content, in bytes; 16 MiB.
+    /// Size of the whole content, in bytes; 16 MiB.
     pub total_bytes: u64,
-    /// Of the data of one part, in bytes; 16 MiB.
+    /// Size of the data of one part, in bytes; 16 MiB.
     pub part_bytes: u64,
-    /// How many parts; 1000.
+    /// Number of parts; 1000.
     pub parts: usize,
-    /// Of the fields in front of a part, in bytes; 8 KiB.
+    /// Size of the header fields of one part, in bytes; 8 KiB.
     pub head_bytes: usize,
 }
 
@@ -67,17 +67,17 @@ impl Default for Limits {
     }
 }
 
-/// A form that arrives part by part: of an async application by default, of a sync one as `Multipart<Blocking>`.
+/// A form that arrives part by part; in a sync application a `Multipart<Blocking>`.
 pub struct Multipart<F: Form = Polled> {
     body: Body<F::In>,
     parser: Parser,
 }
 
 impl<F: Form> Multipart<F> {
-    /// That of a request. Nothing is read yet.
+    /// The form in a request. Nothing is read yet.
     ///
     /// # Errors
-    /// If it is none, or declares more bytes than allowed.
+    /// If the content is not such a form, or declares more bytes than allowed.
     pub fn new(headers: &HeaderMap, body: Body<F::In>, limits: Limits) -> Result<Self, HttpError> {
         let media_type = MediaType::of(headers).filter(|media_type| media_type.is("multipart/form-data"));
         let Some(media_type) = media_type else {
@@ -100,10 +100,10 @@ impl<F: Form> Multipart<F> {
 }
 
 impl Multipart<Blocking> {
-    /// Waits for the next part; what was not read of the one before is passed over.
+    /// Waits for the next part; `None` after the last. What was not read of the one before is skipped.
     ///
     /// # Errors
-    /// Why there are no more.
+    /// If the form is malformed, too large, or breaks off.
     pub fn next_part(&mut self) -> Result<Option<Part<'_, Blocking>>, AppError> {
         loop {
             match self.event()? {
@@ -117,10 +117,10 @@ impl Multipart<Blocking> {
         }
     }
 
-    /// Waits for the part of this name; those before it are passed over. Browsers send parts in the order of the form.
+    /// Waits for the part of this name; those before it are skipped. Browsers send parts in the order of the form.
     ///
     /// # Errors
-    /// 422 with code `invalid_field` and the `field`, if there is none any more; else why there are no more.
+    /// 422 with code `invalid_field` and the `field`, if no part with this name follows; else as [`next_part`](Self::next_part).
     pub fn part_named(&mut self, name: &str) -> Result<Part<'_, Blocking>, AppError> {
         loop {
             match self.event()? {
@@ -147,10 +147,10 @@ impl Multipart<Blocking> {
 }
 
 impl Multipart<Polled> {
-    /// Waits for the next part; what was not read of the one before is passed over.
+    /// Waits for the next part; `None` after the last. What was not read of the one before is skipped.
     ///
     /// # Errors
-    /// Why there are no more.
+    /// If the form is malformed, too large, or breaks off.
     pub async fn next_part(&mut self) -> Result<Option<Part<'_, Polled>>, AppError> {
         loop {
             match self.event().await? {
@@ -164,10 +164,10 @@ impl Multipart<Polled> {
         }
     }
 
-    /// Waits for the part of this name; those before it are passed over. Browsers send parts in the order of the form.
+    /// Waits for the part of this name; those before it are skipped. Browsers send parts in the order of the form.
     ///
     /// # Errors
-    /// 422 with code `invalid_field` and the `field`, if there is none any more; else why there are no more.
+    /// 422 with code `invalid_field` and the `field`, if no part with this name follows; else as [`next_part`](Self::next_part).
     pub async fn part_named(&mut self, name: &str) -> Result<Part<'_, Polled>, AppError> {
         loop {
             match self.event().await? {
@@ -213,23 +213,23 @@ impl<F: Form> Part<'_, F> {
         &self.names.name
     }
 
-    /// What the client calls the file, if it is one: without directories and control characters, and never `.` or
-    /// `..`. It is still the client's word: show it, and keep the file under a name of your own.
+    /// The client's name for the file, if it is one: without directories and control characters, and never `.` or `..`. Use it
+    /// for display only, and keep the file under a name of your own.
     pub fn file_name(&self) -> Option<&str> {
         self.names.file_name.as_deref()
     }
 
-    /// What the client says it is.
+    /// The media type, according to the client.
     pub fn media_type(&self) -> Option<MediaType<'_>> {
         MediaType::of(&self.headers)
     }
 
-    /// All fields in front of it.
+    /// Its header fields.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// What an event means to who reads this part.
+    /// What an event means to the reader of this part.
     fn data(&mut self, event: Event) -> Option<Bytes> {
         match event {
             Event::Data(data) => Some(data),
@@ -245,7 +245,7 @@ impl Part<'_, Blocking> {
     /// Waits for the next bytes; `None` at the end.
     ///
     /// # Errors
-    /// Why there are no more.
+    /// If the form is malformed, too large, or breaks off.
     pub fn chunk(&mut self) -> Result<Option<Bytes>, AppError> {
         if self.is_over {
             return Ok(None);
@@ -270,10 +270,10 @@ impl Part<'_, Blocking> {
         Ok(all.freeze())
     }
 
-    /// Waits for all of it, which is text.
+    /// Waits for all of it, as text.
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes); 400 if it is no UTF-8.
+    /// As [`bytes`](Self::bytes); 400 if it is not UTF-8.
     pub fn text(self, limit: usize) -> Result<String, AppError> {
         Ok(text(self.bytes(limit)?)?)
     }
@@ -283,7 +283,7 @@ impl Part<'_, Polled> {
     /// Waits for the next bytes; `None` at the end.
     ///
     /// # Errors
-    /// Why there are no more.
+    /// If the form is malformed, too large, or breaks off.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, AppError> {
         if self.is_over {
             return Ok(None);
@@ -304,16 +304,16 @@ impl Part<'_, Polled> {
         Ok(all.freeze())
     }
 
-    /// Waits for all of it, which is text.
+    /// Waits for all of it, as text.
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes); 400 if it is no UTF-8.
+    /// As [`bytes`](Self::bytes); 400 if it is not UTF-8.
     pub async fn text(self, limit: usize) -> Result<String, AppError> {
         Ok(text(self.bytes(limit).await?)?)
     }
 }
 
-/// Reads the data. An error of the form travels in the [`io::Error`], and [`AppError`] finds it again in there.
+/// Reads the data. An error of the form is inside the [`io::Error`], where [`AppError`] finds it again.
 impl Read for Part<'_, Blocking> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() || self.is_over {
@@ -348,7 +348,7 @@ fn gather(all: &mut BytesMut, data: &Bytes, limit: usize) -> Result<(), HttpErro
 }
 
 fn text(bytes: Bytes) -> Result<String, HttpError> {
-    String::from_utf8(bytes.into()).map_err(|_| malformed("A field of the form is no text."))
+    String::from_utf8(bytes.into()).map_err(|_| malformed("A field of the form is not UTF-8."))
 }
 
 fn malformed(detail: &'static str) -> HttpError {
@@ -515,7 +515,7 @@ impl Parser {
             }
             [] | [b'\r'] if blanks <= self.limits.head_bytes => Ok(None),
             [b'-'] if blanks == 0 => Ok(None),
-            _ => Err(malformed("There is something behind the boundary of the form.")),
+            _ => Err(malformed("The form has something after a boundary.")),
         }
     }
 
@@ -532,15 +532,15 @@ impl Parser {
             }
         };
         if end > self.limits.head_bytes {
-            return Err(too_large("The fields of a part of the form are too long."));
+            return Err(too_large("The header fields of a part of the form are too long."));
         }
         let head = self.buffer.split_to(end);
         let _empty_line = self.buffer.split_to(2);
         self.state = State::Data;
         self.part_bytes = 0;
         // Data that is empty has the delimiter at once, whose CRLF is behind this empty line.
-        let headers =
-            fields(&head).ok_or_else(|| malformed("The fields of a part of the form make no sense."))?;
+        let headers = fields(&head)
+            .ok_or_else(|| malformed("The header fields of a part of the form are malformed."))?;
         Ok(Event::Part(headers))
     }
 }

@@ -1,4 +1,4 @@
-//! HTML and other text from templates in the language of Jinja, by `minijinja`.
+//! HTML and other text from templates in Jinja's language, rendered by `minijinja`.
 //!
 //! ```
 //! use varvel::sync_fn;
@@ -14,9 +14,9 @@
 //! # Ok::<_, varvel_toolkit::templates::Error>(())
 //! ```
 //!
-//! What is put into a template whose name ends with `.html`, `.htm` or `.xml` is escaped, unless the template says
-//! `|safe`. In scripts and in attributes without quotes that is not enough. A template is part of the program: never
-//! make one of what a client has sent.
+//! Values are escaped in templates whose names end with `.html`, `.htm` or `.xml`, unless the template says `|safe`. In
+//! scripts and in attributes without quotes that is not enough. Templates are part of the program: never make one from
+//! what a client has sent.
 
 use std::{
     collections::HashSet,
@@ -32,13 +32,13 @@ use varvel::{Body, Mode};
 
 /// Templates by their names.
 ///
-/// Clones share them. They are read and checked when they are [added](Self::add), [all at once](Self::read_all), or else when
-/// they are first asked for, and kept.
+/// Clones share them. A template is read and checked when it is [added](Self::add), when [all are read](Self::read_all), or
+/// else when it is first used, and then kept.
 #[derive(Clone, Debug)]
 pub struct Templates {
     environment: Arc<RwLock<Environment<'static>>>,
     directory: Option<Arc<Path>>,
-    /// The names of those that were read from the directory, and none of those that were added.
+    /// The names of those that were read from the directory, without those that were added.
     loaded: Arc<Mutex<HashSet<String>>>,
     is_reloaded: bool,
 }
@@ -50,8 +50,8 @@ impl Templates {
         Self { environment, directory: None, loaded: Arc::default(), is_reloaded: false }
     }
 
-    /// Those of a directory, by their paths in it: `users/list.html`. No name leads out of it. The first use of each
-    /// reads its file on the thread that renders.
+    /// Those of a directory, named by their paths in it: `users/list.html`. No name leads out of it. A file is read on first
+    /// use, on the thread that renders.
     pub fn of_directory(path: impl Into<PathBuf>) -> Self {
         let mut templates = Self::new();
         let path: PathBuf = path.into();
@@ -71,10 +71,10 @@ impl Templates {
     }
 
     /// Reads all files of the directory now, so that a mistake in any of them is found when the program starts. Files and
-    /// directories whose names begin with a dot are none of the templates.
+    /// directories whose names begin with a dot are skipped.
     ///
     /// # Errors
-    /// If the directory cannot be read, or one of its files is no template.
+    /// If the directory cannot be read, or a file is not a valid template.
     pub fn read_all(&self) -> Result<(), Error> {
         let Some(directory) = &self.directory else { return Ok(()) };
         let mut names = Vec::new();
@@ -87,25 +87,25 @@ impl Templates {
         names.iter().try_for_each(|name| environment.get_template(name).map(drop))
     }
 
-    /// Whether each file is read again each time, for those who write templates while the program runs; off by default.
-    /// What was [added](Self::add) stays.
+    /// Whether files are read again for each rendering, so that they can be edited while the program runs; off by default.
+    /// Templates that were [added](Self::add) stay.
     #[must_use]
     pub fn reloaded(mut self, is_reloaded: bool) -> Self {
         self.is_reloaded = is_reloaded;
         self
     }
 
-    /// Adds a template, in place of another of this name.
+    /// Adds a template. It replaces another of this name.
     ///
     /// # Errors
-    /// If it is no template; the error says where.
+    /// If it is not a valid template; the error says where.
     pub fn add(&mut self, name: impl Into<String>, source: impl Into<String>) -> Result<(), Error> {
         let name = name.into();
         self.loaded().remove(&name);
         self.change(|environment| environment.add_template_owned(name, source.into()))
     }
 
-    /// Changes what templates find: functions such as `url_for`, filters, globals, how what is missing is taken.
+    /// Changes what templates can use: functions such as `url_for`, filters, globals, what undefined values do.
     ///
     /// ```
     /// use varvel_toolkit::templates::{Templates, context};
@@ -120,7 +120,7 @@ impl Templates {
         change(&mut self.environment.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The text that a template makes of what it is given.
+    /// Renders a template with these values.
     ///
     /// # Errors
     /// If there is no such template, or it fails; the error says where.
@@ -137,7 +137,7 @@ impl Templates {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// 200 with what a template makes, of the media type that its name tells.
+    /// 200 with a rendered template; the extension in its name decides the media type.
     ///
     /// # Errors
     /// As [`render`](Self::render).

@@ -23,19 +23,19 @@
 //! The sync form has the same names: [`Handshake::accept_blocking`] gives a `WebSocket<Blocking>`, whose methods block.
 //! One state machine is behind both.
 //!
-//! What an application need not care for, as long as it receives or sends:
-//! - Pings are answered; a client that is silent is pinged, and given up if it stays silent.
-//! - What the client does wrong is answered with the Close that RFC 6455 asks for, and told as an [`Error`].
-//! - When the server stops, [`recv`](WebSocket::recv) closes with 1001 and gives `None` (spec U8). What is then being
-//!   answered can be sent for the time that a Close may take.
-//! - A socket that is dropped open says goodbye: with 1000, with 1011 in a panic.
+//! This happens by itself, as long as the application receives or sends:
+//! - Pings are answered; a silent client is pinged, and given up if it stays silent.
+//! - If the client violates the protocol, it is sent the Close that RFC 6455 asks for, and the application gets an [`Error`].
+//! - When the server stops, [`recv`](WebSocket::recv) closes with 1001 and returns `None` (spec U8). Messages can still be sent
+//!   for as long as a Close may take.
+//! - A socket that is dropped while open is closed with 1000, or with 1011 in a panic.
 //!
-//! Bounds: a message and a frame have a largest size, one message at most is read ahead, and a [`send`](WebSocket::send)
-//! waits until the server has taken the whole message, which it does as the client reads (spec U9).
+//! Memory is bounded: messages and frames have a maximum size, at most one message is read ahead, and a
+//! [`send`](WebSocket::send) waits until the server has taken the whole message, which depends on the client reading (spec U9).
 //!
 //! Not supported: extensions, `permessage-deflate` among them, because tungstenite has none; they are not negotiated, so
-//! clients do without. Text is checked as UTF-8 frame by frame, not within a frame. A length in more bytes than it needs is
-//! taken, and unsolicited Pongs are passed over.
+//! clients do without. Text is checked for UTF-8 frame by frame, not within a frame. Lengths that are not in their shortest
+//! form are accepted, and unsolicited Pongs are ignored.
 
 use std::{
     fmt,
@@ -59,10 +59,10 @@ pub use handshake::{Agreed, Handshake};
 use link::Over;
 pub use message::{Close, Message, Text};
 
-/// An open WebSocket: of an async application by default, of a sync one as `WebSocket<Blocking>`.
+/// An open WebSocket; in a sync application a `WebSocket<Blocking>`.
 ///
-/// Every method may be given up while it waits, as by a `select`: then nothing received is lost, and a message is sent
-/// either whole or not at all.
+/// The futures of all methods may be dropped while they wait, as `select` does: nothing that was received is lost, and a
+/// message is sent either whole or not at all.
 pub struct WebSocket<F: Over = Polled> {
     connection: Connection<F::Link>,
     protocol: Option<Box<str>>,
@@ -79,7 +79,7 @@ impl<F: Over> WebSocket<F> {
         self.connection.closed_with()
     }
 
-    /// The worker that drives the tunnel: for its timers, and to learn that a stop was asked for.
+    /// The worker that drives the tunnel: for its timers, and to learn of a stop.
     pub fn worker(&self) -> &Worker {
         self.connection.worker()
     }
@@ -94,7 +94,7 @@ impl WebSocket<Polled> {
         poll_fn(|cx| self.poll_recv(cx)).await
     }
 
-    /// [`recv`](Self::recv), for those that wait for several things at once.
+    /// [`recv`](Self::recv), to wait for several things at once.
     ///
     /// # Errors
     /// As there.
@@ -111,8 +111,8 @@ impl WebSocket<Polled> {
         poll_fn(|cx| self.connection.poll_send(cx, &mut message)).await
     }
 
-    /// Closes, and waits for the client's answer; messages that come before it are dropped. Does nothing if the connection
-    /// is closed.
+    /// Closes, and waits for the client's Close; messages that arrive before it are dropped. Does nothing if the connection is
+    /// closed.
     ///
     /// # Errors
     /// [`Error::TimedOut`] if the client does not answer.
@@ -143,8 +143,8 @@ impl WebSocket<Blocking> {
         self.connection.wait(|connection, cx| connection.poll_send(cx, &mut message))
     }
 
-    /// Closes, and waits for the client's answer; messages that come before it are dropped. Does nothing if the connection
-    /// is closed.
+    /// Closes, and waits for the client's Close; messages that arrive before it are dropped. Does nothing if the connection is
+    /// closed.
     ///
     /// # Errors
     /// [`Error::TimedOut`] if the client does not answer.

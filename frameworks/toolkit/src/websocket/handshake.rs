@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{Accept, Blocking, HttpError, Polled, middleware::Client};
 
-/// What a server agrees to when a client asks for a WebSocket, and the limits of those it opens.
+/// What a server agrees to when a client asks for a WebSocket, and the limits of the WebSockets that it opens.
 ///
 /// ```
 /// use std::time::Duration;
@@ -34,9 +34,9 @@ use crate::{Accept, Blocking, HttpError, Polled, middleware::Client};
 ///
 /// | status | for |
 /// |---|---|
-/// | 426, with the version that is spoken | another version than 13 |
+/// | 426, with the supported version | a version other than 13 |
 /// | 403 | a page of an origin that is not allowed |
-/// | 501 | a server that has no upgrades |
+/// | 501 | a server without upgrades |
 /// | 400 | anything else |
 #[derive(Clone, Debug)]
 pub struct Handshake {
@@ -63,13 +63,13 @@ impl Default for Handshake {
 }
 
 impl Handshake {
-    /// No subprotocols, pages of the same origin, 1 MiB, a ping after 20 seconds.
+    /// No subprotocols, only pages of the request's own host, messages up to 1 MiB, a ping after 20 seconds of silence.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A subprotocol that the application speaks. Of those that it speaks the client gets what it named first; if there is
-    /// none, the WebSocket is opened without, and it is for the client to go.
+    /// A subprotocol that the application speaks. The first of the client's that is among them is chosen. If none is, the
+    /// WebSocket is opened without one, and the client may leave.
     #[must_use]
     pub fn protocol(mut self, name: impl Into<String>) -> Self {
         self.protocols.push(name.into());
@@ -86,7 +86,7 @@ impl Handshake {
         self
     }
 
-    /// Lets pages of any origin connect: for what knows its users by more than a cookie.
+    /// Lets pages of any origin connect: for applications that do not know their users by cookies alone.
     #[must_use]
     pub fn allow_any_origin(mut self) -> Self {
         self.any_origin = true;
@@ -107,15 +107,15 @@ impl Handshake {
         self
     }
 
-    /// After how long a silence the client is pinged, and how long it may then stay silent before it is given up. Default:
-    /// 20 seconds each.
+    /// How long the client may be silent before it is pinged, and how much longer before it is given up. Default: 20 seconds
+    /// each.
     #[must_use]
     pub fn ping(mut self, interval: Duration, patience: Duration) -> Self {
         self.limits.ping = Some((interval, patience));
         self
     }
 
-    /// Pings nobody: a client that has vanished is noticed only when something is sent to it.
+    /// Sends no pings: a client that has vanished is noticed only when something is sent to it.
     #[must_use]
     pub fn no_ping(mut self) -> Self {
         self.limits.ping = None;
@@ -129,8 +129,8 @@ impl Handshake {
         self
     }
 
-    /// Opens a WebSocket if the request asks for one, and refuses it else. `run` gets it, and its end is the end of the
-    /// connection. Fields may be added to the answer.
+    /// Opens a WebSocket if the request asks for one, and refuses the request otherwise. `run` gets it, and the connection ends
+    /// with it. Header fields may be added to the response.
     pub fn accept<B, F, Fut>(&self, request: &Request<B>, scope: &mut Scope, run: F) -> Response<AsyncBody>
     where
         F: FnOnce(WebSocket<Polled>) -> Fut + Send + 'static,
@@ -155,8 +155,8 @@ impl Handshake {
         }
     }
 
-    /// The first half of [`accept`](Self::accept), for those who have a say between question and answer, or answer errors in
-    /// a way of their own.
+    /// The first half of [`accept`](Self::accept), to decide something before the WebSocket is opened, or to respond to errors in
+    /// another way.
     ///
     /// ```
     /// use http::Request;
@@ -242,7 +242,7 @@ impl Handshake {
     }
 }
 
-/// What [`Handshake::agree`] came to: a WebSocket that can be opened.
+/// A successful [`Handshake::agree`]: a WebSocket that can be opened.
 #[derive(Debug)]
 pub struct Agreed {
     upgrade: Upgrade,
@@ -257,7 +257,7 @@ impl Agreed {
         self.protocol.as_deref()
     }
 
-    /// The answer that opens it; `run` gets it behind that, and its end is the end of the connection.
+    /// The response that opens it. `run` gets it, and the connection ends with it.
     pub fn open<F, Fut>(self, run: F) -> Response<AsyncBody>
     where
         F: FnOnce(WebSocket<Polled>) -> Fut + Send + 'static,
@@ -280,7 +280,7 @@ impl Agreed {
 }
 
 fn no_upgrade() -> HttpError {
-    HttpError::bad_request("This is no upgrade to WebSocket.")
+    HttpError::bad_request("This is not an upgrade to WebSocket.")
 }
 
 fn bad_key() -> HttpError {
@@ -289,7 +289,7 @@ fn bad_key() -> HttpError {
 
 fn other_version() -> HttpError {
     HttpError::new(StatusCode::UPGRADE_REQUIRED)
-        .with_detail("Only version 13 of WebSocket is spoken here.")
+        .with_detail("Only version 13 of WebSocket is supported.")
         .with_header(header::UPGRADE, HeaderValue::from_static("websocket"))
         .with_header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
 }
