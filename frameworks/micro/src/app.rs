@@ -25,6 +25,7 @@ use crate::{
     lifecycle::{Shutdown, Startup},
     mount::{BothForms, Mounted},
     service::{Service, Target},
+    session::Seal,
 };
 
 /// An application: routes, hooks and shared state. It is a [`varvel::App`] and a [`varvel::AsyncApp`], and a factory of both
@@ -42,8 +43,8 @@ use crate::{
 /// ```
 ///
 /// A mistake panics where the route is added, which is when the program starts, with a message that says what is wrong: two
-/// routes for the same paths, arguments for which the path has no fields, state that was not given. So state and secret must be
-/// set before the routes that take them; everything else may come in any order.
+/// routes for the same paths, arguments for which the path has no fields, state that was not given. So state and secret must
+/// be set before the routes that take them; everything else may come in any order.
 #[derive(Clone)]
 pub struct App {
     router: Router<Planned>,
@@ -52,7 +53,8 @@ pub struct App {
     pub(crate) states: States,
     pub(crate) startups: Vec<Startup>,
     pub(crate) shutdowns: Vec<Arc<Shutdown>>,
-    keys: Option<Arc<Keys>>,
+    keys: Option<Keys>,
+    session_cookie: String,
     content_bytes_max: usize,
     multipart: multipart::Limits,
     #[cfg(feature = "templates")]
@@ -88,6 +90,7 @@ impl App {
             startups: Vec::new(),
             shutdowns: Vec::new(),
             keys: None,
+            session_cookie: "session".to_owned(),
             content_bytes_max: 1 << 20,
             multipart: multipart::Limits::default(),
             #[cfg(feature = "templates")]
@@ -116,12 +119,24 @@ impl App {
 
     /// As [`secret`](Self::secret), but keys may include old ones, whose sessions are still accepted.
     pub fn keys(&mut self, keys: Keys) -> &mut Self {
-        self.keys = Some(Arc::new(keys));
+        self.keys = Some(keys);
         self.changed()
     }
 
-    /// How many bytes of content are read for arguments; 1 MiB unless set. More gets 413. A [`Multipart`](crate::Multipart) has
-    /// [limits of its own](Self::multipart_limits), since it is not kept in memory.
+    /// The name of the cookie that [sessions](crate::Session) are kept in; `session` unless set. Applications on one host that
+    /// have different secrets, mounted ones included, need different names, or each discards the sessions of the other.
+    ///
+    /// # Panics
+    /// If the name is empty.
+    #[track_caller]
+    pub fn session_cookie(&mut self, name: impl Into<String>) -> &mut Self {
+        self.session_cookie = name.into();
+        assert!(!self.session_cookie.is_empty(), "the cookie of sessions needs a name");
+        self.changed()
+    }
+
+    /// How many bytes of content are read for arguments; 1 MiB unless set. More gets 413. A [`Multipart`](crate::Multipart)
+    /// has [limits of its own](Self::multipart_limits), since it is not kept in memory.
     pub fn content_bytes_max(&mut self, bytes: usize) -> &mut Self {
         self.content_bytes_max = bytes;
         self.changed()
@@ -251,6 +266,8 @@ impl App {
         let states = Arc::new(self.states.clone());
         let names = self.router.names().map(|(name, template)| (name.to_owned(), template.clone()));
         let names = Arc::new(names.collect());
+        let cookie = &self.session_cookie;
+        let seal = self.keys.clone().map(|keys| Arc::new(Seal { keys, cookie: cookie.clone() }));
         let mut around: Vec<Surroundings> = Vec::new();
         for Around { hooks, outer } in &self.around {
             let hooks = match outer {
@@ -261,7 +278,7 @@ impl App {
                 hooks,
                 states: Arc::clone(&states),
                 names: Arc::clone(&names),
-                keys: self.keys.clone(),
+                seal: seal.clone(),
                 content_bytes_max: self.content_bytes_max,
                 multipart: self.multipart,
                 #[cfg(feature = "templates")]
@@ -341,8 +358,8 @@ struct Entry {
 }
 
 impl Group {
-    /// A group whose routes get `name.` in front of their names and `prefix` in front of their paths. The prefix is put there as
-    /// it is: `/admin`, possibly with fields, or empty.
+    /// A group whose routes get `name.` in front of their names and `prefix` in front of their paths. The prefix is put there
+    /// as it is: `/admin`, possibly with fields, or empty.
     pub fn new(name: &str, prefix: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -487,8 +504,8 @@ impl App {
         self.changed()
     }
 
-    /// Adds a hook that is called before each handler; see [`BeforeFn`]. Those of the application come first, then those of the
-    /// group. It runs where the handler does: before an async handler on the event loop, so it must not block there.
+    /// Adds a hook that is called before each handler; see [`BeforeFn`]. Those of the application come first, then those of
+    /// the group. It runs where the handler does: before an async handler on the event loop, so it must not block there.
     ///
     /// # Panics
     /// If it takes something that is reserved for handlers, or is not there.

@@ -10,17 +10,13 @@ use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use varvel::{AppError, Scope};
 #[cfg(feature = "templates")]
 use varvel_toolkit::templates::Templates;
-use varvel_toolkit::{
-    Accept, HttpError,
-    cookies::{Cookies, Keys},
-    multipart,
-    router::Template,
-};
+use varvel_toolkit::{Accept, HttpError, cookies::Cookies, multipart, router::Template};
 
 use crate::{
     Call, Session,
     failure::{Log, told},
     hooks::{Answer, Hooks, Side},
+    session::Seal,
 };
 
 pub(crate) type States = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
@@ -41,7 +37,7 @@ pub(crate) struct Context {
     pub(crate) hooks: Hooks,
     pub(crate) states: Arc<States>,
     pub(crate) names: Arc<Names>,
-    pub(crate) keys: Option<Arc<Keys>>,
+    pub(crate) seal: Option<Arc<Seal>>,
     pub(crate) content_bytes_max: usize,
     pub(crate) multipart: multipart::Limits,
     #[cfg(feature = "templates")]
@@ -61,7 +57,7 @@ impl Context {
 
     /// The browser's session, if there is a secret.
     pub(crate) fn session(&self, headers: &HeaderMap, scope: &Scope) -> Option<Session> {
-        self.keys.as_ref().map(|keys| Session::new(Cookies::of(headers, scope), Arc::clone(keys)))
+        self.seal.as_ref().map(|seal| Session::new(Cookies::of(headers, scope), Arc::clone(seal)))
     }
 
     /// Makes the response from the outcome of a call.

@@ -3,7 +3,7 @@
 use std::{any::TypeId, fmt, ops::Deref, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use serde::de::DeserializeOwned;
 use varvel::{AsyncBody, ReadBody, Scope};
 use varvel_toolkit::{
@@ -77,8 +77,8 @@ pub trait Extract<F>: Sized {
     /// Whether the content has to be read first, into [`Call::content`].
     const READS: bool = false;
 
-    /// Declares what it takes, so that mistakes are found when the route is added; nothing unless overridden. If it is made from
-    /// others, it should pass this on to them.
+    /// Declares what it takes, so that mistakes are found when the route is added; nothing unless overridden. If it is made
+    /// from others, it should pass this on to them.
     fn needs(needs: &mut Needs) {
         let _ = needs;
     }
@@ -206,6 +206,7 @@ fn expect(
         Some(media_type) if is_it(&media_type) => Ok(()),
         _ => Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE)
             .with_code("unsupported_media_type")
+            .with_header(header::ACCEPT, HeaderValue::from_static(expected))
             .with_member("expected", expected)),
     }
 }

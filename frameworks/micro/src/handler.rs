@@ -15,9 +15,9 @@ use crate::{
 
 /// A function on a route: it takes up to eight arguments, each an [`Extract`], and returns something that can [`Respond`].
 ///
-/// A function that returns a future of that is an async handler: it is polled and may wait, but must not block. Any other is a
-/// sync handler: it may block, since it gets a thread, on event loops one of a pool. No name or attribute is needed to tell them
-/// apart, as no response is a future; `Kind` is always inferred.
+/// A function that returns a future of that is an async handler: it is polled and may wait, but must not block. Any other is
+/// a sync handler: it may block, since it gets a thread, on event loops one of a pool. No name or attribute is needed to tell
+/// them apart, as no response is a future; `Kind` is always inferred.
 ///
 /// In a closure the types of the arguments have to be written out. Share values with handlers as [`State`](crate::State), or
 /// capture them; an async closure that owns what it captures is

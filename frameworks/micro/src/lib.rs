@@ -84,8 +84,8 @@
 //! # assert_eq!(client.get("/half/2").try_send().unwrap().status(), 500);
 //! ```
 //!
-//! **State** is shared by all calls. A **session** keeps data about one browser in a signed cookie, and carries messages to the
-//! next page.
+//! **State** is shared by all calls. A **session** keeps data about one browser in a signed cookie, and carries messages to
+//! the next page.
 //!
 //! ```
 //! use std::sync::Mutex;
@@ -126,8 +126,8 @@
 //! ```
 //!
 //! **Templates** are written in Jinja's language. A [`Template`] can be returned wherever a response can, from hooks as well.
-//! Values are escaped in HTML; `url_for`, `session` and `get_flashed_messages` work as in Flask. A syntax error in a template is
-//! found when the program starts. (Feature `templates`, on by default; a service without pages can turn it off.)
+//! Values are escaped in HTML; `url_for`, `session` and `get_flashed_messages` work as in Flask. A syntax error in a template
+//! is found when the program starts. (Feature `templates`, on by default; a service without pages can turn it off.)
 //!
 //! ```
 //! use varvel_micro::{App, HttpError, Template, Templates, context};
@@ -171,9 +171,9 @@
 //! # assert_eq!(client.post("/albums/7").send().status(), 415);
 //! ```
 //!
-//! **Live pages.** [Events](events) stream to a page for as long as it is open; a browser that reconnects says which event it saw
-//! last. A [`WebSocketUpgrade`] becomes a WebSocket; pages of other origins are refused unless you
-//! [allow them](websocket::Handshake::allow_origin). Both have sync forms, which occupy a thread each.
+//! **Live pages.** [Events](events) stream to a page for as long as it is open; a browser that reconnects says which event it
+//! saw last. A [`WebSocketUpgrade`] becomes a WebSocket; pages of other origins are refused unless you [allow
+//! them](websocket::Handshake::allow_origin). Both have sync forms, which occupy a thread each.
 //!
 //! ```
 //! use std::time::Duration;
@@ -261,7 +261,7 @@
 //! | `Blueprint("admin", url_prefix="/admin")` | [`Group`] |
 //! | `before_request`, `after_request`, `errorhandler(404)` | [`App::before`], [`App::after`], [`App::error`] |
 //! | `session`, `flash`, `get_flashed_messages` | [`Session`], in templates the same |
-//! | `app.secret_key`, `SECRET_KEY_FALLBACKS` | [`App::secret`], [`App::keys`] |
+//! | `app.secret_key`, `SECRET_KEY_FALLBACKS`, `SESSION_COOKIE_NAME` | [`App::secret`], [`App::keys`], [`App::session_cookie`] |
 //! | `request.files["picture"].save(path)` | [`Multipart`]: `io::copy(&mut form.part_named("picture")?, &mut file)` |
 //! | `MAX_CONTENT_LENGTH` | [`App::content_bytes_max`], 1 MiB unless set; for uploads [`App::multipart_limits`], 16 MiB |
 //! | a generator as the response; `text/event-stream` | a [`Response`] with a body of your own; [`events`] |
@@ -280,8 +280,8 @@
 //! # What it costs
 //!
 //! Compared with an application on the bare contract, a route with fields costs two allocations more and an async handler
-//! another one, whether there is one route or a thousand (`tests/allocations.rs` counts them). With templates and a secret there
-//! is one more, so that any page can use the session; the cookie is read and verified only if one does.
+//! another one, whether there is one route or a thousand (`tests/allocations.rs` counts them). With templates and a secret
+//! there is one more, so that any page can use the session; the cookie is read and verified only if one does.
 
 #![forbid(unsafe_code)]
 #![allow(

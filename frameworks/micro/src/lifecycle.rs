@@ -27,7 +27,8 @@ impl App {
     /// `before_server_start`. Handlers take the value as [`State<T>`](crate::State); it replaces one of this type given to
     /// [`state`](Self::state). Functions are called in the order in which they are added.
     ///
-    /// They may block: the worker serves nobody yet.
+    /// They may block: the worker serves nobody yet. If one fails, the worker does not start, and the values made before are
+    /// dropped.
     ///
     /// ```
     /// use std::{fs::File, io::Write};

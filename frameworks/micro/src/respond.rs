@@ -55,8 +55,9 @@ pub struct Json<T>(pub T);
 
 /// A redirect to another URL.
 ///
-/// What a URL cannot contain is percent-encoded, so no text can add a header field. Where it leads is up to you: accept a target
-/// from a client only if it begins with one `/` and neither `//` nor `/\\`, or others can use your site to send people anywhere.
+/// What a URL cannot contain is percent-encoded, so no text can add a header field. Where it leads is up to you: accept a
+/// target from a client only if it begins with one `/` and neither `//` nor `/\`, or others can use your site to send people
+/// anywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redirect {
     status: StatusCode,

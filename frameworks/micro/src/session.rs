@@ -13,7 +13,6 @@ use serde_json::Value;
 use varvel::AppError;
 use varvel_toolkit::cookies::{Cookie, Cookies, Keys, time::Duration};
 
-const COOKIE: &str = "session";
 /// How long a session lasts after its last change.
 const DAYS: u16 = 31;
 
@@ -36,21 +35,28 @@ const DAYS: u16 = 31;
 /// # assert_eq!(client.get("/").header("cookie", cookie).send().text(), "Visit 2");
 /// ```
 ///
-/// A session lasts for 31 days after its last change. Browsers keep about 4 KiB; more is an error, a 500. What is changed after
-/// the head of the response was sent, as in a stream or a WebSocket, is lost.
+/// A session lasts for 31 days after its last change. Browsers keep about 4 KiB; more is an error, a 500. What is changed
+/// after the head of the response was sent, as in a stream or a WebSocket, is lost.
 ///
 /// A copy of the cookie stays valid for as long as the session lasts, even after [`clear`](Self::clear): whatever must end at
 /// once belongs in a database, as in the toolkit's [`Sessions`](varvel_toolkit::middleware::Sessions).
 ///
-/// The cookie is `HttpOnly`, `SameSite=Lax`, `Path=/`, and `Secure` where the client's connection is encrypted. A response that
-/// depends on the session says so in Vary, and one that changes it is `private` to caches unless it says otherwise.
+/// The [cookie](crate::App::session_cookie) is `HttpOnly`, `SameSite=Lax`, `Path=/`, and `Secure` where the client's
+/// connection is encrypted. A response that depends on the session says so in Vary, and one that changes it is `private` to
+/// caches unless it says otherwise.
 #[derive(Clone)]
 pub struct Session(Arc<Mutex<Loaded>>);
+
+/// What sessions are signed with, and the name of their cookie.
+pub(crate) struct Seal {
+    pub(crate) keys: Keys,
+    pub(crate) cookie: String,
+}
 
 /// The content of a session, once it was asked for, and the cookies that it comes from and goes to.
 struct Loaded {
     cookies: Cookies,
-    keys: Arc<Keys>,
+    seal: Arc<Seal>,
     content: Option<Content>,
     is_changed: bool,
 }
@@ -76,9 +82,9 @@ pub struct Flash {
 
 impl Loaded {
     fn content(&mut self) -> &mut Content {
-        let Self { cookies, keys, content, .. } = self;
+        let Self { cookies, seal, content, .. } = self;
         content.get_or_insert_with(|| {
-            let content = cookies.get_signed(keys, COOKIE);
+            let content = cookies.get_signed(&seal.keys, &seal.cookie);
             let content = content.and_then(|text| serde_json::from_str::<Content>(&text).ok());
             let lasts = u64::from(DAYS) * 24 * 60 * 60;
             content.filter(|content| now() < content.at + lasts).unwrap_or_default()
@@ -92,8 +98,8 @@ fn now() -> u64 {
 }
 
 impl Session {
-    pub(crate) fn new(cookies: Cookies, keys: Arc<Keys>) -> Self {
-        Self(Arc::new(Mutex::new(Loaded { cookies, keys, content: None, is_changed: false })))
+    pub(crate) fn new(cookies: Cookies, seal: Arc<Seal>) -> Self {
+        Self(Arc::new(Mutex::new(Loaded { cookies, seal, content: None, is_changed: false })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Loaded> {
@@ -148,7 +154,7 @@ impl Session {
     /// Adds what has changed to the header fields of the response.
     pub(crate) fn write_to(&self, headers: &mut HeaderMap) -> Result<(), AppError> {
         let mut loaded = self.lock();
-        let Loaded { cookies, keys, content: Some(content), is_changed } = &mut *loaded else {
+        let Loaded { cookies, seal, content: Some(content), is_changed } = &mut *loaded else {
             return Ok(());
         };
         // Other browsers would get another response.
@@ -158,12 +164,13 @@ impl Session {
             return Ok(());
         }
         if content.values.is_empty() && content.flashes.is_empty() {
-            cookies.remove(COOKIE)?;
+            cookies.remove(seal.cookie.clone())?;
         } else {
             content.at = now();
             let max_age = Duration::days(DAYS.into());
-            let cookie = Cookie::build((COOKIE, serde_json::to_string(content)?)).max_age(max_age);
-            let kept = cookies.set_signed(keys, cookie);
+            let cookie =
+                Cookie::build((seal.cookie.clone(), serde_json::to_string(content)?)).max_age(max_age);
+            let kept = cookies.set_signed(&seal.keys, cookie);
             kept.map_err(|error| AppError::internal(format!("the session cannot be kept: {error}")))?;
         }
         // A shared cache must not hand the cookie to other browsers.

@@ -74,6 +74,7 @@ fn content_becomes_a_type_or_a_problem_that_programs_can_read() {
             assert_eq!(problem("{", "application/json"), (400, "invalid_json".into()));
             assert_eq!(problem("{}", "application/json"), (422, "missing_field".into()));
             assert_eq!(problem("{}", "text/plain"), (415, "unsupported_media_type".into()));
+            assert_eq!(client.post(path).send().header("accept"), Some("application/json"));
         }
         let form = client.post("/form").header("content-type", "application/x-www-form-urlencoded");
         assert_eq!(form.body("name=nut&count=3").send().json::<Item>(), item);
@@ -347,6 +348,30 @@ fn a_session_that_no_browser_would_keep_is_an_error_with_a_page() {
         assert_eq!(failed.header("set-cookie"), None);
         let reported = client.reports().iter().any(|record| record.to_string().contains("the session"));
         assert!(reported, "{:?}", client.reports());
+    });
+}
+
+#[test]
+fn a_mounted_application_leaves_the_session_around_it_alone() {
+    fn visits(session: &Session) -> u32 {
+        session.set("visits", session.get("visits").unwrap_or(0) + 1);
+        session.get("visits").unwrap()
+    }
+    let mut inner = App::new();
+    inner.secret([8; 32]).session_cookie("__Host-inner");
+    inner.get("/", |session: Session| visits(&session).to_string());
+    let mut app = App::new();
+    app.secret([7; 32]).mount("/inner", inner);
+    app.before(|session: Session| {
+        visits(&session);
+    });
+    app.get("/", async |session: Session| visits(&session).to_string());
+    check(&app, |client| {
+        let first = client.get("/inner/").send();
+        let set = first.headers().get_all("set-cookie").iter().map(|line| line.to_str().unwrap());
+        let cookies: Vec<_> = set.map(|line| line.split(';').next().unwrap()).collect();
+        let get = |path| client.get(path).header("cookie", cookies.join("; ")).send();
+        assert_eq!((get("/inner/").text(), get("/").text()), ("2", "3"));
     });
 }
 

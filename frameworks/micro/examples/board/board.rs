@@ -65,6 +65,7 @@ async fn sign_in(Form(form): Form<SignIn>, session: Session) -> Result<Redirect,
         let error = HttpError::new(StatusCode::UNPROCESSABLE_ENTITY);
         return Err(error.with_detail("A name has 1 to 100 letters."));
     }
+    session.clear();
     session.flash("info", format!("Welcome, {}!", form.name));
     session.set("name", form.name);
     Ok(Redirect::to("/"))

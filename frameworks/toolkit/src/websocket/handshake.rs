@@ -129,8 +129,8 @@ impl Handshake {
         self
     }
 
-    /// Opens a WebSocket if the request asks for one, and refuses the request otherwise. `run` gets it, and the connection ends
-    /// with it. Header fields may be added to the response.
+    /// Opens a WebSocket if the request asks for one, and refuses the request otherwise. `run` gets it, and the connection
+    /// ends with it. Header fields may be added to the response.
     pub fn accept<B, F, Fut>(&self, request: &Request<B>, scope: &mut Scope, run: F) -> Response<AsyncBody>
     where
         F: FnOnce(WebSocket<Polled>) -> Fut + Send + 'static,
@@ -155,8 +155,8 @@ impl Handshake {
         }
     }
 
-    /// The first half of [`accept`](Self::accept), to decide something before the WebSocket is opened, or to respond to errors in
-    /// another way.
+    /// The first half of [`accept`](Self::accept), to decide something before the WebSocket is opened, or to respond to
+    /// errors in another way.
     ///
     /// ```
     /// use http::Request;
