@@ -41,7 +41,7 @@ use http::{
 use percent_encoding::percent_decode;
 use varvel::Scope;
 
-use crate::middleware::Client;
+use crate::middleware::is_secure;
 
 /// The cookies of one exchange. Their `Debug` has the names alone: who knows a value is often taken for its owner.
 #[derive(Clone)]
@@ -65,9 +65,7 @@ struct Change {
 impl Cookies {
     /// Those of a request. Nothing is read until it is asked for.
     pub fn of(headers: &HeaderMap, scope: &Scope) -> Self {
-        let scheme = scope.get::<Client>().and_then(|client| client.scheme);
-        let is_secure = scheme.map_or(scope.conn().is_secure(), |scheme| scheme == "https");
-        Self::of_headers(headers).secure(is_secure)
+        Self::of_headers(headers).secure(is_secure(scope))
     }
 
     /// Those of a request of which there are only the headers, by a connection that is not encrypted unless
@@ -384,6 +382,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::middleware::Client;
 
     fn cookies(line: &[u8]) -> Cookies {
         let headers = HeaderMap::from_iter([(COOKIE, HeaderValue::from_bytes(line).unwrap())]);

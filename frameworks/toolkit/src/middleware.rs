@@ -85,6 +85,7 @@ pub use catch_failures::{CatchFailures, CatchFailuresCall};
 pub use compression::Compression;
 pub use cors::Cors;
 pub use csrf::{Csrf, InvalidOrigin};
+pub(crate) use forwarded::is_secure;
 pub use forwarded::{Client, Forwarded, NetworkError};
 pub use rate_limit::RateLimit;
 pub use request_id::{RequestId, RequestIds};

@@ -52,6 +52,12 @@ pub struct Client {
     pub host: Option<Authority>,
 }
 
+/// Whether the client's connection is encrypted, as a trusted proxy or else the server knows.
+pub(crate) fn is_secure(scope: &Scope) -> bool {
+    let scheme = scope.get::<Client>().and_then(|client| client.scheme);
+    scheme.map_or(scope.conn().is_secure(), |scheme| scheme == "https")
+}
+
 impl Forwarded {
     /// Reads `Forwarded`, from proxies in these networks: addresses, or such with a number of bits as `10.0.0.0/8`.
     ///

@@ -13,7 +13,10 @@ use super::{
     connection::{Connection, Limits},
     link::Sleeper,
 };
-use crate::{Accept, Blocking, HttpError, Polled, middleware::Client};
+use crate::{
+    Accept, Blocking, HttpError, Polled,
+    middleware::{Client, is_secure},
+};
 
 /// What a server agrees to when a client asks for a WebSocket, and the limits of the WebSockets that it opens.
 ///
@@ -212,10 +215,9 @@ impl Handshake {
             UpgradeKind::ExtendedConnect => {}
             _ => return Err(no_upgrade()),
         }
-        let told = scope.get::<Client>().and_then(|client| client.host.as_ref());
         match only(headers, &header::ORIGIN) {
             Ok(None) => {}
-            Ok(Some(origin)) if self.allows(origin, told.or(scope.authority())) => {}
+            Ok(Some(origin)) if self.allows(origin, scope) => {}
             _ => {
                 let error = HttpError::new(StatusCode::FORBIDDEN);
                 return Err(error.with_detail("Pages of this origin may not connect."));
@@ -228,10 +230,13 @@ impl Handshake {
         Ok(Agreed { upgrade, head, protocol, limits: self.limits })
     }
 
-    fn allows(&self, origin: &str, authority: Option<&Authority>) -> bool {
+    fn allows(&self, origin: &str, scope: &Scope) -> bool {
+        let told = scope.get::<Client>().and_then(|client| client.host.as_ref());
+        // Anybody on the network can write a page that came without encryption.
+        let is_downgraded = is_secure(scope) && origin.starts_with("http://");
         self.any_origin
             || self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
-            || authority.is_some_and(|authority| same_host(origin, authority))
+            || told.or(scope.authority()).is_some_and(|host| same_host(origin, host) && !is_downgraded)
     }
 
     fn choose(&self, headers: &HeaderMap) -> Option<Box<str>> {
@@ -310,8 +315,8 @@ fn is_nonce(key: &str) -> bool {
     digits.len() == 22 && digits.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(&byte))
 }
 
-/// Whether an origin has the host and port that the request was addressed to. Its scheme is taken on trust: behind a proxy
-/// that ends TLS the server does not know its own.
+/// Whether an origin has the host and port that the request was addressed to. Its scheme is not compared, since behind a proxy
+/// that ends TLS the server may not know its own.
 fn same_host(origin: &str, authority: &Authority) -> bool {
     let (default_port, host) = match origin.split_once("://") {
         Some(("http", host)) => (80, host),

@@ -127,12 +127,23 @@ fn pages_of_other_origins_stay_out() {
 }
 
 #[test]
-fn behind_a_proxy_the_own_host_is_the_one_that_the_client_named() {
-    let app = |handshake| Forwarded::x_forwarded(["127.0.0.0/8"]).unwrap().around(async_app(handshake, echo));
-    let client = Client::new(app(Handshake::new()));
-    for (origin, expected) in [("https://app.example", 101), ("https://inner.example", 403)] {
-        let fields = [("host", "inner.example"), ("x-forwarded-host", "app.example"), ("origin", origin)];
-        assert_eq!(status(&client, "GET", &fields), expected, "{origin}");
+fn behind_a_proxy_the_own_origin_is_the_one_that_the_client_named() {
+    let trusted = Forwarded::x_forwarded(["127.0.0.0/8"]).unwrap();
+    let client = Client::new(trusted.around(async_app(Handshake::new(), echo)));
+    for (origin, scheme, expected) in [
+        ("https://app.example", "https", 101),
+        ("https://app.example", "", 101),
+        ("http://app.example", "http", 101),
+        ("http://app.example", "https", 403),
+        ("https://inner.example", "https", 403),
+    ] {
+        let fields = [
+            ("host", "inner.example"),
+            ("x-forwarded-host", "app.example"),
+            ("x-forwarded-proto", scheme),
+            ("origin", origin),
+        ];
+        assert_eq!(status(&client, "GET", &fields), expected, "{origin} by {scheme}");
     }
 }
 
