@@ -150,9 +150,13 @@ macro_rules! handlers {
 
             fn endpoint(self: Arc<Self>, surroundings: &Surroundings) -> Endpoint {
                 let context = Arc::clone(&surroundings.0);
+                // Content that is wanted whole is there before an event loop takes a thread for the call.
+                let reads = <($($arg,)*) as Arguments<Blocking>>::READS;
+                let buffered = if reads { context.content_bytes_max.saturating_add(1) } else { 0 };
                 Endpoint::blocking(sync_fn(move |request, scope| {
                     call_blocking(&context, request, scope, |($($arg,)*): ($($arg,)*)| self($($arg),*))
                 }))
+                .buffered(buffered)
             }
         }
 

@@ -16,7 +16,7 @@ use varvel::{
     bridge::{BlockOn, Offloaded},
     map_answer,
 };
-use varvel_toolkit::{Blocking, Endpoint, Form, HttpError, Polled};
+use varvel_toolkit::{Blocking, Endpoint, Form, HttpError, Polled, prefetch};
 
 use crate::{
     Request, RequestHead, Response, ResponseHead, Result,
@@ -279,10 +279,15 @@ async fn respond_offloaded(
     core: &Arc<Core>,
     hooks: &Hooks,
     call: &Arc<SyncCall>,
-    req: Request<Polled>,
+    mut req: Request<Polled>,
     resp: Response<Polled>,
 ) -> AsyncAppResult {
     let log = Log::of(&req.scope);
+    if req.head.has_media() {
+        // A responder that asks for it wants all of it: so clients that send slowly keep no thread from others. One byte
+        // more than is accepted refuses the rest without waiting for it.
+        req.body = prefetch(req.body, core.settings.media_bytes_max.saturating_add(1)).await;
+    }
     let (request, scope, rest) = Rest::of(core, hooks, call, req, resp);
     let rest = Arc::new(rest);
     let outcome = Offloaded::new(Arc::clone(&rest)).call(request, scope).await;

@@ -7,7 +7,9 @@
 //! | `application/msgpack`, `application/x-msgpack` | rmp-serde, with the feature `msgpack` |
 //! | your own, and any of these in another way | [`Handlers::insert`] |
 //!
-//! Nothing is converted unless a responder says `media`: a request that nobody asks for its media is never read.
+//! Nothing is converted unless a responder says `media`. On an event loop a sync responder gets its thread when content that
+//! has a handler is there, up to [the limit](crate::App::set_media_bytes_max), so that clients who send slowly keep no
+//! thread from others; all other content is read as the responder asks for it.
 
 use std::{fmt, sync::Arc};
 
@@ -105,6 +107,10 @@ impl Handlers {
     pub(crate) fn of_values(&self) -> impl Iterator<Item = &str> {
         let of_values = self.0.iter().filter(|(_, handler)| !matches!(handler, Handler::UrlEncoded));
         of_values.map(|(media_type, _)| &**media_type)
+    }
+
+    pub(crate) fn has(&self, media_type: &str) -> bool {
+        self.find(media_type).is_some()
     }
 
     fn find(&self, text: &str) -> Option<&Handler> {

@@ -524,12 +524,21 @@ impl RequestHead {
         Ranges::of(&self.parts.headers, whole, ranges_max)
     }
 
+    /// Whether the content is of a media type that has a handler, which takes it as a whole.
+    pub(crate) fn has_media(&self) -> bool {
+        self.media_type().is_ok_and(|media_type| self.settings.media.has(media_type))
+    }
+
     fn read_media<T: DeserializeOwned>(&self, data: &Bytes) -> Result<T> {
-        let media_type = match self.parts.headers.get(header::CONTENT_TYPE) {
-            None => self.settings.media_type,
-            Some(value) => value.to_str().map_err(|_| errors::invalid_header("", "content-type"))?,
-        };
-        self.settings.media.deserialize(media_type, data).map_err(AppError::from)
+        self.settings.media.deserialize(self.media_type()?, data).map_err(AppError::from)
+    }
+
+    /// Of the content.
+    fn media_type(&self) -> Result<&str, HttpError> {
+        match self.parts.headers.get(header::CONTENT_TYPE) {
+            None => Ok(self.settings.media_type),
+            Some(value) => value.to_str().map_err(|_| errors::invalid_header("", "content-type")),
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! One application on each server.
 
 use std::{
-    net::TcpListener,
+    io::Write,
+    net::{TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread,
     time::Duration,
@@ -20,7 +21,7 @@ struct Forms;
 
 impl Resource for Forms {
     fn responders(on: Responders<Self>) -> Responders<Self> {
-        on.get(Self::on_get).post(Self::on_post).websocket(Self::on_websocket)
+        on.get(Self::on_get).post(Self::on_post).put(Self::on_put).websocket(Self::on_websocket)
     }
 }
 
@@ -33,6 +34,12 @@ impl Forms {
     async fn on_post(&self, req: &mut AsyncRequest, resp: &mut AsyncResponse) -> Result {
         req.scope().worker().sleep(Duration::from_millis(1)).await;
         resp.set_text("async");
+        Ok(())
+    }
+
+    fn on_put(&self, req: &mut Request, resp: &mut Response) -> Result {
+        let names: Vec<String> = req.media()?;
+        resp.set_text(names.join(" and "));
         Ok(())
     }
 
@@ -95,6 +102,34 @@ fn serves(server: ServerKind, workers: &[u32]) {
     control.stop(Duration::from_secs(30));
     assert_eq!(serving.join().unwrap().unwrap(), 0);
     assert_eq!((sorted(&life.begun), sorted(&life.ended)), (workers.to_vec(), workers.to_vec()));
+}
+
+#[test]
+fn clients_who_send_half_of_their_content_keep_no_thread_from_others() {
+    let mut app = App::new();
+    app.add_route("/", Forms).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let client = Client::at(&format!("http://{address}"));
+    let mut config = Config::new(ServerKind::Evented);
+    config.settings.loops = Some(1);
+    config.settings.offload_threads = 1;
+    let control = Control::new();
+    let launch = Launch::new(vec![listener.into()]).with_control(control.clone());
+    let serving = thread::spawn(move || Both(app).deploy(&config, launch).map(drop));
+    assert!(control.wait_ready());
+
+    let mut slow: Vec<_> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
+    for stream in &mut slow {
+        stream.write_all(b"PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n[\"Ada\"").unwrap();
+    }
+    for _ in 0..3 {
+        assert_eq!(client.get("/").send().text(), "sync");
+        assert_eq!(client.put("/").json(&["Ada", "Bo"]).send().text(), "Ada and Bo");
+    }
+
+    control.stop(Duration::ZERO);
+    serving.join().unwrap().unwrap();
 }
 
 #[test]

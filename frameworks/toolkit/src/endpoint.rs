@@ -14,6 +14,8 @@ use varvel::{
     bridge::{BlockOn, Inline, Offloaded, OffloadedCall},
 };
 
+use crate::prefetch::{self, prefetch};
+
 /// An application of either form behind a pointer, which is an [`App`] and an [`AsyncApp`]: so one program has sync and
 /// async handlers side by side, on every server.
 ///
@@ -44,7 +46,8 @@ pub struct Endpoint(Kind);
 
 #[derive(Clone)]
 enum Kind {
-    Blocking(Arc<DynApp>, Offloaded<Arc<DynApp>>),
+    /// With how much content is there before a thread is taken on an event loop.
+    Blocking(Arc<DynApp>, Offloaded<Arc<DynApp>>, usize),
     Inline(Arc<DynApp>, Inline<Arc<DynApp>>),
     Polled(BlockOn<Arc<DynAsyncApp>>, Arc<DynAsyncApp>),
 }
@@ -53,7 +56,34 @@ impl Endpoint {
     /// A sync application, which may block.
     pub fn blocking(app: impl App + Send + Sync + 'static) -> Self {
         let app: Arc<DynApp> = Arc::new(app);
-        Self(Kind::Blocking(Arc::clone(&app), Offloaded::new(app)))
+        Self(Kind::Blocking(Arc::clone(&app), Offloaded::new(app), 0))
+    }
+
+    /// On an event loop, waits until all content of a request is there, or this many bytes of it, before a call takes a thread of
+    /// the pool. So clients that send slowly do not keep threads from others.
+    ///
+    /// For an application that wants its content whole, and one byte more than it accepts: what is too long is then
+    /// refused by a thread that has not to wait. Only for [`blocking`](Self::blocking); the others take no thread.
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use varvel::{ReadBody, sync_fn};
+    /// use varvel_toolkit::Endpoint;
+    ///
+    /// let endpoint = Endpoint::blocking(sync_fn(|request: Request<ReadBody>, _| {
+    ///     let content = request.into_body().collect(64 * 1024)?; // beyond it 413
+    ///     Ok(Response::new(format!("{} bytes", content.len()).into()))
+    /// }))
+    /// .buffered(64 * 1024 + 1);
+    /// # let client = varvel_test::Client::new(endpoint);
+    /// # assert_eq!(client.post("/").body("four").send().text(), "4 bytes");
+    /// ```
+    #[must_use]
+    pub fn buffered(mut self, bytes: usize) -> Self {
+        if let Kind::Blocking(.., buffered) = &mut self.0 {
+            *buffered = bytes;
+        }
+        self
     }
 
     /// A sync application whose author promises that it does not block, which spares event loops the way to the pool and
@@ -95,7 +125,7 @@ where
 impl App for Endpoint {
     fn call(&self, request: Request<ReadBody>, scope: Scope) -> AppResult {
         match &self.0 {
-            Kind::Blocking(app, _) | Kind::Inline(app, _) => app.call(request, scope),
+            Kind::Blocking(app, ..) | Kind::Inline(app, _) => app.call(request, scope),
             Kind::Polled(app, _) => app.call(request, scope),
         }
     }
@@ -106,7 +136,19 @@ impl AsyncApp for Endpoint {
 
     fn call(&self, request: Request<AsyncBody>, scope: Scope) -> EndpointCall {
         EndpointCall(match &self.0 {
-            Kind::Blocking(_, app) => Call::OfThread(app.call(request, scope)),
+            Kind::Blocking(_, app, buffered @ 1..) => {
+                let (app, buffered) = (app.clone(), *buffered);
+                let (head, body) = request.into_parts();
+                let (is_coming, body) = prefetch::is_coming(body);
+                if !is_coming {
+                    return EndpointCall(Call::OfThread(app.call(Request::from_parts(head, body), scope)));
+                }
+                Call::OfLoop(Box::pin(async move {
+                    let body = prefetch(body, buffered).await;
+                    app.call(Request::from_parts(head, body), scope).await
+                }))
+            }
+            Kind::Blocking(_, app, _) => Call::OfThread(app.call(request, scope)),
             Kind::Inline(_, app) => Call::OfThread(app.call(request, scope)),
             Kind::Polled(_, app) => Call::OfLoop(app.call(request, scope)),
         })

@@ -96,6 +96,7 @@
 
 mod endpoint;
 mod form;
+mod prefetch;
 
 pub mod accept;
 pub mod background;
@@ -125,6 +126,7 @@ pub use endpoint::{Endpoint, EndpointCall};
 pub use form::{Blocking, Form, Polled};
 pub use media_type::MediaType;
 pub use middleware::{Middleware, With, WithCall};
+pub use prefetch::prefetch;
 pub use problem::HttpError;
 pub use query::Query;
 pub use router::Router;

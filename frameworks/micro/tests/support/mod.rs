@@ -2,7 +2,11 @@
 
 #![allow(dead_code, reason = "not every test uses all of it")]
 
-use std::{net::TcpListener, thread, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    thread,
+    time::Duration,
+};
 
 use varvel::{Control, Launch};
 use varvel_lint::Lint;
@@ -25,19 +29,25 @@ pub(crate) fn everywhere(app: impl Fn() -> App, test: impl Fn(&Client)) {
 /// On each of the servers, by a socket.
 pub(crate) fn on_servers(app: impl Fn() -> App, test: impl Fn(&Client)) {
     for server in [ServerKind::Threaded, ServerKind::Evented] {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = Client::at(&format!("http://{}", listener.local_addr().unwrap()));
-        let (app, control) = (app(), Control::new());
-        let launch = Launch::new(vec![listener.into()]).with_control(control.clone());
-        thread::scope(|scope| {
-            let stop = Stop(&control);
-            let serving = scope.spawn(move || Both(app).deploy(&Config::new(server), launch));
-            assert!(control.wait_ready(), "{server:?} does not start");
-            test(&client);
-            drop(stop);
-            serving.join().unwrap().unwrap();
-        });
+        on(&Config::new(server), app(), |_, client| test(client));
     }
+}
+
+/// On one server, by a socket.
+pub(crate) fn on(config: &Config, app: App, test: impl Fn(SocketAddr, &Client)) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let client = Client::at(&format!("http://{address}"));
+    let control = Control::new();
+    let launch = Launch::new(vec![listener.into()]).with_control(control.clone());
+    thread::scope(|scope| {
+        let stop = Stop(&control);
+        let serving = scope.spawn(move || Both(app).deploy(config, launch));
+        assert!(control.wait_ready(), "{:?} does not start", config.server);
+        test(address, &client);
+        drop(stop);
+        serving.join().unwrap().unwrap();
+    });
 }
 
 /// Stops a server, also if the test panics.
