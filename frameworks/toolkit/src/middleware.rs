@@ -40,7 +40,7 @@
 //! let app = Timeout::after(Duration::from_secs(30)).around(app);
 //! let app = RateLimit::new(100, Duration::from_secs(60)).around(Csrf::new().around(app));
 //! let app = SecurityHeaders::new().around(Cors::of(["https://app.example"]).around(app));
-//! let app = RequestIds::new().around(AccessLog::new(|entry| eprintln!("{entry}")).around(app));
+//! let app = RequestIds::new().around(AccessLog::to_stderr().around(app));
 //! # assert!(varvel_test::Client::sync(app).get("/").send().header("x-request-id").is_some());
 //! ```
 

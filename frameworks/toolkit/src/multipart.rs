@@ -359,8 +359,10 @@ fn malformed(detail: &'static str) -> HttpError {
 
 fn missing(name: &str) -> HttpError {
     HttpError::new(StatusCode::UNPROCESSABLE_ENTITY)
-        .with_detail(format!("The field `{name}` is missing."))
-        .with_code("invalid_field")
+        .with_detail(format!(
+            "The field `{name}` is missing, or comes ahead of one that is expected before it."
+        ))
+        .with_code("missing_field")
         .with_member("field", name)
 }
 

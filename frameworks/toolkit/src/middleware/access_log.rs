@@ -1,6 +1,12 @@
 //! A line for each request.
 
-use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    io::{self, Write},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{Method, Request, Response, StatusCode, Version, header};
 use varvel::{Body, Outcome, Scope};
@@ -18,8 +24,7 @@ use crate::{Form, Middleware};
 /// use varvel::sync_fn;
 /// use varvel_toolkit::{Middleware, middleware::AccessLog, respond};
 ///
-/// let log = AccessLog::new(|entry| eprintln!("{entry}"));
-/// let app = log.around(sync_fn(|_, _| Ok(respond::text("hello"))));
+/// let app = AccessLog::to_stderr().around(sync_fn(|_, _| Ok(respond::text("hello"))));
 /// # varvel_test::Client::sync(app).get("/").send();
 /// ```
 #[derive(Clone)]
@@ -28,7 +33,18 @@ pub struct AccessLog {
 }
 
 impl AccessLog {
-    /// Calls this for each request, on the thread where it ends: it must be quick, and not panic.
+    /// Writes the line of each request to standard error, as a whole, so that the lines of several threads and processes do
+    /// not mix.
+    pub fn to_stderr() -> Self {
+        Self::new(|entry| {
+            let line = format!("{entry}\n");
+            // Where it could be told that nobody reads the log, nobody would read that.
+            let _ = io::stderr().lock().write_all(line.as_bytes());
+        })
+    }
+
+    /// Calls this for each request, on the thread where it ends: it must be quick, and not panic. Standard error has no
+    /// buffer: format a line before it is written.
     pub fn new(tell: impl Fn(&Entry) + Send + Sync + 'static) -> Self {
         Self { tell: Arc::new(tell) }
     }
@@ -49,6 +65,8 @@ pub struct Entry {
     pub client: Option<IpAddr>,
     /// The request's id, if it was given one.
     pub id: Option<RequestId>,
+    /// The number of its connection and its own on that, by which the server's log names it where it tells of failures.
+    pub exchange: (u64, u64),
     /// The method.
     pub method: Method,
     /// The target as it was on the wire, escaped where it is not visible ASCII.
@@ -76,6 +94,7 @@ impl fmt::Display for Entry {
         if let Some(id) = self.id {
             write!(f, " id={id}")?;
         }
+        write!(f, " connection={} exchange={}", self.exchange.0, self.exchange.1)?;
         write!(f, " method={} target=\"{}\" version={:?}", self.method, self.target, self.version)?;
         match self.status {
             Some(status) => write!(f, " status={}", status.as_u16())?,
@@ -111,6 +130,7 @@ impl Middleware for AccessLog {
         let mut entry = Entry {
             client,
             id: scope.get::<RequestId>().copied(),
+            exchange: (scope.conn().id, scope.number()),
             method: request.method().clone(),
             target: scope.raw_target().escape_ascii().to_string(),
             version: request.version(),
@@ -172,7 +192,7 @@ mod tests {
             client.advance(Duration::from_millis(1500));
             exchange.try_response().unwrap();
             let line = hear.recv().unwrap();
-            assert!(line.contains(" id=r7"), "{line}");
+            assert!(line.contains(" id=r7 connection=") && line.contains(" exchange=1 "), "{line}");
             assert!(line.contains(expected), "{line}");
             assert!(!line.contains("a\" status=200"), "{line}");
         }
