@@ -75,6 +75,9 @@ use crate::{Call, Json, Session, call::Incoming, context::Names};
 )]
 pub trait Extract<F>: Sized {
     /// Whether the content has to be read first, into [`Call::content`].
+    ///
+    /// It is read before any of the handler's arguments is made. A check that should come first, such as who calls, belongs in
+    /// a [`before`](crate::App::before) hook.
     const READS: bool = false;
 
     /// Declares what it takes, so that mistakes are found when the route is added; nothing unless overridden. If it is made

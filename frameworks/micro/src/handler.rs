@@ -83,8 +83,13 @@ where
         }
         handler(A::extract(&mut call)?).respond()
     });
+    let is_deferred = answer.as_ref().is_ok_and(|response| response.body().is_deferred());
+    if !is_deferred {
+        let asked = asked(&call.head, call.session.as_ref(), log.as_ref());
+        return context.finish::<Blocking>(answer, &asked);
+    }
+    // It is finished when it is there (spec M9), and until then keeps what that takes.
     let (context, Call { head, session, .. }) = (Arc::clone(context), call);
-    // An answer may be deferred, and is finished when it is there (spec M9).
     map_answer(answer, move |answer| {
         context.finish::<Blocking>(answer, &asked(&head, session.as_ref(), log.as_ref()))
     })

@@ -1,4 +1,4 @@
-//! What ends a WebSocket otherwise than by a Close.
+//! Why a WebSocket ended without a Close.
 
 use std::{fmt, io};
 
@@ -6,15 +6,15 @@ use tungstenite::error::ProtocolError;
 
 use super::Close;
 
-/// Why a WebSocket failed. What was the client's fault it has been told in a Close.
+/// Why a WebSocket failed. If it was the client's fault, the client was told so in a Close.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// It was closed before: there is no more sending.
+    /// It is closed already: nothing more can be sent.
     Closed,
-    /// The client does not keep to RFC 6455, and was told so with 1002.
+    /// The client violated RFC 6455, and was told so with 1002.
     Protocol(String),
-    /// The client sent as text what is not UTF-8, and was told so with 1007.
+    /// The client sent text that is not UTF-8, and was told so with 1007.
     NotUtf8,
     /// The client sent more than the limits allow, and was told so with 1009.
     TooLarge,
@@ -25,7 +25,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What the client is told of it; nothing if the connection is lost.
+    /// The Close for the client; none if the connection is lost.
     pub(super) fn close(&self) -> Option<Close> {
         let (code, reason) = match self {
             Self::Protocol(_) => (Close::PROTOCOL_ERROR, "protocol error"),
@@ -65,7 +65,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("the WebSocket is closed"),
-            Self::Protocol(what) => write!(f, "the client does not keep to the WebSocket protocol: {what}"),
+            Self::Protocol(what) => write!(f, "the client violated the WebSocket protocol: {what}"),
             Self::NotUtf8 => f.write_str("the client sent text that is not UTF-8"),
             Self::TooLarge => f.write_str("the client sent a message beyond the limit"),
             Self::TimedOut => f.write_str("the client is silent or does not read"),

@@ -131,7 +131,7 @@ impl Close {
     pub const NORMAL: u16 = 1000;
     /// The server stops, or the page was left.
     pub const GOING_AWAY: u16 = 1001;
-    /// The other side does not keep to the protocol.
+    /// The other side violated the protocol.
     pub const PROTOCOL_ERROR: u16 = 1002;
     /// A kind of data that is not taken.
     pub const UNSUPPORTED_DATA: u16 = 1003;

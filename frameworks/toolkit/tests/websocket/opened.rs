@@ -32,7 +32,7 @@ fn the_application_is_told_how_it_ended() {
         (masked(FIN | CLOSE, status(4000, "done")), r#"closed 4000 "done""#),
         (masked(FIN | CLOSE, ""), r#"closed 1005 """#),
         (masked(FIN | TEXT, b"\xff"), "the client sent text that is not UTF-8"),
-        (frame(FIN | TEXT, "hi"), "the client does not keep to the WebSocket protocol: "),
+        (frame(FIN | TEXT, "hi"), "the client violated the WebSocket protocol: "),
         (masked(FIN | BINARY, [0; 11]), "the client sent a message beyond the limit"),
         (vec![], "the connection failed: unexpected end of file"),
     ] {
