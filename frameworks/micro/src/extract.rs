@@ -199,19 +199,26 @@ impl<F, T: DeserializeOwned> Extract<F> for Json<T> {
     }
 }
 
-/// 415 for content of another media type, or of none.
+/// 415 for content of another media type or of none, and for content that is compressed (RFC 9110 section 15.5.16).
 fn expect(
     call: &Call<'_>,
     expected: &'static str,
     is_it: impl Fn(&MediaType<'_>) -> bool,
 ) -> Result<(), HttpError> {
-    match MediaType::of(call.headers()) {
-        Some(media_type) if is_it(&media_type) => Ok(()),
-        _ => Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+    let unsupported = || HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    if !MediaType::of(call.headers()).is_some_and(|media_type| is_it(&media_type)) {
+        return Err(unsupported()
             .with_code("unsupported_media_type")
             .with_header(header::ACCEPT, HeaderValue::from_static(expected))
-            .with_member("expected", expected)),
+            .with_member("expected", expected));
     }
+    let mut codings = call.headers().get_all(header::CONTENT_ENCODING).iter();
+    if !codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(unsupported()
+            .with_code("unsupported_content_encoding")
+            .with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+    }
+    Ok(())
 }
 
 impl<F> Extract<F> for Bytes {
