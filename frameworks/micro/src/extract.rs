@@ -207,10 +207,7 @@ fn expect(
 ) -> Result<(), HttpError> {
     let unsupported = || HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE);
     if !MediaType::of(call.headers()).is_some_and(|media_type| is_it(&media_type)) {
-        return Err(unsupported()
-            .with_code("unsupported_media_type")
-            .with_header(header::ACCEPT, HeaderValue::from_static(expected))
-            .with_member("expected", expected));
+        return Err(unsupported().with_code("unsupported_media_type").with_member("expected", expected));
     }
     let mut codings = call.headers().get_all(header::CONTENT_ENCODING).iter();
     if !codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity")) {

@@ -74,7 +74,6 @@ fn content_becomes_a_type_or_a_problem_that_programs_can_read() {
             assert_eq!(problem("{", "application/json"), (400, "invalid_json".into()));
             assert_eq!(problem("{}", "application/json"), (422, "missing_field".into()));
             assert_eq!(problem("{}", "text/plain"), (415, "unsupported_media_type".into()));
-            assert_eq!(client.post(path).send().header("accept"), Some("application/json"));
             let coded =
                 |coding: &str| client.post(path).json(&item).header("content-encoding", coding).send();
             assert_eq!(coded("identity").status(), 200);
