@@ -229,11 +229,23 @@ impl App {
         directory: impl Into<PathBuf>,
     ) -> Result<&mut Self, BoxError> {
         let files = Files::new(directory)?;
-        Ok(self.add_app(prefix, Endpoint::blocking(files))?)
+        Ok(self.add_app(prefix, files)?)
     }
 
-    /// Has another application answer all paths below a prefix: a framework's, the toolkit's [`Files`] as you like them, or
-    /// one on the bare contract. Middleware sees its requests, too.
+    /// Has another application answer all paths below a prefix: another [`App`], one of another framework
+    /// ([`Endpoint::both`]), the toolkit's [`Files`] as you like them, or one on the bare contract. Middleware sees its
+    /// requests, too.
+    ///
+    /// The middleware of another [`App`] is not started up: what its workers need, start up in the middleware of this one.
+    ///
+    /// ```
+    /// use varvel_resource::App;
+    ///
+    /// let v1 = App::new();
+    /// let mut app = App::new();
+    /// app.add_app("/v1", v1)?;
+    /// # Ok::<_, varvel_toolkit::router::RouteError>(())
+    /// ```
     ///
     /// # Errors
     /// As [`add_route`](Self::add_route).
@@ -396,20 +408,25 @@ impl App {
 
     async fn start_up(&self, worker: &Worker) -> std::result::Result<Self, StartError> {
         let app = self.clone();
-        for component in &app.core.middleware {
-            component.process_startup(worker).await?;
+        for (started, component) in app.core.middleware.iter().enumerate() {
+            if let Err(failure) = component.process_startup(worker).await {
+                // What keeps the worker from serving is the first failure.
+                let _ = shut_down(&app.core.middleware[..started], worker).await;
+                return Err(failure);
+            }
         }
         Ok(app)
     }
+}
 
-    async fn shut_down(&self, worker: &Worker) -> std::result::Result<(), BoxError> {
-        let mut outcome = Ok(());
-        for component in self.core.middleware.iter().rev() {
-            // Each gets its chance, whatever became of the others.
-            outcome = outcome.and(component.process_shutdown(worker).await);
-        }
-        outcome
+/// Shuts down what was started up, the last first.
+async fn shut_down(started: &[Component], worker: &Worker) -> std::result::Result<(), BoxError> {
+    let mut outcome = Ok(());
+    for component in started.iter().rev() {
+        // Each gets its chance, whatever became of the others.
+        outcome = outcome.and(component.process_shutdown(worker).await);
     }
+    outcome
 }
 
 impl Default for App {
@@ -423,6 +440,12 @@ impl Clone for App {
         let mut core = Core::clone(&self.core);
         core.settings = Arc::new(Settings::clone(&core.settings));
         Self { core: Arc::new(core) }
+    }
+}
+
+impl From<App> for Endpoint {
+    fn from(app: App) -> Self {
+        Self::both(app)
     }
 }
 
@@ -449,7 +472,7 @@ impl AppFactory for App {
     }
 
     fn teardown(&self, app: Self, worker: &Worker) -> std::result::Result<(), BoxError> {
-        block_on(app.shut_down(worker))
+        block_on(shut_down(&app.core.middleware, worker))
     }
 }
 
@@ -462,7 +485,7 @@ impl AsyncAppFactory for App {
     }
 
     async fn teardown(&self, app: Self, worker: &Worker) -> std::result::Result<(), BoxError> {
-        app.shut_down(worker).await
+        shut_down(&app.core.middleware, worker).await
     }
 }
 

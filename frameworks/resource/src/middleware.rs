@@ -44,7 +44,7 @@ pub trait Middleware: Send + Sync + 'static {
     /// Before a worker serves, where the application is given to a server as a factory.
     ///
     /// # Errors
-    /// The worker does not serve.
+    /// If it fails, the worker does not serve, and those that were started up before are shut down.
     fn process_startup(&self, worker: &Worker) -> std::result::Result<(), StartError> {
         let _ = worker;
         Ok(())
@@ -173,6 +173,11 @@ pub trait AsyncMiddleware: Send + Sync + 'static {
 /// A [`Middleware`] or an [`AsyncMiddleware`]: what [`add_middleware`](crate::App::add_middleware) takes.
 ///
 /// `Form` tells the two apart, and is found by the compiler.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no middleware",
+    label = "implements neither `Middleware` nor `AsyncMiddleware`",
+    note = "middleware of the toolkit stands around the application: `Cors::any().around(app)`"
+)]
 pub trait IntoMiddleware<Form> {
     #[doc(hidden)]
     fn into_component(self) -> Component;

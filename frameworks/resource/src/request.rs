@@ -1,6 +1,13 @@
 //! What is asked.
 
-use std::{borrow::Cow, fmt, ops, str::FromStr, sync::Arc, time::SystemTime};
+use std::{
+    borrow::Cow,
+    fmt,
+    ops::{self, Bound},
+    str::FromStr,
+    sync::Arc,
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri, Version, header, request::Parts};
@@ -435,14 +442,24 @@ impl RequestHead {
     pub fn get_param_as_int_in(
         &self,
         name: &str,
-        bounds: impl ops::RangeBounds<i64> + fmt::Debug,
+        bounds: impl ops::RangeBounds<i64>,
     ) -> Result<Option<i64>, HttpError> {
-        match self.get_param_as_int(name)? {
-            Some(number) if !bounds.contains(&number) => {
-                Err(errors::invalid_param(&format!("It must be in {bounds:?}."), name))
-            }
-            number => Ok(number),
+        let number = self.get_param_as_int(name)?;
+        if number.is_none_or(|number| bounds.contains(&number)) {
+            return Ok(number);
         }
+        let least = match bounds.start_bound() {
+            Bound::Included(least) => Some(format!("at least {least}")),
+            Bound::Excluded(below) => Some(format!("more than {below}")),
+            Bound::Unbounded => None,
+        };
+        let most = match bounds.end_bound() {
+            Bound::Included(most) => Some(format!("at most {most}")),
+            Bound::Excluded(above) => Some(format!("less than {above}")),
+            Bound::Unbounded => None,
+        };
+        let both: Vec<_> = least.into_iter().chain(most).collect();
+        Err(errors::invalid_param(&format!("It must be {}.", both.join(" and ")), name))
     }
 
     /// A parameter as a number with a fraction.

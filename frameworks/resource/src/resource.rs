@@ -121,6 +121,12 @@ pub struct Responders<R> {
 /// # assert_eq!(client.simulate_get("/").send().status(), 401);
 /// # assert_eq!(client.simulate_get("/").header("authorization", "Bearer sesame").send().status(), 200);
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "this is not a hook",
+    label = "not a function that looks at the heads of request and response",
+    note = "a hook is `fn(&mut RequestHead, &mut ResponseHead) -> Result`, sync or async; a closure names their types: \
+            `|req: &mut RequestHead, resp: &mut ResponseHead| ...`"
+)]
 pub trait Hook<Form>: Send + Sync + 'static {
     #[doc(hidden)]
     fn into_call(self) -> HookCall;
@@ -210,6 +216,14 @@ where
 /// `async fn(&R, &mut AsyncRequest, &mut AsyncResponse) -> Result`.
 ///
 /// `Form` tells the two apart, and is found by the compiler.
+#[diagnostic::on_unimplemented(
+    message = "this is not a responder of `{R}`",
+    label = "not a method that takes a request and fills in a response",
+    note = "a sync responder is `fn(&self, req: &mut Request, resp: &mut Response) -> Result`",
+    note = "an async responder is `async fn(&self, req: &mut AsyncRequest, resp: &mut AsyncResponse) -> Result`, and its \
+            future is `Send`: what is not, such as an `Rc`, is gone before an `.await`",
+    note = "fields of the path are asked for: `let id: u64 = req.path_param(\"id\")?`"
+)]
 pub trait Respond<R, Form>: Send + Sync + 'static {
     #[doc(hidden)]
     fn into_call(self, resource: Arc<R>) -> Call;

@@ -141,3 +141,23 @@ fn threads_serve_it_and_start_it_up_and_shut_it_down() {
 fn each_event_loop_serves_it_and_starts_it_up_and_shuts_it_down() {
     serves(ServerKind::Evented, &[0, 1]);
 }
+
+#[test]
+fn what_was_started_up_is_shut_down_where_a_later_start_up_fails() {
+    struct Fails;
+
+    impl Middleware for Fails {
+        fn process_startup(&self, _: &Worker) -> Result<(), StartError> {
+            Err(StartError::new("there is no database"))
+        }
+    }
+
+    let (first, last) = (Life::default(), Life::default());
+    let mut app = App::new();
+    app.add_middleware(first.clone()).add_middleware(Fails).add_middleware(last.clone());
+    for refused in [Client::factory(app.clone()), Client::sync_factory(app)] {
+        assert_eq!(refused.err().unwrap().to_string(), "there is no database");
+    }
+    assert_eq!((sorted(&first.begun).len(), sorted(&first.ended).len()), (2, 2));
+    assert_eq!((sorted(&last.begun).len(), sorted(&last.ended).len()), (0, 0));
+}

@@ -14,7 +14,11 @@ use varvel::{
     bridge::{BlockOn, Inline, Offloaded, OffloadedCall},
 };
 
-use crate::prefetch::{self, prefetch};
+use crate::{
+    Routes,
+    files::Files,
+    prefetch::{self, prefetch},
+};
 
 /// An application of either form behind a pointer, which is an [`App`] and an [`AsyncApp`]: so one program has sync and
 /// async handlers side by side, on every server.
@@ -24,8 +28,9 @@ use crate::prefetch::{self, prefetch};
 /// | [`blocking`](Self::blocking) | on the thread | on the worker's blocking pool |
 /// | [`inline`](Self::inline) | on the thread | on the loop, as it promises not to block |
 /// | [`polled`](Self::polled) | polled on the thread, which sleeps while it waits | polled on the loop |
+/// | [`both`](Self::both) | in its sync form | in its async form |
 ///
-/// The functions of [`sync_fn`](varvel::sync_fn) and [`app_fn`](varvel::app_fn) become one by `into()`.
+/// The functions of [`sync_fn`](varvel::sync_fn) and [`app_fn`](varvel::app_fn), [`Files`] and [`Routes`] become one by `into()`.
 ///
 /// ```
 /// use http::{Request, Response};
@@ -50,6 +55,7 @@ enum Kind {
     Blocking(Arc<DynApp>, Offloaded<Arc<DynApp>>, usize),
     Inline(Arc<DynApp>, Inline<Arc<DynApp>>),
     Polled(BlockOn<Arc<DynAsyncApp>>, Arc<DynAsyncApp>),
+    Both(Arc<DynApp>, Arc<DynAsyncApp>),
 }
 
 impl Endpoint {
@@ -102,6 +108,17 @@ impl Endpoint {
         let app: Arc<DynAsyncApp> = Arc::new(Boxed(app));
         Self(Kind::Polled(BlockOn::new(Arc::clone(&app)), app))
     }
+
+    /// An application of both forms, as those of frameworks are. What it does at start and stop as the factory that it may
+    /// be is not done: who mounts it is the factory.
+    pub fn both<A>(app: A) -> Self
+    where
+        A: App + AsyncApp + Send + Sync + 'static,
+        A::Future: Send + 'static,
+    {
+        let app = Arc::new(app);
+        Self(Kind::Both(Arc::clone(&app) as _, Arc::new(Boxed(app))))
+    }
 }
 
 impl<F> From<SyncFn<F>> for Endpoint
@@ -122,10 +139,22 @@ where
     }
 }
 
+impl From<Files> for Endpoint {
+    fn from(files: Files) -> Self {
+        Self::both(files)
+    }
+}
+
+impl From<Routes> for Endpoint {
+    fn from(routes: Routes) -> Self {
+        Self::both(routes)
+    }
+}
+
 impl App for Endpoint {
     fn call(&self, request: Request<ReadBody>, scope: Scope) -> AppResult {
         match &self.0 {
-            Kind::Blocking(app, ..) | Kind::Inline(app, _) => app.call(request, scope),
+            Kind::Blocking(app, ..) | Kind::Inline(app, _) | Kind::Both(app, _) => app.call(request, scope),
             Kind::Polled(app, _) => app.call(request, scope),
         }
     }
@@ -150,7 +179,7 @@ impl AsyncApp for Endpoint {
             }
             Kind::Blocking(_, app, _) => Call::OfThread(app.call(request, scope)),
             Kind::Inline(_, app) => Call::OfThread(app.call(request, scope)),
-            Kind::Polled(_, app) => Call::OfLoop(app.call(request, scope)),
+            Kind::Polled(_, app) | Kind::Both(_, app) => Call::OfLoop(app.call(request, scope)),
         })
     }
 }
@@ -161,6 +190,7 @@ impl fmt::Debug for Endpoint {
             Kind::Blocking(..) => "Endpoint::blocking",
             Kind::Inline(..) => "Endpoint::inline",
             Kind::Polled(..) => "Endpoint::polled",
+            Kind::Both(..) => "Endpoint::both",
         })
     }
 }
@@ -244,6 +274,29 @@ mod tests {
             client.get("/").send().status().as_u16()
         });
         assert_eq!(statuses, [503, 200, 200]);
+    }
+
+    #[test]
+    fn what_is_of_both_forms_is_called_in_that_of_its_server() {
+        struct Dual;
+
+        impl App for Dual {
+            fn call(&self, _request: Request<ReadBody>, _scope: Scope) -> AppResult {
+                Ok(Response::new(WriteBody::from("sync")))
+            }
+        }
+
+        impl AsyncApp for Dual {
+            type Future = std::future::Ready<AsyncAppResult>;
+
+            fn call(&self, _request: Request<AsyncBody>, _scope: Scope) -> Self::Future {
+                std::future::ready(Ok(Response::new(AsyncBody::from("async"))))
+            }
+        }
+
+        let endpoint = Endpoint::both(Dual);
+        assert_eq!(Client::sync(endpoint.clone()).get("/").send().text(), "sync");
+        assert_eq!(Client::new(endpoint).get("/").send().text(), "async");
     }
 
     #[test]
