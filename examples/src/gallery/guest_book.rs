@@ -17,10 +17,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use varvel_micro::{
-    App, Error, Form, HttpError, Json, Multipart, Redirect, Respond, Scope, Session, State, StatusCode,
-    Template, Templates, Urls, context, cookies::Keys, templates,
+    App, Error, Form, HttpError, Json, Multipart, Redirect, Scope, Session, State, StatusCode, Template,
+    Templates, Urls, context, cookies::Keys, templates,
 };
-use varvel_toolkit::Blocking;
 
 use super::LONGEST_WAIT;
 
@@ -69,7 +68,7 @@ pub(super) fn app(book: &Arc<GuestBook>) -> Result<App, templates::Error> {
 type Book = State<Arc<GuestBook>>;
 
 /// The template finds the session and the messages by itself.
-fn show(book: Book) -> impl Respond<Blocking> {
+fn show(book: Book) -> Template {
     let signatures: Vec<_> = book.lock().iter().rev().cloned().collect();
     Template("guest-book.html", context! { mount => MOUNT, signatures })
 }

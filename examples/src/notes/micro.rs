@@ -3,7 +3,7 @@
 use http::{HeaderValue, header};
 use varvel_micro::{
     App, AsyncBody, Blocking, Call, Error, Extract, Group, HeaderMap, HttpError, Json, Method, Multipart,
-    ReadBody, Request, Respond, Response, Scope, State, StatusCode, WriteBody,
+    Push, ReadBody, Request, Respond, Response, Scope, State, StatusCode, WriteBody,
 };
 use varvel_toolkit::{
     Accept, Query,
@@ -41,7 +41,7 @@ fn notes() -> Group {
     notes
 }
 
-fn list(paging: Paging, store: State<Store>) -> Result<impl Respond<Blocking>, Error> {
+fn list(paging: Paging, store: State<Store>) -> Result<impl Respond<Push>, Error> {
     let page = store.list(paging)?;
     let mut headers = HeaderMap::new();
     if let Some(next) = page.next {
@@ -50,7 +50,7 @@ fn list(paging: Paging, store: State<Store>) -> Result<impl Respond<Blocking>, E
     Ok((headers, Json(page.notes)))
 }
 
-fn create(Json(draft): Json<Draft>, store: State<Store>) -> Result<impl Respond<Blocking>, Error> {
+fn create(Json(draft): Json<Draft>, store: State<Store>) -> Result<impl Respond<Push>, Error> {
     let note = store.create(draft)?;
     Ok((StatusCode::CREATED, [(header::LOCATION, format!("/notes/{}", note.id))], shown(note)))
 }
@@ -91,7 +91,7 @@ fn upload_form(
     conditions: Conditions,
     store: State<Store>,
     mut form: Multipart<Blocking>,
-) -> Result<impl Respond<Blocking>, Error> {
+) -> Result<impl Respond<Push>, Error> {
     let mut part = form.part_named("file")?;
     let label = Label::new(part.file_name().unwrap_or("file"), part.headers())?;
     let upload = store.receive(id, &mut part)?;
@@ -104,7 +104,7 @@ fn upload_bytes(
     conditions: Conditions,
     store: State<Store>,
     request: Request<ReadBody>,
-) -> Result<impl Respond<Blocking>, Error> {
+) -> Result<impl Respond<Push>, Error> {
     let name = Query::of(request.uri()).get("name").unwrap_or("file".into());
     let label = Label::new(&name, request.headers())?;
     let upload = store.receive(id, request.into_body())?;
@@ -116,7 +116,7 @@ fn attach(
     label: Label,
     conditions: Conditions,
     store: State<Store>,
-) -> Result<impl Respond<Blocking>, Error> {
+) -> Result<impl Respond<Push>, Error> {
     let (note, is_first) = store.attach(upload, label, |current| conditions.judge(current))?;
     Ok((if is_first { StatusCode::CREATED } else { StatusCode::OK }, shown(note)))
 }
@@ -127,7 +127,7 @@ async fn events(headers: HeaderMap, store: State<Store>, scope: Scope) -> Result
 }
 
 /// A note as an answer, with its ETag.
-fn shown(note: Note) -> impl Respond<Blocking> {
+fn shown(note: Note) -> impl Respond<Push> {
     ([(header::ETAG, note.etag())], Json(note))
 }
 
@@ -153,7 +153,7 @@ impl Conditions {
     }
 
     /// The answer, or 304, 412, and parts of it.
-    fn answer(&self, whole: impl Respond<Blocking>, ranges_max: usize) -> Result<Response<WriteBody>, Error> {
+    fn answer(&self, whole: impl Respond<Push>, ranges_max: usize) -> Result<Response<WriteBody>, Error> {
         Ok(conditional::answer::<Blocking>(&self.0, &self.1, whole.respond()?, ranges_max))
     }
 }

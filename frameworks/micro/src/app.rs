@@ -7,11 +7,11 @@ use std::{
 };
 
 use http::{Method, StatusCode, response};
-use varvel::AsyncApp;
+use varvel::{Async, AsyncApp, Push};
 #[cfg(feature = "templates")]
 use varvel_toolkit::templates::Templates;
 use varvel_toolkit::{
-    Blocking, Endpoint, HttpError, Polled,
+    Endpoint, HttpError,
     cookies::Keys,
     multipart,
     router::{Router, UrlError},
@@ -457,7 +457,7 @@ macro_rules! registration {
             hook: impl Fn(&HttpError) -> R + Send + Sync + 'static,
         ) -> &mut Self
         where
-            R: Respond<Blocking> + Respond<Polled> + 'static,
+            R: Respond<Push> + Respond<Async> + 'static,
         {
             let Ok(status) = StatusCode::from_u16(status) else { panic!("{status} is not a status code") };
             self.own_hooks().errors.insert(0, (Some(status), Arc::new(hook)));
@@ -467,7 +467,7 @@ macro_rules! registration {
         /// As [`error`](Self::error), for all statuses that have no hook of their own.
         pub fn errors<R>(&mut self, hook: impl Fn(&HttpError) -> R + Send + Sync + 'static) -> &mut Self
         where
-            R: Respond<Blocking> + Respond<Polled> + 'static,
+            R: Respond<Push> + Respond<Async> + 'static,
         {
             self.own_hooks().errors.insert(0, (None, Arc::new(hook)));
             self

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use http::{Request, request};
-use varvel::{AppError, AppResult, AsyncAppResult, AsyncBody, ReadBody, Scope, app_fn, map_answer, sync_fn};
+use varvel::{
+    AppError, AppResult, Async, AsyncAppResult, AsyncBody, Push, ReadBody, Scope, app_fn, map_answer, sync_fn,
+};
 use varvel_toolkit::{Blocking, Endpoint, HttpError, Polled};
 
 use crate::{
@@ -71,7 +73,7 @@ pub(crate) fn call_blocking<A, R>(
 ) -> AppResult
 where
     A: Arguments<Blocking>,
-    R: Respond<Blocking>,
+    R: Respond<Push>,
 {
     let mut call = Call::new(request, scope, context);
     let log = context.log(call.scope());
@@ -103,7 +105,7 @@ pub(crate) async fn call_polled<A, Fut>(
 ) -> AsyncAppResult
 where
     A: Arguments<Polled>,
-    Fut: Future<Output: Respond<Polled>>,
+    Fut: Future<Output: Respond<Async>>,
 {
     let mut call = Call::new(request, scope, &context);
     let log = context.log(call.scope());
@@ -145,7 +147,7 @@ macro_rules! handlers {
         impl<H, R, $($arg),*> Handler<kind::Sync<($($arg,)*)>> for H
         where
             H: Fn($($arg),*) -> R + Send + Sync + 'static,
-            R: Respond<Blocking> + 'static,
+            R: Respond<Push> + 'static,
             $($arg: Extract<Blocking> + 'static,)*
         {
             fn needs(needs: &mut Needs) {
@@ -169,7 +171,7 @@ macro_rules! handlers {
         impl<H, Fut, $($arg),*> Handler<kind::Async<($($arg,)*)>> for H
         where
             H: Fn($($arg),*) -> Fut + Send + Sync + 'static,
-            Fut: Future<Output: Respond<Polled>> + Send + 'static,
+            Fut: Future<Output: Respond<Async>> + Send + 'static,
             $($arg: Extract<Polled> + Send + 'static,)*
         {
             fn needs(needs: &mut Needs) {

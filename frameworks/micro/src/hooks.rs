@@ -3,7 +3,7 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use http::{Response, StatusCode, response};
-use varvel::{AppError, AsyncBody, Body, WriteBody};
+use varvel::{AppError, Async, AsyncBody, Body, Mode, Push, WriteBody};
 use varvel_toolkit::{Blocking, Form, HttpError, Polled};
 
 use crate::{Call, Extract, Needs, Respond};
@@ -84,14 +84,14 @@ pub(crate) trait OnError: Send + Sync {
 impl<H, R> OnError for H
 where
     H: Fn(&HttpError) -> R + Send + Sync,
-    R: Respond<Blocking> + Respond<Polled>,
+    R: Respond<Push> + Respond<Async>,
 {
     fn blocking(&self, error: &HttpError) -> Result<Response<WriteBody>, AppError> {
-        Respond::<Blocking>::respond(self(error))
+        Respond::<Push>::respond(self(error))
     }
 
     fn polled(&self, error: &HttpError) -> Result<Response<AsyncBody>, AppError> {
-        Respond::<Polled>::respond(self(error))
+        Respond::<Async>::respond(self(error))
     }
 }
 
@@ -101,25 +101,25 @@ where
     message = "a `before` hook cannot return `{Self}`",
     note = "it returns `()`, `Option<response>` (`Some` replaces the handler's response), or a `Result` of these"
 )]
-pub trait Verdict<F: Form> {
+pub trait Verdict<M: Mode> {
     /// The response in place of the handler's, if there is to be one.
-    fn verdict(self) -> Option<Result<Response<Body<F::Out>>, AppError>>;
+    fn verdict(self) -> Option<Result<Response<Body<M>>, AppError>>;
 }
 
-impl<F: Form> Verdict<F> for () {
-    fn verdict(self) -> Option<Answer<F>> {
+impl<M: Mode> Verdict<M> for () {
+    fn verdict(self) -> Option<Result<Response<Body<M>>, AppError>> {
         None
     }
 }
 
-impl<F: Form, R: Respond<F>> Verdict<F> for Option<R> {
-    fn verdict(self) -> Option<Answer<F>> {
+impl<M: Mode, R: Respond<M>> Verdict<M> for Option<R> {
+    fn verdict(self) -> Option<Result<Response<Body<M>>, AppError>> {
         self.map(R::respond)
     }
 }
 
-impl<F: Form, V: Verdict<F>, E: Into<AppError>> Verdict<F> for Result<V, E> {
-    fn verdict(self) -> Option<Answer<F>> {
+impl<M: Mode, V: Verdict<M>, E: Into<AppError>> Verdict<M> for Result<V, E> {
+    fn verdict(self) -> Option<Result<Response<Body<M>>, AppError>> {
         match self {
             Ok(verdict) => verdict.verdict(),
             Err(error) => Some(Err(error.into())),
@@ -152,7 +152,7 @@ macro_rules! before {
         impl<H, V, $($arg),*> BeforeFn<($($arg,)*)> for H
         where
             H: Fn($($arg),*) -> V + Send + Sync + 'static,
-            V: Verdict<Blocking> + Verdict<Polled>,
+            V: Verdict<Push> + Verdict<Async>,
             $($arg: Extract<Blocking> + Extract<Polled> + 'static,)*
         {
             #[allow(unused_variables, reason = "for functions without arguments")]
@@ -169,7 +169,7 @@ macro_rules! before {
         impl<H, V, $($arg),*> Before for Typed<H, ($($arg,)*)>
         where
             H: Fn($($arg),*) -> V + Send + Sync + 'static,
-            V: Verdict<Blocking> + Verdict<Polled>,
+            V: Verdict<Push> + Verdict<Async>,
             $($arg: Extract<Blocking> + Extract<Polled> + 'static,)*
         {
             #[allow(unused_variables, non_snake_case, reason = "an argument is named after its type")]
@@ -178,7 +178,7 @@ macro_rules! before {
                     Ok(value) => value,
                     Err(error) => return Some(Err(error.into())),
                 };)*
-                Verdict::<Blocking>::verdict((self.0)($($arg),*))
+                Verdict::<Push>::verdict((self.0)($($arg),*))
             }
 
             #[allow(unused_variables, non_snake_case, reason = "an argument is named after its type")]
@@ -187,7 +187,7 @@ macro_rules! before {
                     Ok(value) => value,
                     Err(error) => return Some(Err(error.into())),
                 };)*
-                Verdict::<Polled>::verdict((self.0)($($arg),*))
+                Verdict::<Async>::verdict((self.0)($($arg),*))
             }
         }
     };

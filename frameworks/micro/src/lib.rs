@@ -64,10 +64,10 @@
 //!
 //! **Responses.** Return text, [`Html`], [`Json`], a status, a [`Redirect`], a tuple, `Option` or `Result` of these: see
 //! [`Respond`]. An [`HttpError`] is shown to the client; any other error becomes a 500, whose cause goes to the log and to
-//! nobody else.
+//! nobody else. A function that returns now this and now that makes whole responses of them, by [`respond`](Respond::respond).
 //!
 //! ```
-//! use varvel_micro::{App, Error, HttpError, StatusCode};
+//! use varvel_micro::{App, Error, HttpError, Redirect, Respond, Response, StatusCode, WriteBody};
 //!
 //! fn half(n: i64) -> Result<String, Error> {
 //!     if n % 2 != 0 {
@@ -77,9 +77,16 @@
 //!     Ok(std::fs::read_to_string(path)?) // a 500, and its cause in the log
 //! }
 //!
+//! fn page(n: i64) -> Result<Response<WriteBody>, Error> { // async: AsyncBody
+//!     if n == 0 { Redirect::to("/pages/1").respond() } else { format!("page {n}").respond() }
+//! }
+//!
 //! let mut app = App::new();
 //! app.get("/half/{n:int}", half);
+//! app.get("/pages/{n:int}", page);
 //! # let client = varvel_test::Client::sync(app);
+//! # assert_eq!(client.get("/pages/0").send().header("location"), Some("/pages/1"));
+//! # assert_eq!(client.get("/pages/2").send().text(), "page 2");
 //! # assert!(client.get("/half/3").send().text().contains("odd"));
 //! # assert_eq!(client.get("/half/2").try_send().unwrap().status(), 500);
 //! ```
@@ -255,7 +262,7 @@
 //! | `request` | [`Request<ReadBody>`](ReadBody), async [`Request<AsyncBody>`](AsyncBody); there is no global |
 //! | `return body, status, headers` | `(status, headers, body)` |
 //! | `jsonify`, `redirect`, `abort(404)` | [`Json`], [`Redirect`], `Err(HttpError::not_found())` |
-//! | `make_response`, `set_cookie` | `Response<WriteBody>`, [`SetCookie`] |
+//! | `make_response(page)`, `set_cookie` | [`page.respond()`](Respond::respond), a `Response<WriteBody>`; [`SetCookie`] |
 //! | `render_template("user.html", name=name)` | [`Template("user.html", context! { name })`](Template), of [`App::templates`] |
 //! | `url_for("user", id=7)` | [`App::url_for`], in handlers [`Urls`], in templates the same |
 //! | `Blueprint("admin", url_prefix="/admin")` | [`Group`] |
@@ -318,7 +325,9 @@ pub use session::{Flash, Session};
 #[cfg(feature = "templates")]
 pub use template::Template;
 pub use upgrade::WebSocketUpgrade;
-pub use varvel::{AppError as Error, AsyncBody, ReadBody, Scope, StartError, Worker, WriteBody};
+pub use varvel::{
+    AppError as Error, Async, AsyncBody, Mode, Push, ReadBody, Scope, StartError, Worker, WriteBody,
+};
 #[cfg(feature = "templates")]
 pub use varvel_toolkit::templates::{self, Templates, context};
 pub use varvel_toolkit::{

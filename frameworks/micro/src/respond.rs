@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 use varvel::{AppError, Body, BoxError, Mode};
 use varvel_toolkit::{
-    Form, HttpError,
+    HttpError,
     cookies::{Cookie, Cookies},
     respond,
 };
@@ -29,6 +29,28 @@ use varvel_toolkit::{
 /// | `Option<R>` | `R`, or 404 |
 /// | `Result<R, E>` | `R`; an [`HttpError`] as above, any other error as a 500 whose cause is reported |
 /// | `Response<WriteBody>`, in async handlers `Response<AsyncBody>` | as it is, such as those of [`events`](crate::events) |
+///
+/// Any of these becomes a whole response by [`respond`](Self::respond), for a handler that returns now this and now that:
+///
+/// ```
+/// use varvel_micro::{App, Error, Html, Redirect, Respond, Response, WriteBody};
+///
+/// fn page(number: u32) -> Result<Response<WriteBody>, Error> {
+///     if number == 0 {
+///         return Redirect::to("/pages/1").respond();
+///     }
+///     Html(format!("<h1>{number}</h1>")).respond()
+/// }
+///
+/// let mut app = App::new();
+/// app.get("/pages/{number}", page);
+/// # let client = varvel_test::Client::new(app);
+/// # assert_eq!(client.get("/pages/0").send().header("location"), Some("/pages/1"));
+/// # assert_eq!(client.get("/pages/2").send().text(), "<h1>2</h1>");
+/// ```
+///
+/// `M` is how the body flows: [`Push`](varvel::Push) in sync handlers, [`Async`](varvel::Async) in async ones. What you write
+/// for types of your own serves both: `impl<M: Mode> Respond<M> for Page`.
 #[diagnostic::on_unimplemented(
     message = "this handler cannot respond with `{Self}`",
     label = "not a response",
@@ -37,12 +59,12 @@ use varvel_toolkit::{
             wrap a value that implements `Serialize` in `Json(value)`",
     note = "a whole response is a `Response<WriteBody>` in a sync handler, a `Response<AsyncBody>` in an async one"
 )]
-pub trait Respond<F: Form> {
+pub trait Respond<M: Mode> {
     /// Makes the response.
     ///
     /// # Errors
     /// An [`HttpError`] is what the client is told; any other error is a failure of the application.
-    fn respond(self) -> Result<Response<Body<F::Out>>, AppError>;
+    fn respond(self) -> Result<Response<Body<M>>, AppError>;
 }
 
 /// HTML in UTF-8. It is sent as it is, so escape what comes from others.
@@ -96,10 +118,7 @@ impl SetCookie {
     }
 }
 
-impl<F: Form, M: Mode> Respond<F> for Response<Body<M>>
-where
-    F: Form<Out = M>,
-{
+impl<M: Mode> Respond<M> for Response<Body<M>> {
     fn respond(self) -> Result<Self, AppError> {
         Ok(self)
     }
@@ -107,8 +126,8 @@ where
 
 macro_rules! respond {
     ($([$($generic:tt)*] $type:ty: |$value:ident| $answer:expr;)*) => {$(
-        impl<F: Form, $($generic)*> Respond<F> for $type {
-            fn respond(self) -> Result<Response<Body<F::Out>>, AppError> {
+        impl<M: Mode, $($generic)*> Respond<M> for $type {
+            fn respond(self) -> Result<Response<Body<M>>, AppError> {
                 let $value = self;
                 $answer
             }
@@ -127,39 +146,39 @@ respond! {
     [] Redirect: |redirect| Ok(respond::redirect(redirect.status, &redirect.location));
     [T: Into<Bytes>] Html<T>: |html| Ok(respond::html(html.0));
     [T: Serialize] Json<T>: |json| Ok(respond::json(&json.0)?);
-    [R: Respond<F>] (StatusCode, R): |both| {
+    [R: Respond<M>] (StatusCode, R): |both| {
         let mut response = both.1.respond()?;
         *response.status_mut() = both.0;
         Ok(response)
     };
-    [R: Respond<F>] (HeaderMap, R): |both| {
+    [R: Respond<M>] (HeaderMap, R): |both| {
         let mut response = both.1.respond()?;
         response.headers_mut().extend(both.0);
         Ok(response)
     };
-    [R: Respond<F>] (SetCookie, R): |both| {
+    [R: Respond<M>] (SetCookie, R): |both| {
         let mut response = both.1.respond()?;
         both.0.0.write_to(response.headers_mut());
         Ok(response)
     };
-    [R: Respond<F>] Option<R>: |answer| match answer {
+    [R: Respond<M>] Option<R>: |answer| match answer {
         Some(answer) => answer.respond(),
         None => Err(HttpError::not_found().into()),
     };
-    [R: Respond<F>, E: Into<AppError>] Result<R, E>: |result| match result {
+    [R: Respond<M>, E: Into<AppError>] Result<R, E>: |result| match result {
         Ok(answer) => answer.respond(),
         Err(error) => Err(error.into()),
     };
 }
 
-impl<F, R, N, V, const COUNT: usize> Respond<F> for ([(N, V); COUNT], R)
+impl<M, R, N, V, const COUNT: usize> Respond<M> for ([(N, V); COUNT], R)
 where
-    F: Form,
-    R: Respond<F>,
+    M: Mode,
+    R: Respond<M>,
     N: TryInto<HeaderName, Error: Into<BoxError>>,
     V: TryInto<HeaderValue, Error: Into<BoxError>>,
 {
-    fn respond(self) -> Result<Response<Body<F::Out>>, AppError> {
+    fn respond(self) -> Result<Response<Body<M>>, AppError> {
         let mut fields = HeaderMap::new();
         for (name, value) in self.0 {
             let name: HeaderName = name.try_into().map_err(AppError::from_boxed)?;
@@ -170,12 +189,12 @@ where
 }
 
 /// `(StatusCode, ([..], R))` without the inner brackets.
-impl<F, R, N, V, const COUNT: usize> Respond<F> for (StatusCode, [(N, V); COUNT], R)
+impl<M, R, N, V, const COUNT: usize> Respond<M> for (StatusCode, [(N, V); COUNT], R)
 where
-    F: Form,
-    ([(N, V); COUNT], R): Respond<F>,
+    M: Mode,
+    ([(N, V); COUNT], R): Respond<M>,
 {
-    fn respond(self) -> Result<Response<Body<F::Out>>, AppError> {
+    fn respond(self) -> Result<Response<Body<M>>, AppError> {
         (self.0, (self.1, self.2)).respond()
     }
 }

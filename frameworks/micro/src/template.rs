@@ -7,9 +7,9 @@ use std::{
 
 use http::{HeaderMap, Response, StatusCode};
 use serde::Serialize;
-use varvel::{AppError, Body, Scope};
+use varvel::{AppError, Body, Mode, Scope};
 use varvel_toolkit::{
-    Form, HttpError,
+    HttpError,
     router::Template as PathTemplate,
     templates::{
         Error, Templates, Value,
@@ -77,8 +77,8 @@ impl App {
     }
 }
 
-impl<F: Form, G: Serialize> Respond<F> for Template<G> {
-    fn respond(self) -> Result<Response<Body<F::Out>>, AppError> {
+impl<M: Mode, G: Serialize> Respond<M> for Template<G> {
+    fn respond(self) -> Result<Response<Body<M>>, AppError> {
         let mut response = Response::new(Body::empty());
         let unrendered = Unrendered { name: self.0, given: Value::from_serialize(self.1) };
         response.extensions_mut().insert(unrendered);

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use varvel_lint::Lint;
 use varvel_micro::{
     App, AsyncBody, Blocking, Bytes, Cookies, Error, Form, Group, HeaderMap, Html, HttpError, Json, Method,
-    Multipart, Path, Query, ReadBody, Redirect, Request, Response, Scope, Session, SetCookie, StartError,
-    State, StatusCode, Urls, WebSocketUpgrade, WriteBody,
+    Multipart, Path, Query, ReadBody, Redirect, Request, Respond, Response, Scope, Session, SetCookie,
+    StartError, State, StatusCode, Urls, WebSocketUpgrade, WriteBody,
 };
 use varvel_test::Client;
 
@@ -133,6 +133,29 @@ fn whatever_responds_is_an_answer() {
         assert_eq!(both.headers().get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
         let created = get("/created");
         assert_eq!((created.status().as_u16(), created.header("location")), (201, Some("/1")));
+    });
+}
+
+#[test]
+fn one_handler_answers_with_a_page_or_a_redirect() {
+    fn sync(n: u32) -> Result<Response<WriteBody>, Error> {
+        if n == 0 {
+            return Redirect::to("/sync/1").respond();
+        }
+        (StatusCode::ACCEPTED, Html("<p>")).respond()
+    }
+    async fn polled(n: u32) -> Result<Response<AsyncBody>, Error> {
+        if n == 0 { Redirect::to("/async/1").respond() } else { Json(n).respond() }
+    }
+    let mut app = App::new();
+    app.get("/sync/{n}", sync);
+    app.get("/async/{n}", polled);
+    check(&app, |client| {
+        assert_eq!(client.get("/sync/0").send().header("location"), Some("/sync/1"));
+        let page = client.get("/sync/1").send();
+        assert_eq!((page.status().as_u16(), page.text()), (202, "<p>"));
+        assert_eq!(client.get("/async/0").send().header("location"), Some("/async/1"));
+        assert_eq!(client.get("/async/1").send().text(), "1");
     });
 }
 

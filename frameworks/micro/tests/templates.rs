@@ -3,7 +3,8 @@
 mod support;
 
 use varvel_micro::{
-    App, Form, HttpError, ReadBody, Redirect, Request, Session, StatusCode, Template, Templates, context,
+    App, Error, Form, HttpError, ReadBody, Redirect, Request, Respond, Session, StatusCode, Template,
+    Templates, WriteBody, context,
 };
 use varvel_test::Response;
 
@@ -144,6 +145,22 @@ fn error_pages_and_answers_before_the_handlers_are_templates_too() {
                 let reported = client.reports().iter().any(|record| record.to_string().contains(cause));
                 assert!(reported, "{:?}", client.reports());
             }
+        },
+    );
+}
+
+#[test]
+fn a_template_made_into_a_whole_response_is_still_rendered() {
+    fn page(n: u32) -> Result<http::Response<WriteBody>, Error> {
+        if n == 0 { Redirect::to("/1").respond() } else { Template("n.html", context! { n }).respond() }
+    }
+    let mut app = app(&[("n.html", "<h1>{{ n }}</h1>")]);
+    app.get("/{n}", page);
+    in_process(
+        || app.clone(),
+        |client| {
+            assert_eq!(client.get("/0").send().header("location"), Some("/1"));
+            assert_eq!(client.get("/1").send().text(), "<h1>1</h1>");
         },
     );
 }
