@@ -218,7 +218,7 @@ impl Scope {
         Watch { exchange: Arc::clone(&self.exchange), number: self.number }
     }
 
-    /// A scope without a server, for tests: of a connection from nowhere, on a worker that can nothing.
+    /// A scope without a server, for tests: of a connection from nowhere, on a worker that can do nothing.
     pub fn for_test() -> Self {
         Self::new(Arc::new(crate::exchange::Nowhere::default()), 1, Bytes::from_static(b"/"), Instant::now())
     }

@@ -207,7 +207,7 @@ impl App {
         Ok(self)
     }
 
-    /// Has a resource, most likely with a responder for [any](Responders::any) method, answer all paths below a prefix that
+    /// Lets a resource, most likely with a responder for [any](Responders::any) method, answer all paths below a prefix that
     /// have no route; `/` is the prefix of all. Prefixes end where segments do, and may have fields.
     ///
     /// # Errors
@@ -232,7 +232,7 @@ impl App {
         Ok(self.add_app(prefix, files)?)
     }
 
-    /// Has another application answer all paths below a prefix: another [`App`], one of another framework
+    /// Lets another application answer all paths below a prefix: another [`App`], one of another framework
     /// ([`Endpoint::both`]), the toolkit's [`Files`] as you like them, or one on the bare contract. Middleware sees its
     /// requests, too.
     ///
@@ -288,7 +288,7 @@ impl App {
         self
     }
 
-    /// Has a function answer for errors of a type: those that are one, and those that come from one.
+    /// Lets a function answer for errors of a type: those that are one, and those that come from one.
     ///
     /// What inheritance is to exceptions [`source`](Error::source) is to errors: a `NoSuchUser` whose source is a `DatabaseError`
     /// is a special `DatabaseError`, and its handler handles both. Of several handlers that of the most special error is
@@ -313,7 +313,7 @@ impl App {
         self.error_handler(false, move |error, req, resp| Some(handler(error, req, resp)))
     }
 
-    /// Has a function answer for some errors of a type, such as all [`HttpError`]s with a status, before a handler that is for
+    /// Lets a function answer for some errors of a type, such as all [`HttpError`]s with a status, before a handler that is for
     /// all of that type.
     ///
     /// ```
@@ -346,7 +346,7 @@ impl App {
         self
     }
 
-    /// Has a function answer for all failures that are nobody else's, and would be a 500: `add_error_handler(Exception, …)`.
+    /// Lets a function answer for all failures that are nobody else's, and would be a 500: `add_error_handler(Exception, …)`.
     /// They are reported to the server as ever. An error of it is answered with that 500.
     ///
     /// ```
@@ -367,7 +367,7 @@ impl App {
         self
     }
 
-    /// Has a function write the content of [`HttpError`]s, in place of problem details in the form that the client accepts.
+    /// Lets a function write the content of [`HttpError`]s, in place of problem details in the form that the client accepts.
     /// Status and fields are set already. [`errors::falcon_serializer`](crate::errors::falcon_serializer) is one.
     ///
     /// ```

@@ -135,7 +135,7 @@ pub fn missing_param(name: &str) -> HttpError {
 
 /// `MediaNotFoundError`: there is no content.
 pub fn media_not_found(media_type: &str) -> HttpError {
-    bad_request(format!("The content is empty, and that is no {media_type}.")).with_code("media_not_found")
+    bad_request(format!("There is no content, and {media_type} was expected.")).with_code("media_not_found")
 }
 
 /// `MediaMalformedError`: the content is not of its media type.

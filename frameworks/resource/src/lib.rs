@@ -62,7 +62,7 @@
 //! | 405 with `Allow`, automatic OPTIONS | the same | OPTIONS is 204; HEAD is answered by GET |
 //! | `add_sink` | [`App::add_sink`] with [`Responders::any`] | a prefix ends where a segment does, and is no regular expression |
 //! | `add_static_route` | [`App::add_static_route`], [`App::add_app`] | also other applications; `..`, links and hidden files lead nowhere; a fallback is a sink, a download [`set_file`](ResponseHead::set_file) |
-//! | `on_websocket(req, ws)` | [`Responders::websocket`] and `resp.accept_websocket` | sync, too; accepts with what goes on behind the handshake, and is a responder as any other before |
+//! | `on_websocket(req, ws)` | [`Responders::websocket`] and `resp.accept_websocket` | sync, too; takes what follows the handshake when it accepts; until then a responder like any other |
 //! | `falcon.inspect` | [`App::inspect`], [`inspect`] | |
 //! | `req_options`, `resp_options` | [`set_media_type`](App::set_media_type), [`set_media_bytes_max`](App::set_media_bytes_max), [`media_handlers`](App::media_handlers) | |
 //! | `request_type`, `response_type` | [`Context`], and traits of your own for [`Request`] and [`Response`] | |

@@ -13,9 +13,9 @@ use crate::{
 ///
 /// ```text
 ///   process_request    first to last      before routing; may change method and path
-///   process_resource   first to last      behind routing, where a route was found
+///   process_resource   first to last      after routing, where a route was found
 ///     hooks, responder
-///   process_response   last to first      always, also behind failures
+///   process_response   last to first      always, also after failures; not after a panic
 /// ```
 ///
 /// It sees what both forms of the contract share, so one implementation serves sync and async responders alike. On an
@@ -56,7 +56,7 @@ pub trait Middleware: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Behind routing, unless no route was found.
+    /// After routing, unless no route was found.
     fn process_resource(&self, req: &mut RequestHead, resp: &mut ResponseHead) -> Result {
         let _ = (req, resp);
         Ok(())
@@ -73,10 +73,10 @@ pub trait Middleware: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Behind the last call of a worker, as [`process_startup`](Self::process_startup) before the first.
+    /// After the last call of a worker, as [`process_startup`](Self::process_startup) before the first.
     ///
     /// # Errors
-    /// Are reported.
+    /// They are reported, and change nothing else.
     fn process_shutdown(&self, worker: &Worker) -> std::result::Result<(), BoxError> {
         let _ = worker;
         Ok(())

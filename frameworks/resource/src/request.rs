@@ -170,7 +170,7 @@ impl RequestHead {
         &self.parts.method
     }
 
-    /// Has routing see another method; for `process_request`.
+    /// Lets routing see another method; for `process_request`.
     pub fn set_method(&mut self, method: Method) {
         self.parts.method = method;
     }
@@ -180,7 +180,7 @@ impl RequestHead {
         &self.parts.uri
     }
 
-    /// Has routing see another URI; for `process_request`. It begins with the path at which this application is mounted, as
+    /// Lets routing see another URI; for `process_request`. It begins with the path at which this application is mounted, as
     /// the one before.
     pub fn set_uri(&mut self, uri: Uri) {
         self.parts.uri = uri;

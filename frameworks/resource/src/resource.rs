@@ -356,7 +356,7 @@ impl<R: Resource> Responders<R> {
     /// What answers a client that asks for a WebSocket: `on_websocket`. Without it such a client is one that GETs.
     ///
     /// It is a responder as any other, so hooks and middleware see the handshake, and an error of it is answered in its
-    /// place. What goes on behind the handshake is given to `accept_websocket`:
+    /// place. What follows the handshake is given to `accept_websocket`:
     ///
     /// ```
     /// use varvel_resource::{App, AsyncRequest, AsyncResponse, Resource, Responders, Result};

@@ -81,12 +81,12 @@ impl Response<Blocking> {
         self.is_deferred().then(|| http::Response::new(mem::take(&mut self.stream)))
     }
 
-    /// Has the content be all that a reader gives, sent as it comes: `stream`.
+    /// Sets the content to all that a reader gives, sent as it comes: `stream`.
     pub fn set_stream(&mut self, reader: impl Read + Send + 'static) {
         self.set_body(WriteBody::from_reader(reader));
     }
 
-    /// Has the content be [server-sent events](events), which a closure sends on the thread of the call once the head is
+    /// Sets the content to [server-sent events](events), which a closure sends on the thread of the call once the head is
     /// sent: `sse`. For more than a few such streams use an async responder.
     ///
     /// ```
@@ -130,12 +130,12 @@ impl Response<Blocking> {
 }
 
 impl Response<Polled> {
-    /// Has the content be this body, sent as it comes, such as of [`AsyncBody::generate`]: `stream`.
+    /// Sets the content to this body, sent as it comes, such as of [`AsyncBody::generate`]: `stream`.
     pub fn set_stream(&mut self, stream: AsyncBody) {
         self.set_body(stream);
     }
 
-    /// Has the content be [server-sent events](events), which an async block sends; it is dropped when the client leaves or
+    /// Sets the content to [server-sent events](events), which an async block sends; it is dropped when the client leaves or
     /// the server stops: `sse`.
     ///
     /// ```
@@ -249,7 +249,7 @@ impl ResponseHead {
         }
     }
 
-    /// Has the content be a value, now, by the [handler](crate::media) of the media type that was set before, or else of
+    /// Sets the content to a value, serialised now by the [handler](crate::media) of the media type that was set before, or else of
     /// JSON.
     ///
     /// # Errors
@@ -264,22 +264,22 @@ impl ResponseHead {
         Ok(())
     }
 
-    /// Has the content be text, `text/plain` unless another media type is set.
+    /// Sets the content to text, `text/plain` unless another media type is set.
     pub fn set_text(&mut self, text: impl Into<String>) {
         self.content = Content::Data(text.into().into(), TEXT);
     }
 
-    /// Has the content be bytes, `application/octet-stream` unless another media type is set.
+    /// Sets the content to bytes, `application/octet-stream` unless another media type is set.
     pub fn set_data(&mut self, data: impl Into<Bytes>) {
         self.content = Content::Data(data.into(), BYTES);
     }
 
-    /// Has the content be a part of a file, which servers send without reading it.
+    /// Sets the content to a part of a file, which servers send without reading it.
     pub fn set_file(&mut self, region: FileRegion) {
         self.content = Content::File(region);
     }
 
-    /// Has there be no content.
+    /// Removes the content.
     pub fn clear(&mut self) {
         self.content = Content::Empty;
     }
@@ -384,19 +384,19 @@ impl ResponseHead {
         self.headers.append(header::VARY, name.into());
     }
 
-    /// Has the conditions of the request be looked at when the response is done, by its ETag and Last-Modified: 304, 412, or
+    /// Evaluates the conditions of the request when the response is done, by its ETag and Last-Modified: 304, 412, or
     /// as many as `ranges_max` parts of it where the client asks for parts. Falcon leaves that to responders.
     pub fn make_conditional(&mut self, ranges_max: usize) {
         self.ranges_max = Some(ranges_max);
     }
 
-    /// Has browsers save the content under this name: `downloadable_as`. See [`respond::attachment`] for names that a header
+    /// Tells browsers to save the content under this name: `downloadable_as`. See [`respond::attachment`] for names that a header
     /// cannot hold as they are.
     pub fn set_downloadable_as(&mut self, filename: &str) {
         self.headers.insert(header::CONTENT_DISPOSITION, respond::attachment(filename));
     }
 
-    /// Has browsers show the content, and suggest this name where it is saved: `viewable_as`.
+    /// Tells browsers to show the content, and to suggest this name where it is saved: `viewable_as`.
     pub fn set_viewable_as(&mut self, filename: &str) {
         self.headers.insert(header::CONTENT_DISPOSITION, respond::inline(filename));
     }

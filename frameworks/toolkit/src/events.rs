@@ -40,7 +40,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use varvel::{
     AsyncBody, BodyError, Frame, FrameSender, FrameSink, PollBody, Scope, Timer, Worker, WriteBody,
 };
@@ -170,6 +170,8 @@ fn head<B>(body: B) -> Response<B> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Else nginx keeps events back until it has a buffer full of them.
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     response
 }
 
@@ -341,6 +343,7 @@ mod tests {
             let mut exchange = client.get("/").header("last-event-id", "41").start();
             assert_eq!(exchange.head().headers["content-type"], "text/event-stream");
             assert_eq!(exchange.head().headers["cache-control"], "no-cache");
+            assert_eq!(exchange.head().headers["x-accel-buffering"], "no");
             read(&mut exchange, "data: 41\n\n");
             client.advance(HEARTBEAT);
             read(&mut exchange, ":\n\n");

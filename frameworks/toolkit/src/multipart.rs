@@ -430,7 +430,7 @@ impl Parser {
         let data = match frame {
             Some(Frame::Data(data)) => data,
             Some(_) => return Ok(()),
-            None => return Err(malformed("The form breaks off.")),
+            None => return Err(malformed("The form ends too early.")),
         };
         self.total_bytes += data.len() as u64;
         if self.total_bytes > self.limits.total_bytes {

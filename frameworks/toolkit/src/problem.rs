@@ -47,7 +47,7 @@ use crate::accept::Accept;
 
 /// An error that the client is told of.
 ///
-/// It is a pointer, so that a `Result` with it stays small; making one is what happens seldom.
+/// It is a pointer, so that a `Result` with it stays small; one is made seldom.
 pub struct HttpError(Box<Problem>);
 
 struct Problem {

@@ -196,7 +196,8 @@ impl Evented {
             // No call runs any more, but sync ones whose client has left; those are given the rest of the time.
             let deadline = control.stop_deadline().unwrap_or_else(Instant::now);
             if let Err(unfinished) = pool.shutdown(deadline) {
-                let message = format!("{} blocking jobs did not end before the deadline", unfinished.running);
+                let message =
+                    format!("blocking jobs that did not end before the deadline: {}", unfinished.running);
                 reporter.report(&Report::new(Event::Log { level: Level::Warning, message: &message }));
             }
             orders.iter().for_each(|order| drop(order.send(Order::TearDown)));

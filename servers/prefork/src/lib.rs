@@ -46,7 +46,7 @@
 //! | INT, QUIT | stops at once; who hangs is killed 7 s later | the same |
 //! | HUP | reloads: new workers are started, and take over when all of them are ready | kills the old ones whatever becomes of the new |
 //! | TTIN, TTOU | one worker more, one fewer | the same |
-//! | USR1 | opens the log files anew, in all workers, too | the same |
+//! | USR1 | reopens the log files, in all workers too | the same |
 //! | USR2 | starts the program anew, which takes over when all its workers serve; see [`Relaunch`] | starts a second one, and the operator stops one of them |
 //!
 //! HUP starts the program that runs already: a factory reads its files anew, `main` and its arguments are not gone through
@@ -83,7 +83,7 @@
 //! # What workers share
 //!
 //! Nothing that is written behind the fork: each has its own copy of the application's memory, so a counter or a cache counts
-//! and holds what its worker has seen. State that all of them need belongs into a database.
+//! and holds what its worker has seen. State that all of them need belongs in a database.
 //!
 //! The process that forks has one thread. What starts threads, such as a runtime of tokio or a pool of connections, is
 //! built by a factory ([`factory_fn`](varvel::factory_fn), [`sync_factory_fn`](varvel::sync_factory_fn)), in the worker.
