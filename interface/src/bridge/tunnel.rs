@@ -4,7 +4,10 @@ use std::{
     future::poll_fn,
     io,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     task::{Context, Poll, Wake, Waker},
     thread,
     time::Duration,
@@ -29,9 +32,36 @@ pub(super) fn to_blocking(tunnel: AsyncTunnel) -> BlockingTunnel {
         lock(&shared.state).transport = Transport::Here(transport);
         let _over = Over(&shared);
         let mut run = tunnel.run(OnThread(Arc::clone(&shared)));
+        let alarm = Arc::new(Alarm { rung: AtomicBool::new(true), transport: waker });
+        let waker = Waker::from(Arc::clone(&alarm));
         let mut cx = Context::from_waker(&waker);
-        while run.as_mut().poll(&mut cx).is_pending() && shared.wait().is_ok() {}
+        loop {
+            alarm.rung.store(false, SeqCst);
+            if run.as_mut().poll(&mut cx).is_ready() || shared.wait(&alarm).is_err() {
+                break;
+            }
+        }
     })
+}
+
+/// Ends the transport's wait, unless a poll comes anyway. Between wait and poll it must not: a reader that is told to come
+/// back would end the next wait, after which it is told again, and the thread would never sleep.
+struct Alarm {
+    /// A poll comes.
+    rung: AtomicBool,
+    transport: Waker,
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.rung.swap(true, SeqCst) {
+            self.transport.wake_by_ref();
+        }
+    }
 }
 
 /// The transport, between the thread that waits on it and whoever holds the connection.
@@ -64,7 +94,7 @@ enum Transport {
 
 impl Shared {
     /// Waits until a read or write that could not go on may, and wakes whoever wanted it.
-    fn wait(&self) -> io::Result<()> {
+    fn wait(&self, alarm: &Alarm) -> io::Result<()> {
         let visited = |state: &mut Waiting| state.visitors > 0;
         let state = self.changed.wait_while(lock(&self.state), visited);
         let mut state = state.unwrap_or_else(PoisonError::into_inner);
@@ -77,6 +107,7 @@ impl Shared {
         let waited = transport.wait(reader.is_some(), writer.is_some(), None);
         lock(&self.state).transport = Transport::Here(transport);
         self.changed.notify_all();
+        alarm.rung.store(true, SeqCst);
         // Which of them can go on the next poll tells; the wakers may belong to parts of the continuation.
         reader.into_iter().chain(writer).for_each(Waker::wake);
         waited
@@ -372,10 +403,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    };
+    use std::sync::mpsc;
 
     use super::*;
     use crate::{Scope, bridge::block_on::block_on};
@@ -402,6 +430,65 @@ mod tests {
         }
     }
 
+    /// Has a message whenever somebody waits to read, up to the last.
+    struct Messages {
+        left: usize,
+        is_here: bool,
+        woken: Arc<Woken>,
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, SeqCst);
+        }
+    }
+
+    impl BlockingTransport for Messages {
+        fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if !std::mem::take(&mut self.is_here) {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            buffer[0] = b'm';
+            Ok(1)
+        }
+        fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+        fn close_write(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+        fn wait(&mut self, readable: bool, _: bool, _: Option<Duration>) -> io::Result<()> {
+            // By nobody but the thread that waits: it would never sleep again.
+            if self.woken.0.swap(false, SeqCst) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            self.left = self.left.checked_sub(1).ok_or(io::ErrorKind::TimedOut)?;
+            self.is_here = readable;
+            Ok(())
+        }
+        fn waker(&self) -> Waker {
+            Waker::from(Arc::clone(&self.woken))
+        }
+    }
+
+    #[test]
+    fn a_thread_that_has_read_a_message_sleeps_until_the_next() {
+        let (sender, received) = mpsc::channel();
+        let tunnel = AsyncTunnel::new(Scope::for_test().worker().clone(), move |mut io| {
+            Box::pin(async move {
+                let mut buffer = [0; 4];
+                while let Ok(length) = poll_fn(|cx| io.poll_read(cx, &mut buffer)).await {
+                    sender.send(length).unwrap();
+                }
+            })
+        });
+        to_blocking(tunnel).run(Messages { left: 3, is_here: false, woken: Arc::default() });
+        assert_eq!(received.iter().collect::<Vec<_>>(), [1, 1, 1]);
+    }
+
     #[test]
     fn a_connection_handed_to_another_thread_does_not_hang_while_its_own_thread_waits() {
         let pipe = Arc::new(Pipe::default());
@@ -420,7 +507,7 @@ mod tests {
                     let mut buffer = [0; 4];
                     assert_eq!(block_on(io.read(&mut buffer)).unwrap(), 4);
                     assert_eq!(&buffer, b"pong");
-                    done.store(true, Ordering::SeqCst);
+                    done.store(true, SeqCst);
                     own_thread.wake();
                 });
                 poll_fn(|cx| {
@@ -428,7 +515,7 @@ mod tests {
                         let own_thread = cx.waker().clone();
                         thread::spawn(move || work(own_thread));
                     }
-                    if is_done.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
+                    if is_done.load(SeqCst) { Poll::Ready(()) } else { Poll::Pending }
                 })
                 .await;
             })
