@@ -96,6 +96,10 @@ where
 /// After how many rounds of polls a turn is given up, since what is polled wakes itself again and again.
 const ROUNDS_MAX: usize = 10_000;
 
+/// How long a job may be silent before it is taken for blocked, while the test does not take what it writes: whether a thread
+/// works or waits to write cannot be seen from here.
+const BLOCKED_AFTER: Duration = Duration::from_millis(50);
+
 impl Server {
     /// Builds the application.
     pub(crate) fn start<F>(
@@ -208,12 +212,15 @@ impl Server {
             if self.run_tasks() | self.run_calls() | began {
                 continue;
             }
-            // Whatever a job does is waited for, so that what the test sees does not depend on how fast it is.
-            if jobs <= self.lost_jobs.get() {
-                self.lost_jobs.set(jobs);
+            // Whatever a job does is waited for, so that what the test sees does not depend on how fast it is. Only the
+            // test itself can help one that reads what was not sent yet.
+            let idle = self.lost_jobs.get().min(jobs);
+            self.lost_jobs.set(idle);
+            if jobs <= idle.max(self.jobs_held_up()) {
                 return true;
             }
-            if !self.bell.wait(self.patience) {
+            let patience = if self.may_hold_jobs_up() { BLOCKED_AFTER } else { self.patience };
+            if !self.bell.wait(patience) {
                 self.lost_jobs.set(jobs);
             }
         }
@@ -236,6 +243,14 @@ impl Server {
                 return false;
             }
         }
+    }
+
+    fn jobs_held_up(&self) -> usize {
+        self.calls.borrow().iter().map(|call| call.borrow().jobs_held_up()).sum()
+    }
+
+    fn may_hold_jobs_up(&self) -> bool {
+        self.calls.borrow().iter().any(|call| call.borrow().may_hold_jobs_up())
     }
 
     /// Whether somebody may wake something who is not the test.
@@ -310,7 +325,8 @@ impl Server {
             let mut call = call.borrow_mut();
             if call.task.take_woken() {
                 any = true;
-                call.go(self, false);
+                let task = Arc::clone(&call.task);
+                self.ops.during_poll_of(&task, || call.go(self, false));
             }
         }
         self.calls.borrow_mut().retain(|call| call.borrow().finish.is_none());

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     task::{Wake, Waker},
     time::{Duration, Instant},
@@ -75,12 +75,31 @@ impl Bell {
 pub(crate) struct Task {
     woken: AtomicBool,
     bell: Arc<Bell>,
+    jobs: Arc<Jobs>,
+}
+
+/// How many jobs that something offloaded run, apart from it as they may outlive it.
+#[derive(Default)]
+pub(crate) struct Jobs(AtomicUsize);
+
+impl Jobs {
+    pub(crate) fn one_begins(&self) {
+        self.0.fetch_add(1, SeqCst);
+    }
+
+    pub(crate) fn one_ends(&self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+
+    pub(crate) fn running(&self) -> usize {
+        self.0.load(SeqCst)
+    }
 }
 
 impl Task {
     /// A task that wants to be polled.
     pub(crate) fn new(bell: &Arc<Bell>) -> Arc<Self> {
-        Arc::new(Self { woken: AtomicBool::new(true), bell: Arc::clone(bell) })
+        Arc::new(Self { woken: AtomicBool::new(true), bell: Arc::clone(bell), jobs: Arc::default() })
     }
 
     /// Whether it was woken since the last time this was asked.
@@ -91,6 +110,11 @@ impl Task {
     /// Whether it wants to be polled.
     pub(crate) fn is_woken(&self) -> bool {
         self.woken.load(SeqCst)
+    }
+
+    /// The jobs that it has offloaded.
+    pub(crate) fn jobs(&self) -> &Arc<Jobs> {
+        &self.jobs
     }
 
     pub(crate) fn waker(self: &Arc<Self>) -> Waker {

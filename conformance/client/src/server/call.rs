@@ -369,6 +369,23 @@ impl Call {
         self.task.wakers() > self.known_wakers(server)
     }
 
+    /// How many of its jobs can do nothing until the test sends more: the one that reads, if it reads by a job.
+    pub(crate) fn jobs_held_up(&self) -> usize {
+        let wants_body = self.incoming.as_ref().is_some_and(|incoming| incoming.is_wanted());
+        let wants_bytes = self.pipe.as_ref().is_some_and(|pipe| pipe.is_wanted());
+        usize::from(wants_body || wants_bytes).min(self.task.jobs().running())
+    }
+
+    /// Whether its jobs may be unable to go on until the test takes what they have written.
+    pub(crate) fn may_hold_jobs_up(&self) -> bool {
+        let is_taken_later = match self.running {
+            Running::Answering(_) => self.unsent() >= self.wanted,
+            Running::Tunnel(_) => true,
+            _ => false,
+        };
+        is_taken_later && self.task.jobs().running() > 0
+    }
+
     /// What it waits for, as far as that is known.
     pub(crate) fn waits_for(&self, server: &Server) -> Vec<String> {
         let mut waits = Vec::new();

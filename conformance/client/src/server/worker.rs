@@ -15,7 +15,7 @@ use http::HeaderValue;
 use varvel::{BoxFuture, Caps, Event, Job, Phase, Report, TimerId, Worker, WorkerInfo, WorkerOps};
 
 use super::{
-    bell::{Bell, Task},
+    bell::{Bell, Jobs, Task},
     panic_message,
 };
 use crate::Record;
@@ -43,8 +43,10 @@ struct State {
     watchers: Vec<Waker>,
     /// Spawned, and not adopted by the server yet.
     tasks: Vec<BoxFuture>,
-    /// Offloaded, and not begun yet.
-    jobs: Vec<Job>,
+    /// Offloaded, and not begun yet; by whom.
+    jobs: Vec<(Job, Arc<Jobs>)>,
+    /// Those of the call that is polled now, or of nobody in particular.
+    polled: Arc<Jobs>,
     /// The server runs nothing any more.
     ended: bool,
     records: Vec<Record>,
@@ -112,10 +114,17 @@ impl HandWorker {
     }
 
     /// Takes no more tasks and jobs, and gives back what has not begun.
-    pub(crate) fn end(&self) -> (Vec<Job>, Vec<BoxFuture>) {
+    pub(crate) fn end(&self) -> (Vec<(Job, Arc<Jobs>)>, Vec<BoxFuture>) {
         let mut state = self.lock();
         state.ended = true;
         (std::mem::take(&mut state.jobs), std::mem::take(&mut state.tasks))
+    }
+
+    /// Runs a poll of a call, whose the jobs are that it offloads.
+    pub(crate) fn during_poll_of(&self, task: &Task, poll: impl FnOnce()) {
+        let nobody = std::mem::replace(&mut self.lock().polled, Arc::clone(task.jobs()));
+        poll();
+        self.lock().polled = nobody;
     }
 
     /// The tasks spawned since the last time.
@@ -127,13 +136,14 @@ impl HandWorker {
     pub(crate) fn begin_jobs(&self) -> bool {
         let jobs = std::mem::take(&mut self.lock().jobs);
         let any = !jobs.is_empty();
-        jobs.into_iter().for_each(|job| self.begin_job(job));
+        jobs.into_iter().for_each(|(job, of)| self.begin_job(job, of));
         any
     }
 
     /// Runs a job on a thread of its own.
-    fn begin_job(&self, job: Job) {
+    fn begin_job(&self, job: Job, of: Arc<Jobs>) {
         self.bell.job_begins();
+        of.one_begins();
         let (bell, state) = (Arc::clone(&self.bell), Arc::clone(&self.state));
         thread::spawn(move || {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(job)) {
@@ -141,6 +151,7 @@ impl HandWorker {
                 let report = Report::new(Event::Panicked { during: Phase::Background, message });
                 lock(&state).records.push(Record::of(&report));
             }
+            of.one_ends();
             bell.job_ends();
         });
     }
@@ -208,13 +219,14 @@ impl WorkerOps for HandWorker {
         }
         if thread::current().id() == self.thread {
             // Behind the poll that offloads it, so that the two do not race.
-            state.jobs.push(job);
+            let of = Arc::clone(&state.polled);
+            state.jobs.push((job, of));
             drop(state);
             self.bell.ring();
         } else {
             // A sync application may block until it is done.
             drop(state);
-            self.begin_job(job);
+            self.begin_job(job, Arc::default());
         }
         Ok(())
     }
