@@ -40,23 +40,31 @@ pub(crate) fn blocking(core: &Arc<Core>, request: HttpRequest<ReadBody>, scope: 
     let outcome = match core.prepare_blocking(&mut req.head, &mut resp.head) {
         Ok(Next::Nothing) => Ok(()),
         Ok(Next::Responder(Responder { hooks, call: Call::Sync(call) })) => {
-            return answer_blocking(core, hooks, &**call, req, resp);
+            let outcome = respond_blocking(hooks, &**call, &mut req, &mut resp);
+            if outcome.is_ok() && resp.is_deferred() {
+                return later(core, hooks, req.head, resp, Log::of(&req.scope));
+            }
+            outcome
         }
         Ok(Next::Responder(Responder { hooks, call: Call::Async(call) })) => {
             let (request, scope, rest) = Rest::of(core, hooks, call, req, resp);
             return BlockOn::new(rest).call(request, scope);
         }
         Ok(Next::Mount(endpoint, taken)) => {
-            let Request { head, body, scope, .. } = req;
-            let log = Log::of(&scope);
-            let outcome = descend::<Blocking>(&head, body, scope, taken)
+            let log = Log::of(&req.scope);
+            let outcome = descend::<Blocking>(&req.head, req.body, req.scope, taken)
                 .and_then(|(request, scope)| App::call(endpoint, request, scope))
                 .map(|answer| resp.replace(answer));
-            return finish_blocking(core, &Hooks::default(), outcome, head, resp, || log.clone());
+            if outcome.is_ok() && resp.is_deferred() {
+                return later(core, &Hooks::default(), req.head, resp, log);
+            }
+            core.conclude_blocking(outcome, &mut req.head, &mut resp.head, || log.clone())?;
+            return Ok(resp.finish(&req.head));
         }
         Err(failure) => Err(failure),
     };
-    finish_blocking(core, &Hooks::default(), outcome, req.head, resp, || Log::of(&req.scope))
+    core.conclude_blocking(outcome, &mut req.head, &mut resp.head, || Log::of(&req.scope))?;
+    Ok(resp.finish(&req.head))
 }
 
 /// The future has one place for request and response, where they stay: each further one would make it larger by a kilobyte.
@@ -205,17 +213,6 @@ fn next<'t>(
     }
 }
 
-fn answer_blocking(
-    core: &Arc<Core>,
-    hooks: &Hooks,
-    call: &SyncCall,
-    mut req: Request<Blocking>,
-    mut resp: Response<Blocking>,
-) -> AppResult {
-    let outcome = respond_blocking(hooks, call, &mut req, &mut resp);
-    finish_blocking(core, hooks, outcome, req.head, resp, || Log::of(&req.scope))
-}
-
 fn respond_blocking(
     hooks: &Hooks,
     call: &SyncCall,
@@ -234,29 +231,24 @@ fn respond_blocking(
     Ok(())
 }
 
-/// Concludes a call, and makes the answer. A deferred answer is concluded when it arrives (spec M9), after the hooks behind
-/// the responder, which have waited for it.
-fn finish_blocking(
+/// The rest of a call whose answer is deferred, to be done once that has arrived (spec M9).
+#[cold]
+fn later(
     core: &Arc<Core>,
     hooks: &Hooks,
-    outcome: Result,
     mut req: RequestHead,
     mut resp: Response<Blocking>,
-    log: impl Fn() -> Log,
+    log: Log,
 ) -> AppResult {
-    if let (Ok(()), Some(placeholder)) = (&outcome, resp.take_placeholder()) {
-        let (core, hooks, log) = (Arc::clone(core), hooks.clone(), log());
-        return map_answer(Ok(placeholder), move |answer| {
-            let outcome = answer.and_then(|answer| {
-                resp.replace(answer);
-                block_on(after(&hooks, &mut req, &mut resp.head))
-            });
-            core.conclude_blocking(outcome, &mut req, &mut resp.head, || log.clone())?;
-            Ok(resp.finish(&req))
+    let (core, hooks) = (Arc::clone(core), hooks.clone());
+    map_answer(Ok(resp.take_placeholder()), move |answer| {
+        let outcome = answer.and_then(|answer| {
+            resp.replace(answer);
+            block_on(after(&hooks, &mut req, &mut resp.head))
         });
-    }
-    core.conclude_blocking(outcome, &mut req, &mut resp.head, log)?;
-    Ok(resp.finish(&req))
+        core.conclude_blocking(outcome, &mut req, &mut resp.head, || log.clone())?;
+        Ok(resp.finish(&req))
+    })
 }
 
 async fn respond_polled(
@@ -395,8 +387,13 @@ impl<C: ?Sized> Rest<C> {
 
 impl App for Rest<SyncCall> {
     fn call(&self, request: HttpRequest<ReadBody>, scope: Scope) -> AppResult {
-        let (req, resp) = self.resume::<Blocking>(request.into_body(), scope)?;
-        answer_blocking(&self.core, &self.hooks, &*self.call, req, resp)
+        let (mut req, mut resp) = self.resume::<Blocking>(request.into_body(), scope)?;
+        let outcome = respond_blocking(&self.hooks, &*self.call, &mut req, &mut resp);
+        if outcome.is_ok() && resp.is_deferred() {
+            return later(&self.core, &self.hooks, req.head, resp, Log::of(&req.scope));
+        }
+        self.core.conclude_blocking(outcome, &mut req.head, &mut resp.head, || Log::of(&req.scope))?;
+        Ok(resp.finish(&req.head))
     }
 }
 

@@ -71,14 +71,14 @@ impl<F: Form> Response<F> {
 }
 
 impl Response<Blocking> {
-    /// Whether the answer comes later, and this is a placeholder for it.
+    /// Whether the answer comes later, and the content is a placeholder for it.
     pub(crate) fn is_deferred(&self) -> bool {
         matches!(self.head.content, Content::Stream) && self.stream.is_deferred()
     }
 
-    /// Takes the placeholder out, for what is set so far to stay until the answer comes.
-    pub(crate) fn take_placeholder(&mut self) -> Option<http::Response<WriteBody>> {
-        self.is_deferred().then(|| http::Response::new(mem::take(&mut self.stream)))
+    /// Takes the placeholder out; what else was set stays until the answer comes.
+    pub(crate) fn take_placeholder(&mut self) -> http::Response<WriteBody> {
+        http::Response::new(mem::take(&mut self.stream))
     }
 
     /// Sets the content to all that a reader gives, sent as it comes: `stream`.
