@@ -11,7 +11,7 @@ use varvel::{Async, AsyncApp, Push};
 #[cfg(feature = "templates")]
 use varvel_toolkit::templates::Templates;
 use varvel_toolkit::{
-    Endpoint, HttpError,
+    Endpoint,
     cookies::Keys,
     multipart,
     router::{Router, UrlError},
@@ -21,7 +21,7 @@ use crate::{
     BeforeFn, Handler, Needs, Respond,
     context::{Context, States},
     handler::Surroundings,
-    hooks::Hooks,
+    hooks::{Failure, Hooks},
     lifecycle::{Shutdown, Startup},
     mount::{BothForms, Mounted},
     service::{Service, Target},
@@ -442,11 +442,26 @@ macro_rules! registration {
         }
 
         /// Adds a hook that makes the responses for errors of this status, in place of problem details. What it returns gets
-        /// that status, unless it sets one other than 200 itself. Of several hooks for one status the last counts.
+        /// that status, unless it sets one other than 200 itself; `None` leaves the problem details as they are. Of several
+        /// hooks for one status the last counts, and those of a group before those around it.
         ///
-        /// An error is an [`HttpError`] or any other error that was returned, or a path or method that does not exist; a
+        /// An error is an [`HttpError`](varvel_toolkit::HttpError) or any other error that was returned, or a path or method that does not exist; a
         /// response that merely has such a status is left as it is. The causes of a 500, and of an
         /// [`AppError::unavailable`](varvel::AppError::unavailable), which is a 503, are reported as ever.
+        ///
+        /// ```
+        /// use varvel_micro::{App, Failure, Html};
+        ///
+        /// let mut app = App::new();
+        /// // A page for browsers, problem details for programs.
+        /// app.error(404, |failure: &Failure<'_>| {
+        ///     failure.prefers_html().then(|| Html("<h1>Nothing here</h1>"))
+        /// });
+        /// # let client = varvel_test::Client::new(app);
+        /// # let page = client.get("/").header("accept", "text/html").send();
+        /// # assert_eq!((page.status().as_u16(), page.text()), (404, "<h1>Nothing here</h1>"));
+        /// # assert_eq!(client.get("/").send().header("content-type"), Some("application/problem+json"));
+        /// ```
         ///
         /// # Panics
         /// If `status` is not a status code.
@@ -454,7 +469,7 @@ macro_rules! registration {
         pub fn error<R>(
             &mut self,
             status: u16,
-            hook: impl Fn(&HttpError) -> R + Send + Sync + 'static,
+            hook: impl Fn(&Failure<'_>) -> R + Send + Sync + 'static,
         ) -> &mut Self
         where
             R: Respond<Push> + Respond<Async> + 'static,
@@ -464,8 +479,9 @@ macro_rules! registration {
             self
         }
 
-        /// As [`error`](Self::error), for all statuses that have no hook of their own.
-        pub fn errors<R>(&mut self, hook: impl Fn(&HttpError) -> R + Send + Sync + 'static) -> &mut Self
+        /// As [`error`](Self::error), for all statuses that have no hook of their own. A group in an application with pages
+        /// for errors keeps problem details by `group.errors(|_: &Failure<'_>| None::<()>)`.
+        pub fn errors<R>(&mut self, hook: impl Fn(&Failure<'_>) -> R + Send + Sync + 'static) -> &mut Self
         where
             R: Respond<Push> + Respond<Async> + 'static,
         {

@@ -15,7 +15,7 @@ use varvel_toolkit::{Accept, HttpError, cookies::Cookies, multipart, router::Tem
 use crate::{
     Call, Session,
     failure::{Log, told},
-    hooks::{Answer, Hooks, Side},
+    hooks::{Answer, Failure, Hooks, Side},
     session::Seal,
 };
 
@@ -98,10 +98,11 @@ impl Context {
             log.failed(asked, &failure);
         }
         let status = error.status();
-        let Some(hook) = self.hooks.for_error(status) else {
+        let hook = self.hooks.for_error(status);
+        let Some(answer) = hook.and_then(|hook| F::on_error(hook, &Failure { error, asked })) else {
             return Ok(error.respond(&Accept::of(asked.headers)));
         };
-        let mut answer = F::on_error(hook, error)?;
+        let mut answer = answer?;
         if answer.status() == StatusCode::OK {
             *answer.status_mut() = status;
         }

@@ -1,12 +1,12 @@
 //! Hooks: functions that are called before and after the handlers of a group, and for errors.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{fmt, marker::PhantomData, ops::Deref, sync::Arc};
 
-use http::{Response, StatusCode, response};
+use http::{Method, Response, StatusCode, Uri, response};
 use varvel::{AppError, Async, AsyncBody, Body, Mode, Push, WriteBody};
-use varvel_toolkit::{Blocking, Form, HttpError, Polled};
+use varvel_toolkit::{Accept, Blocking, Form, HttpError, Polled};
 
-use crate::{Call, Extract, Needs, Respond};
+use crate::{Call, Extract, Needs, Respond, context::Asked};
 
 /// The hooks of a group and of all groups around it.
 #[derive(Clone, Default)]
@@ -44,7 +44,7 @@ impl Hooks {
 /// One of the two forms, where they differ.
 pub(crate) trait Side: Form {
     fn before(hook: &dyn Before, call: &mut Call<'_>) -> Option<Answer<Self>>;
-    fn on_error(hook: &dyn OnError, error: &HttpError) -> Answer<Self>;
+    fn on_error(hook: &dyn OnError, failure: &Failure<'_>) -> Option<Answer<Self>>;
 }
 
 pub(crate) type Answer<F> = Result<Response<Body<<F as Form>::Out>>, AppError>;
@@ -54,8 +54,8 @@ impl Side for Blocking {
         hook.blocking(call)
     }
 
-    fn on_error(hook: &dyn OnError, error: &HttpError) -> Answer<Self> {
-        hook.blocking(error)
+    fn on_error(hook: &dyn OnError, failure: &Failure<'_>) -> Option<Answer<Self>> {
+        hook.blocking(failure)
     }
 }
 
@@ -64,8 +64,8 @@ impl Side for Polled {
         hook.polled(call)
     }
 
-    fn on_error(hook: &dyn OnError, error: &HttpError) -> Answer<Self> {
-        hook.polled(error)
+    fn on_error(hook: &dyn OnError, failure: &Failure<'_>) -> Option<Answer<Self>> {
+        hook.polled(failure)
     }
 }
 
@@ -75,23 +75,72 @@ pub(crate) trait Before: Send + Sync {
     fn polled(&self, call: &mut Call<'_>) -> Option<Result<Response<AsyncBody>, AppError>>;
 }
 
-/// An error hook with its type erased.
+/// What an [error hook](crate::App::error) is told: the [`HttpError`], to which it dereferences, and what was asked.
+pub struct Failure<'c> {
+    pub(crate) error: &'c HttpError,
+    pub(crate) asked: &'c Asked<'c>,
+}
+
+impl Failure<'_> {
+    /// The method of the request.
+    pub fn method(&self) -> &Method {
+        self.asked.method
+    }
+
+    /// The URI of the request.
+    pub fn uri(&self) -> &Uri {
+        self.asked.uri
+    }
+
+    /// What the client accepts.
+    pub fn accept(&self) -> Accept {
+        Accept::of(self.asked.headers)
+    }
+
+    /// Whether the client likes HTML better than JSON, as browsers do that open a page; one that likes both the same does not.
+    pub fn prefers_html(&self) -> bool {
+        const HTML: &str = "text/html";
+        self.accept().best(&["application/json", "application/problem+json", HTML]) == Some(HTML)
+    }
+}
+
+impl Deref for Failure<'_> {
+    type Target = HttpError;
+
+    fn deref(&self) -> &HttpError {
+        self.error
+    }
+}
+
+impl fmt::Display for Failure<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl fmt::Debug for Failure<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {:?}", self.method(), self.uri(), self.error)
+    }
+}
+
+/// An error hook with its type erased; it returns nothing to leave the problem details as they are.
 pub(crate) trait OnError: Send + Sync {
-    fn blocking(&self, error: &HttpError) -> Result<Response<WriteBody>, AppError>;
-    fn polled(&self, error: &HttpError) -> Result<Response<AsyncBody>, AppError>;
+    fn blocking(&self, failure: &Failure<'_>) -> Option<Result<Response<WriteBody>, AppError>>;
+    fn polled(&self, failure: &Failure<'_>) -> Option<Result<Response<AsyncBody>, AppError>>;
 }
 
 impl<H, R> OnError for H
 where
-    H: Fn(&HttpError) -> R + Send + Sync,
+    H: Fn(&Failure<'_>) -> R + Send + Sync,
     R: Respond<Push> + Respond<Async>,
 {
-    fn blocking(&self, error: &HttpError) -> Result<Response<WriteBody>, AppError> {
-        Respond::<Push>::respond(self(error))
+    fn blocking(&self, failure: &Failure<'_>) -> Option<Result<Response<WriteBody>, AppError>> {
+        Respond::<Push>::respond_if_any(self(failure))
     }
 
-    fn polled(&self, error: &HttpError) -> Result<Response<AsyncBody>, AppError> {
-        Respond::<Async>::respond(self(error))
+    fn polled(&self, failure: &Failure<'_>) -> Option<Result<Response<AsyncBody>, AppError>> {
+        Respond::<Async>::respond_if_any(self(failure))
     }
 }
 

@@ -111,10 +111,11 @@
 //! ```
 //!
 //! **Groups** have a prefix, and hooks of their own: before the handlers, after them, and for errors. A hook that runs before
-//! the handler may respond in its place.
+//! the handler may respond in its place. One for errors is told what was asked and what the client accepts ([`Failure`]), and
+//! returns `None` to leave the problem details as they are.
 //!
 //! ```
-//! use varvel_micro::{App, Group, HeaderMap, Html, HttpError, StatusCode};
+//! use varvel_micro::{App, Failure, Group, HeaderMap, Html, StatusCode};
 //!
 //! let mut admin = Group::new("admin", "/admin");
 //! admin.before(|headers: HeaderMap| (!headers.contains_key("x-key")).then_some(StatusCode::FORBIDDEN));
@@ -123,7 +124,7 @@
 //! let mut app = App::new();
 //! app.group(admin);
 //! app.after(|head| { head.headers.insert("x-frame-options", "DENY".parse().unwrap()); });
-//! app.error(404, |_: &HttpError| Html("<h1>Nothing here</h1>"));
+//! app.error(404, |failure: &Failure<'_>| failure.prefers_html().then(|| Html("<h1>Nothing here</h1>")));
 //! assert_eq!(app.url_for("admin.user", &[("id", &7)])?, "/admin/users/7");
 //! # let client = varvel_test::Client::new(app);
 //! # assert_eq!(client.get("/admin/users/7").send().status(), 403);
@@ -137,7 +138,7 @@
 //! is found when the program starts. (Feature `templates`, on by default; a service without pages can turn it off.)
 //!
 //! ```
-//! use varvel_micro::{App, HttpError, Template, Templates, context};
+//! use varvel_micro::{App, Failure, Template, Templates, context};
 //!
 //! let mut templates = Templates::new(); // or Templates::of_directory("templates")
 //! templates.add("user.html", r#"<a href="{{ url_for('user', id=id) }}">{{ name }}</a>"#)?;
@@ -146,7 +147,7 @@
 //! let mut app = App::new();
 //! app.templates(templates);
 //! app.get("/users/{id:int}", |id: u64| Template("user.html", context! { id, name => "<Ferris>" })).named("user");
-//! app.errors(|error: &HttpError| Template("error.html", context! { error => error.to_string() }));
+//! app.errors(|failure: &Failure<'_>| Template("error.html", context! { error => failure.to_string() }));
 //! # let client = varvel_test::Client::sync(app);
 //! # assert_eq!(client.get("/users/7").send().text(), "<a href=\"/users/7\">&lt;Ferris&gt;</a>");
 //! # assert_eq!(client.get("/").send().text(), "<h1>404 Not Found</h1>");
@@ -266,7 +267,7 @@
 //! | `render_template("user.html", name=name)` | [`Template("user.html", context! { name })`](Template), of [`App::templates`] |
 //! | `url_for("user", id=7)` | [`App::url_for`], in handlers [`Urls`], in templates the same |
 //! | `Blueprint("admin", url_prefix="/admin")` | [`Group`] |
-//! | `before_request`, `after_request`, `errorhandler(404)` | [`App::before`], [`App::after`], [`App::error`] |
+//! | `before_request`, `after_request`, `errorhandler(404)` | [`App::before`], [`App::after`], [`App::error`], [`App::errors`] |
 //! | `session`, `flash`, `get_flashed_messages` | [`Session`], in templates the same |
 //! | `app.secret_key`, `SECRET_KEY_FALLBACKS`, `SESSION_COOKIE_NAME` | [`App::secret`], [`App::keys`], [`App::session_cookie`] |
 //! | `request.files["picture"].save(path)` | [`Multipart`]: `io::copy(&mut form.part_named("picture")?, &mut file)` |
@@ -317,7 +318,7 @@ pub use bytes::Bytes;
 pub use call::Call;
 pub use extract::{Extract, Form, Needs, Path, Query, State, Urls};
 pub use handler::{Handler, kind};
-pub use hooks::{BeforeFn, Verdict};
+pub use hooks::{BeforeFn, Failure, Verdict};
 pub use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 pub use respond::{Html, Json, Redirect, Respond, SetCookie};
 pub use service::AppCall;

@@ -65,6 +65,15 @@ pub trait Respond<M: Mode> {
     /// # Errors
     /// An [`HttpError`] is what the client is told; any other error is a failure of the application.
     fn respond(self) -> Result<Response<Body<M>>, AppError>;
+
+    /// As [`respond`](Self::respond), for [error hooks](crate::App::error), whose `None` means no response of their own.
+    #[doc(hidden)]
+    fn respond_if_any(self) -> Option<Result<Response<Body<M>>, AppError>>
+    where
+        Self: Sized,
+    {
+        Some(self.respond())
+    }
 }
 
 /// HTML in UTF-8. It is sent as it is, so escape what comes from others.
@@ -161,14 +170,29 @@ respond! {
         both.0.0.write_to(response.headers_mut());
         Ok(response)
     };
-    [R: Respond<M>] Option<R>: |answer| match answer {
-        Some(answer) => answer.respond(),
-        None => Err(HttpError::not_found().into()),
-    };
-    [R: Respond<M>, E: Into<AppError>] Result<R, E>: |result| match result {
-        Ok(answer) => answer.respond(),
-        Err(error) => Err(error.into()),
-    };
+}
+
+impl<M: Mode, R: Respond<M>> Respond<M> for Option<R> {
+    fn respond(self) -> Result<Response<Body<M>>, AppError> {
+        self.ok_or_else(HttpError::not_found)?.respond()
+    }
+
+    fn respond_if_any(self) -> Option<Result<Response<Body<M>>, AppError>> {
+        self.map(R::respond)
+    }
+}
+
+impl<M: Mode, R: Respond<M>, E: Into<AppError>> Respond<M> for Result<R, E> {
+    fn respond(self) -> Result<Response<Body<M>>, AppError> {
+        self.map_err(E::into)?.respond()
+    }
+
+    fn respond_if_any(self) -> Option<Result<Response<Body<M>>, AppError>> {
+        match self {
+            Ok(answer) => answer.respond_if_any(),
+            Err(error) => Some(Err(error.into())),
+        }
+    }
 }
 
 impl<M, R, N, V, const COUNT: usize> Respond<M> for ([(N, V); COUNT], R)

@@ -8,9 +8,9 @@ use std::sync::{
 use serde::{Deserialize, Serialize};
 use varvel_lint::Lint;
 use varvel_micro::{
-    App, AsyncBody, Blocking, Bytes, Cookies, Error, Form, Group, HeaderMap, Html, HttpError, Json, Method,
-    Multipart, Path, Query, ReadBody, Redirect, Request, Respond, Response, Scope, Session, SetCookie,
-    StartError, State, StatusCode, Urls, WebSocketUpgrade, WriteBody,
+    App, AsyncBody, Blocking, Bytes, Cookies, Error, Failure, Form, Group, HeaderMap, Html, HttpError, Json,
+    Method, Multipart, Path, Query, ReadBody, Redirect, Request, Respond, Response, Scope, Session,
+    SetCookie, StartError, State, StatusCode, Urls, WebSocketUpgrade, WriteBody,
 };
 use varvel_test::Client;
 
@@ -216,7 +216,7 @@ fn hooks_stand_around_handlers_in_their_order() {
     // Also what is added later.
     app.after(trail("app"));
     app.before(|method: Method| (method == Method::PATCH).then(|| Redirect::to("/elsewhere")));
-    app.error(404, |error: &HttpError| (StatusCode::GONE, error.to_string()));
+    app.error(404, |error: &Failure<'_>| (StatusCode::GONE, error.to_string()));
     app.patch("/", || "never");
     check(&app, |client| {
         let get = |path| client.get(path).header("x-key", "1").send();
@@ -238,7 +238,7 @@ fn hooks_stand_around_handlers_in_their_order() {
 #[test]
 fn an_error_of_the_application_has_a_page_and_is_reported() {
     let mut app = App::new();
-    app.errors(|error: &HttpError| Html(format!("<h1>{}</h1>", error.status().as_u16())));
+    app.errors(|error: &Failure<'_>| Html(format!("<h1>{}</h1>", error.status().as_u16())));
     app.get("/", || -> Result<&str, Error> { Err("x".parse::<u32>().unwrap_err().into()) });
     check(&app, |client| {
         let response = client.get("/").try_send().unwrap();
@@ -255,7 +255,7 @@ fn failures_pass_through_the_hooks_as_other_errors_do() {
     app.after(|head| {
         head.headers.insert("x-seen", "1".parse().unwrap());
     });
-    app.error(503, |_: &HttpError| "come back later");
+    app.error(503, |_: &Failure<'_>| "come back later");
     app.get("/broken", || -> Result<&str, Error> { Err("x".parse::<u32>().unwrap_err().into()) });
     app.get("/busy", async || -> Result<&str, Error> { Err(Error::unavailable("no room at all")) });
     app.get("/whole", async |_: Request<AsyncBody>, _: Scope| -> Result<&str, Error> {
@@ -280,8 +280,8 @@ fn failures_pass_through_the_hooks_as_other_errors_do() {
 #[test]
 fn an_error_page_can_be_replaced() {
     let mut app = App::new();
-    app.errors(|_: &HttpError| "any, of the library").error(404, |_: &HttpError| "404, of the library");
-    app.errors(|_: &HttpError| "any, of mine").error(404, |_: &HttpError| "404, of mine");
+    app.errors(|_: &Failure<'_>| "any, of the library").error(404, |_: &Failure<'_>| "404, of the library");
+    app.errors(|_: &Failure<'_>| "any, of mine").error(404, |_: &Failure<'_>| "404, of mine");
     app.get("/", || ());
     check(&app, |client| {
         assert_eq!(client.get("/nowhere").send().text(), "404, of mine");
@@ -290,9 +290,39 @@ fn an_error_page_can_be_replaced() {
 }
 
 #[test]
+fn errors_are_pages_for_browsers_and_problems_for_programs() {
+    let mut api = Group::new("api", "/api");
+    api.errors(|_: &Failure<'_>| None::<()>);
+    api.get("/{n}", |n: u32| (n > 0).then_some("there"));
+    let mut app = App::new();
+    app.group(api);
+    app.errors(|failure: &Failure<'_>| {
+        let is_page = failure.prefers_html() && !failure.uri().path().starts_with("/feeds/");
+        is_page.then(|| Html(format!("{} {}: {failure}", failure.method(), failure.uri())))
+    });
+    app.get("/whole", async |_: Request<AsyncBody>| HttpError::new(StatusCode::GONE));
+    check(&app, |client| {
+        let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
+        let get = |path, accept| client.get(path).header("accept", accept).send();
+        assert_eq!(get("/x?y", browser).text(), "GET /x?y: 404 Not Found");
+        assert_eq!(get("/whole", browser).text(), "GET /whole: 410 Gone");
+        for (path, accept, media_type) in [
+            ("/x", "*/*", "application/problem+json"),
+            ("/x", "application/json", "application/problem+json"),
+            ("/feeds/x", "text/plain", "text/plain; charset=utf-8"),
+            ("/api/0", "application/problem+json, text/html", "application/problem+json"),
+        ] {
+            let problem = get(path, accept);
+            assert_eq!((problem.status().as_u16(), problem.header("content-type")), (404, Some(media_type)));
+        }
+        assert!(!get("/api/0", browser).text().contains("GET"));
+    });
+}
+
+#[test]
 fn an_error_page_that_fails_does_not_hide_what_it_was_for() {
     let mut app = App::new();
-    app.error(500, |_: &HttpError| Err::<&str, _>(Error::from_boxed("the page failed, too")));
+    app.error(500, |_: &Failure<'_>| Err::<&str, _>(Error::from_boxed("the page failed, too")));
     app.get("/", || -> Result<&str, Error> { Err("x".parse::<u32>().unwrap_err().into()) });
     check(&app, |client| {
         let failed = client.get("/").try_send().unwrap();
@@ -306,7 +336,7 @@ fn an_error_page_that_fails_does_not_hide_what_it_was_for() {
 fn a_deferred_answer_is_finished_like_any_other() {
     let mut app = App::new();
     app.secret([7; 32]);
-    app.error(404, |_: &HttpError| "nothing here");
+    app.error(404, |_: &Failure<'_>| "nothing here");
     app.after(|head| {
         head.headers.insert("x-seen", "1".parse().unwrap());
     });
@@ -366,7 +396,7 @@ fn a_session_is_remembered_and_cannot_be_forged() {
 fn a_session_that_no_browser_would_keep_is_an_error_with_a_page() {
     let mut app = App::new();
     app.secret([7; 32]);
-    app.error(500, |_: &HttpError| "something went wrong");
+    app.error(500, |_: &Failure<'_>| "something went wrong");
     app.get("/{length}", |length: usize, session: Session| session.set("text", "x".repeat(length)));
     check(&app, |client| {
         assert!(client.get("/3000").send().header("set-cookie").is_some());

@@ -10,7 +10,7 @@ use std::{
 use support::{everywhere, in_process};
 use varvel::Driver;
 use varvel_micro::{
-    App, Background, Blocking, Error, Group, HeaderMap, HttpError, Multipart, Scope, Session, State,
+    App, Background, Blocking, Error, Failure, Group, HeaderMap, HttpError, Multipart, Scope, Session, State,
     StatusCode, WebSocket, WebSocketUpgrade,
     events::{self, Event},
     multipart::Limits,
@@ -191,7 +191,7 @@ fn a_websocket_is_opened_by_a_handler_with_arguments() {
 
     let mut app = App::new();
     app.secret([7; 32]).group(rooms);
-    app.error(426, |_: &HttpError| "for WebSockets");
+    app.error(426, |_: &Failure<'_>| "for WebSockets");
     everywhere(
         || app.clone(),
         |client| {

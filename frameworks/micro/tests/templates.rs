@@ -3,8 +3,8 @@
 mod support;
 
 use varvel_micro::{
-    App, Error, Form, HttpError, ReadBody, Redirect, Request, Respond, Session, StatusCode, Template,
-    Templates, WriteBody, context,
+    App, Error, Failure, Form, HttpError, ReadBody, Redirect, Request, Respond, Session, StatusCode,
+    Template, Templates, WriteBody, context,
 };
 use varvel_test::Response;
 
@@ -117,7 +117,7 @@ fn error_pages_and_answers_before_the_handlers_are_templates_too() {
         (uri.query() == Some("closed"))
             .then_some((StatusCode::SERVICE_UNAVAILABLE, Template("wait.html", ())))
     });
-    app.errors(|error: &HttpError| Template("error.html", context! { status => error.status().as_u16() }));
+    app.errors(|error: &Failure<'_>| Template("error.html", context! { status => error.status().as_u16() }));
     app.post("/name/{name}", |name: String, session: Session| session.set("name", name));
     app.get("/broken", async || Template("broken.html", ()));
     app.get("/missing", || Template("missing.html", ()));
@@ -168,7 +168,7 @@ fn a_template_made_into_a_whole_response_is_still_rendered() {
 #[test]
 fn an_error_page_that_fails_is_the_servers() {
     let mut app = app(&[("error.html", "{{ url_for('nowhere') }}")]);
-    app.errors(|_: &HttpError| Template("error.html", ()));
+    app.errors(|_: &Failure<'_>| Template("error.html", ()));
     let mut without = App::new();
     without.get("/nowhere", || Template("error.html", ()));
     for app in [app, without] {

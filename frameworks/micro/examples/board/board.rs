@@ -4,8 +4,9 @@ use std::{io, path::Path};
 
 use serde::Deserialize;
 use varvel_micro::{
-    App, AsyncBody, Blocking, Call, Error, Extract, Form, Group, HeaderMap, HttpError, Json, Multipart,
-    Needs, Query, Redirect, Response, Scope, Session, State, StatusCode, Template, Templates, context,
+    App, AsyncBody, Blocking, Call, Error, Extract, Failure, Form, Group, HeaderMap, HttpError, Json,
+    Multipart, Needs, Query, Redirect, Response, Scope, Session, State, StatusCode, Template, Templates,
+    context,
     cookies::Keys,
     events::{self, Event},
     files::Files,
@@ -32,7 +33,7 @@ pub(crate) fn app(keys: Keys, pictures: &Path) -> io::Result<App> {
     app.mount("/static", Files::new(here.join("static"))?);
     app.mount("/pictures", Files::new(pictures)?);
 
-    app.errors(|error: &HttpError| Template("error.html", context! { error => error.to_string() }));
+    app.errors(|failure: &Failure<'_>| Template("error.html", context! { error => failure.to_string() }));
     app.after(|head| {
         // Pictures are what some browser says they are; no other browser is to take them for a page.
         head.headers.insert("x-content-type-options", "nosniff".parse().expect("it is text"));

@@ -1,5 +1,5 @@
-use varvel_micro::{App, HttpError};
+use varvel_micro::{App, Failure};
 
 fn main() {
-    App::new().error(404, |_error: &HttpError| 7);
+    App::new().error(404, |_error: &Failure<'_>| 7);
 }
