@@ -63,7 +63,10 @@ pub fn not_found() -> HttpError {
     HttpError::not_found()
 }
 
-/// `HTTPUnauthorized`, with a challenge for WWW-Authenticate such as `Bearer`, which must be one (RFC 9110 section 11.6.1).
+/// `HTTPUnauthorized`, with a challenge for WWW-Authenticate such as `Bearer`, as RFC 9110 section 11.6.1 has it.
+///
+/// # Panics
+/// If the challenge cannot be the value of a header.
 pub fn unauthorized(description: impl Into<Description>, challenge: &'static str) -> HttpError {
     HttpError::new(StatusCode::UNAUTHORIZED)
         .with_detail(description)

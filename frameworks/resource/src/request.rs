@@ -1,4 +1,4 @@
-//! What is asked.
+//! Requests: what responders read.
 
 use std::{
     borrow::Cow,

@@ -1,4 +1,4 @@
-//! What is answered.
+//! Responses: what responders fill in.
 
 use std::{fmt, io::Read, mem, ops, sync::Arc, time::SystemTime};
 
@@ -329,6 +329,9 @@ impl ResponseHead {
     }
 
     /// Content-Type: `content_type`. Before [`set_media`](Self::set_media) it chooses the handler.
+    ///
+    /// # Panics
+    /// If it cannot be the value of a header.
     pub fn set_content_type(&mut self, media_type: &'static str) {
         self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     }
@@ -359,6 +362,9 @@ impl ResponseHead {
     }
 
     /// How caches may keep the content, such as `public, max-age=600`: `cache_control`.
+    ///
+    /// # Panics
+    /// If they cannot be the value of a header.
     pub fn set_cache_control(&mut self, directives: &'static str) {
         self.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(directives));
     }
