@@ -1,7 +1,7 @@
 //! The application and its groups: routes, hooks and shared state, as they are registered.
 
 use std::{
-    any::TypeId,
+    any::{Any, TypeId},
     fmt,
     sync::{Arc, OnceLock},
 };
@@ -445,8 +445,8 @@ macro_rules! registration {
         /// that status, unless it sets one other than 200 itself; `None` leaves the problem details as they are. Of several
         /// hooks for one status the last counts, and those of a group before those around it.
         ///
-        /// An error is an [`HttpError`](varvel_toolkit::HttpError) or any other error that was returned, or a path or method that does not exist; a
-        /// response that merely has such a status is left as it is. The causes of a 500, and of an
+        /// An error is an [`HttpError`](varvel_toolkit::HttpError) or any other error that was returned, or a path or method
+        /// that does not exist; a response that merely has such a status is left as it is. The causes of a 500, and of an
         /// [`AppError::unavailable`](varvel::AppError::unavailable), which is a 503, are reported as ever.
         ///
         /// ```
@@ -510,12 +510,14 @@ impl App {
     /// that begin with these segments. The hooks apply to it, too.
     ///
     /// # Panics
-    /// If the prefix is malformed or taken.
+    /// If the prefix is malformed or taken, or the application has [`startup`](App::startup) functions, which only servers
+    /// call: make it a [`Group`] of this one, or give it the values by [`state`](App::state).
     #[track_caller]
     pub fn mount<A>(&mut self, prefix: &str, app: A) -> &mut Self
     where
         A: varvel::App + AsyncApp<Future: Send + 'static> + Send + Sync + 'static,
     {
+        check_mounted(prefix, &app);
         self.add(prefix, What::Mount(BothForms::new(app)), &Needs::default(), 0);
         self.changed()
     }
@@ -549,10 +551,15 @@ impl Group {
     registration! { get GET post POST put PUT patch PATCH delete DELETE }
 
     /// As [`App::mount`], below the prefix.
+    ///
+    /// # Panics
+    /// If the application has [`startup`](App::startup) functions.
+    #[track_caller]
     pub fn mount<A>(&mut self, prefix: &str, app: A) -> &mut Self
     where
         A: varvel::App + AsyncApp<Future: Send + 'static> + Send + Sync + 'static,
     {
+        check_mounted(prefix, &app);
         let what = What::Mount(BothForms::new(app));
         self.entries.push(Entry { path: prefix.to_owned(), what, needs: Needs::default(), name: None });
         self
@@ -584,6 +591,16 @@ fn planned<K>(handler: impl Handler<K>) -> (Make, Needs) {
     let needs = needs(&handler);
     let handler = Arc::new(handler);
     (Arc::new(move |surroundings| Arc::clone(&handler).endpoint(surroundings)), needs)
+}
+
+#[track_caller]
+fn check_mounted(prefix: &str, app: &dyn Any) {
+    let starts = app.downcast_ref::<App>().is_some_and(|app| !app.startups.is_empty());
+    assert!(
+        !starts,
+        "the application mounted on `{prefix}` has `startup` functions, which only servers call: make it a `Group`, or give \
+         it the values by `app.state`"
+    );
 }
 
 #[track_caller]

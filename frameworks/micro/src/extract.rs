@@ -38,8 +38,12 @@ use crate::{Call, Json, Session, call::Incoming, context::Names};
 /// | [`WebSocketUpgrade`], in sync handlers `WebSocketUpgrade<Blocking>` | a request for a WebSocket | 426 |
 /// | [`Scope`] | everything else the server knows, such as its [`Worker`](crate::Worker) | |
 ///
-/// The last three take everything with them, so they must come last. Take `Option<T>` of any of these to get `None` where it
-/// would be refused, whatever the reason: also where a body is malformed rather than missing.
+/// The last three take everything with them, so they must come last.
+///
+/// Take `Result<T, HttpError>` of any of these to get the reason where it would be refused, such as to show a form again, or
+/// `Option<T>` to get `None`, whatever the reason: also where a body is malformed rather than missing. Content above
+/// [`content_bytes_max`](crate::App::content_bytes_max) and failures of the application, 500 and above, are answered without
+/// the handler all the same.
 ///
 /// Arguments of your own are made from others. `F` is the form of the handler; what only looks at the head works in both:
 ///
@@ -408,6 +412,21 @@ impl<F, T: Extract<F>> Extract<F> for Option<T> {
             Ok(value) => Ok(Some(value)),
             Err(error) if error.status().is_server_error() => Err(error),
             Err(_) => Ok(None),
+        }
+    }
+}
+
+impl<F, T: Extract<F>> Extract<F> for Result<T, HttpError> {
+    const READS: bool = T::READS;
+
+    fn needs(needs: &mut Needs) {
+        T::needs(needs);
+    }
+
+    fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
+        match T::extract(call) {
+            Err(error) if error.status().is_server_error() => Err(error),
+            result => Ok(result),
         }
     }
 }

@@ -62,6 +62,43 @@
 //! # assert_eq!(order.body("item=nut&count=2").send().text(), "2 nut of x");
 //! ```
 //!
+//! To show a form again, with what is wrong, take a `Result<Form<T>, HttpError>`:
+//!
+//! ```
+//! use serde::Deserialize;
+//! use varvel_micro::{
+//!     App, Error, Form, HttpError, Redirect, Respond, Response, StatusCode, Template, Templates, WriteBody, context,
+//! };
+//!
+//! #[derive(Deserialize)]
+//! struct Order { item: String, count: u32 }
+//!
+//! fn order(form: Result<Form<Order>, HttpError>) -> Result<Response<WriteBody>, Error> {
+//!     let wrong = match form {
+//!         Ok(Form(order)) if order.count > 0 => return Redirect::to(format!("/orders/{}", order.item)).respond(),
+//!         Ok(_) => "Nothing is ordered.".to_owned(),
+//!         Err(error) => error.detail().unwrap_or("That is not an order.").to_owned(),
+//!     };
+//!     (StatusCode::UNPROCESSABLE_ENTITY, Template("order.html", context! { wrong })).respond()
+//! }
+//!
+//! let mut templates = Templates::new();
+//! templates.add("order.html", "<form method=post>{% if wrong %}<p>{{ wrong }}</p>{% endif %} ... </form>")?;
+//! let mut app = App::new();
+//! app.templates(templates);
+//! app.get("/orders", || Template("order.html", ()));
+//! app.post("/orders", order);
+//! # let client = varvel_test::Client::sync(app);
+//! # let send = |form: &'static str| {
+//! #     client.post("/orders").header("content-type", "application/x-www-form-urlencoded").body(form).send()
+//! # };
+//! # assert_eq!(send("item=nut&count=2").header("location"), Some("/orders/nut"));
+//! # assert!(send("item=nut&count=0").text().contains("<p>Nothing is ordered.</p>"));
+//! # let wrong = send("item=nut&count=many");
+//! # assert!(wrong.status() == 422 && wrong.text().contains("count"), "{}", wrong.text());
+//! # Ok::<_, varvel_toolkit::templates::Error>(())
+//! ```
+//!
 //! **Responses.** Return text, [`Html`], [`Json`], a status, a [`Redirect`], a tuple, `Option` or `Result` of these: see
 //! [`Respond`]. An [`HttpError`] is shown to the client; any other error becomes a 500, whose cause goes to the log and to
 //! nobody else. A function that returns now this and now that makes whole responses of them, by [`respond`](Respond::respond).
@@ -262,6 +299,7 @@
 //! | `request.headers`, `request.cookies`, `request.data` | [`HeaderMap`], [`Cookies`], [`Bytes`] |
 //! | `request` | [`Request<ReadBody>`](ReadBody), async [`Request<AsyncBody>`](AsyncBody); there is no global |
 //! | `return body, status, headers` | `(status, headers, body)` |
+//! | WTForms' `form.validate_on_submit()` | `Result<Form<T>, HttpError>` as an argument |
 //! | `jsonify`, `redirect`, `abort(404)` | [`Json`], [`Redirect`], `Err(HttpError::not_found())` |
 //! | `make_response(page)`, `set_cookie` | [`page.respond()`](Respond::respond), a `Response<WriteBody>`; [`SetCookie`] |
 //! | `render_template("user.html", name=name)` | [`Template("user.html", context! { name })`](Template), of [`App::templates`] |

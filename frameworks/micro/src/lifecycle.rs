@@ -28,7 +28,7 @@ impl App {
     /// [`state`](Self::state). Functions are called in the order in which they are added.
     ///
     /// They may block: the worker serves nobody yet. If one fails, the worker does not start, and the values made before are
-    /// dropped.
+    /// dropped. IO errors become a [`StartError`] by `?`, other errors by `.map_err(StartError::new)?`.
     ///
     /// ```
     /// use std::{fs::File, io::Write};
@@ -52,7 +52,8 @@ impl App {
     /// ```
     ///
     /// They are called if the application is deployed as the [factory](AppFactory) that it is, as
-    /// [`varvel_serve::Both`](https://docs.rs/varvel-serve) does, and not if it is mounted in another.
+    /// [`varvel_serve::Both`](https://docs.rs/varvel-serve) does. Mounted in another application they would not be, so
+    /// [`mount`](Self::mount) does not take one that has some.
     pub fn startup<T: Send + Sync + 'static>(
         &mut self,
         make: impl Fn(&Worker) -> Result<T, StartError> + Send + Sync + 'static,

@@ -98,6 +98,37 @@ fn content_becomes_a_type_or_a_problem_that_programs_can_read() {
 }
 
 #[test]
+fn a_handler_can_be_told_why_an_argument_is_refused() {
+    fn shown(form: Result<Form<Item>, HttpError>) -> (StatusCode, String) {
+        match form {
+            Ok(Form(item)) => (StatusCode::OK, item.name),
+            Err(error) => (error.status(), format!("again: {error}")),
+        }
+    }
+    let mut app = App::new();
+    app.content_bytes_max(100);
+    app.post("/sync", shown);
+    app.post("/async", async |form: Result<Form<Item>, HttpError>| shown(form));
+    app.get("/{n}", |n: Result<u32, HttpError>| n.is_err().to_string());
+    check(&app, |client| {
+        for path in ["/sync", "/async"] {
+            let form = |content: String| {
+                let request = client.post(path).header("content-type", "application/x-www-form-urlencoded");
+                let response = request.body(content).send();
+                (response.status().as_u16(), response.text().to_owned())
+            };
+            assert_eq!(form("name=nut".into()), (200, "nut".into()));
+            let (status, page) = form("name=nut&count=many".into());
+            assert!(status == 422 && page.starts_with("again") && page.contains("count"), "{page}");
+            assert_eq!(client.post(path).body("name=nut").send().status(), 415);
+            // The content is read before any argument is made.
+            assert_eq!(form("x".repeat(101)).0, 413);
+        }
+        assert_eq!((client.get("/x").send().text(), client.get("/1").send().text()), ("true", "false"));
+    });
+}
+
+#[test]
 fn whatever_responds_is_an_answer() {
     let mut app = App::new();
     app.get("/html", || Html("<p>"));
@@ -560,6 +591,14 @@ fn mistakes_are_told_where_the_route_is_added() {
                 app.shutdown(|_: &u32, _worker| Ok(()));
             }),
             "a `shutdown` function takes `State<u32>`",
+        ),
+        (
+            told(|app| {
+                let mut inner = App::new();
+                inner.startup(|_| Ok(7_u32));
+                app.mount("/inner", inner);
+            }),
+            "mounted on `/inner` has `startup` functions",
         ),
         (
             told(|app| {
