@@ -23,7 +23,8 @@ use crate::{
     app::{Core, Target},
     block_on::block_on,
     errors,
-    resource::{AsyncCall, Call, Hooks, Responder, SyncCall},
+    hook::Hooks,
+    responder::{AsyncCall, Call, Responder, SyncCall},
 };
 
 /// What a request leads to.

@@ -154,10 +154,13 @@ mod app;
 mod block_on;
 mod call;
 mod context;
+mod form;
+mod hook;
 mod http_status;
 mod middleware;
 mod request;
 mod resource;
+mod responder;
 mod response;
 
 pub mod errors;
@@ -174,10 +177,12 @@ pub use varvel_toolkit::HttpError;
 
 pub use app::App;
 pub use context::Context;
+pub use hook::Hook;
 pub use http_status::HttpStatus;
 pub use middleware::{AsyncMiddleware, IntoMiddleware, Middleware};
 pub use request::{AsyncRequest, Request, RequestHead};
-pub use resource::{Hook, IntoResource, Resource, Respond, Responders};
+pub use resource::{IntoResource, Resource, Responders};
+pub use responder::Respond;
 pub use response::{AsyncResponse, Response, ResponseHead};
 
 /// What responders, hooks and middleware return. Any error becomes an [`AppError`] by `?`: an [`HttpError`] or

@@ -6,7 +6,7 @@ use varvel::{AppError, BoxError, StartError, Worker};
 
 use crate::{
     RequestHead, ResponseHead, Result,
-    resource::{AsyncForm, SyncForm},
+    form::{AsyncForm, SyncForm},
 };
 
 /// A component of an [`App`](crate::App): Falcon's middleware, with its methods and their order.

@@ -32,11 +32,15 @@
 //! So nothing is looked up by name, the compiler warns of a responder that is not in the list, refuses one in it that is not
 //! there, and a resource may have several lists: those are Falcon's suffixes.
 
-use std::{any::type_name, fmt, pin::Pin, sync::Arc};
+use std::{any::type_name, fmt, sync::Arc};
 
 use http::{HeaderValue, Method};
 
-use crate::{AsyncRequest, AsyncResponse, Request, RequestHead, Response, ResponseHead, Result, errors};
+use crate::{
+    Hook, RequestHead, Respond, errors,
+    hook::{HookCall, Hooks},
+    responder::Responder,
+};
 
 /// Something that has a URL, and answers requests for it.
 pub trait Resource: Send + Sync + Sized + 'static {
@@ -79,238 +83,6 @@ pub struct Responders<R> {
     websocket: Option<Responder>,
     before: Vec<(Option<Method>, HookCall)>,
     after: Vec<(Option<Method>, HookCall)>,
-}
-
-/// What is done before or after a responder, a function of the heads: `fn(&mut RequestHead, &mut ResponseHead) -> Result`, or
-/// an `async fn` of the same. Either serves responders of both forms; an async one costs an allocation, for its future.
-///
-/// A closure names the types of its arguments: `|req: &mut RequestHead, resp: &mut ResponseHead| …`.
-///
-/// `Form` tells the two apart, and is found by the compiler.
-///
-/// ```
-/// use varvel_resource::{Request, RequestHead, Resource, Responders, Response, ResponseHead, Result, errors};
-///
-/// struct Vault;
-///
-/// impl Resource for Vault {
-///     fn responders(on: Responders<Self>) -> Responders<Self> {
-///         on.before(members_only).before(not_too_often).get(Self::on_get)
-///     }
-/// }
-///
-/// fn members_only(req: &mut RequestHead, _resp: &mut ResponseHead) -> Result {
-///     match req.auth() {
-///         Some("Bearer sesame") => Ok(()),
-///         _ => Err(errors::unauthorized("The magic word, please.", "Bearer").into()),
-///     }
-/// }
-///
-/// async fn not_too_often(_req: &mut RequestHead, _resp: &mut ResponseHead) -> Result {
-///     // Asks another service.
-///     Ok(())
-/// }
-/// # impl Vault {
-/// #     fn on_get(&self, _req: &mut Request, _resp: &mut Response) -> Result {
-/// #         Ok(())
-/// #     }
-/// # }
-/// # let mut app = varvel_resource::App::new();
-/// # app.add_route("/", Vault).unwrap();
-/// # let client = varvel_resource::testing::TestClient::new(app);
-/// # assert_eq!(client.simulate_get("/").send().status(), 401);
-/// # assert_eq!(client.simulate_get("/").header("authorization", "Bearer sesame").send().status(), 200);
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "this is not a hook",
-    label = "not a function that looks at the heads of request and response",
-    note = "a hook is `fn(&mut RequestHead, &mut ResponseHead) -> Result`, sync or async; a closure names their types: \
-            `|req: &mut RequestHead, resp: &mut ResponseHead| ...`"
-)]
-pub trait Hook<Form>: Send + Sync + 'static {
-    #[doc(hidden)]
-    fn into_call(self) -> HookCall;
-}
-
-/// A hook whose type is forgotten.
-#[derive(Clone)]
-#[doc(hidden)]
-pub enum HookCall {
-    Sync(Arc<SyncHook>),
-    Async(Arc<dyn DynAsyncHook>),
-}
-
-type SyncHook = dyn Fn(&mut RequestHead, &mut ResponseHead) -> Result + Send + Sync;
-
-#[doc(hidden)]
-pub trait DynAsyncHook: Send + Sync {
-    fn call<'c>(
-        &'c self,
-        req: &'c mut RequestHead,
-        resp: &'c mut ResponseHead,
-    ) -> Pin<Box<dyn Future<Output = Result> + Send + 'c>>;
-}
-
-impl HookCall {
-    pub(crate) async fn call(&self, req: &mut RequestHead, resp: &mut ResponseHead) -> Result {
-        match self {
-            Self::Sync(hook) => hook(req, resp),
-            Self::Async(hook) => hook.call(req, resp).await,
-        }
-    }
-}
-
-impl<H> Hook<SyncForm> for H
-where
-    H: Fn(&mut RequestHead, &mut ResponseHead) -> Result + Send + Sync + 'static,
-{
-    fn into_call(self) -> HookCall {
-        HookCall::Sync(Arc::new(self))
-    }
-}
-
-impl<H> Hook<AsyncForm> for H
-where
-    H: for<'c> AsyncHook<'c> + Send + Sync + 'static,
-{
-    fn into_call(self) -> HookCall {
-        HookCall::Async(Arc::new(self))
-    }
-}
-
-impl<H> DynAsyncHook for H
-where
-    H: for<'c> AsyncHook<'c> + Send + Sync,
-{
-    fn call<'c>(
-        &'c self,
-        req: &'c mut RequestHead,
-        resp: &'c mut ResponseHead,
-    ) -> Pin<Box<dyn Future<Output = Result> + Send + 'c>> {
-        Box::pin(AsyncHook::call(self, req, resp))
-    }
-}
-
-/// An async function of the heads, whose future borrows from both.
-#[doc(hidden)]
-pub trait AsyncHook<'c> {
-    type Future: Future<Output = Result> + Send + 'c;
-
-    fn call(&self, req: &'c mut RequestHead, resp: &'c mut ResponseHead) -> Self::Future;
-}
-
-impl<'c, H, Fut> AsyncHook<'c> for H
-where
-    H: Fn(&'c mut RequestHead, &'c mut ResponseHead) -> Fut,
-    Fut: Future<Output = Result> + Send + 'c,
-{
-    type Future = Fut;
-
-    fn call(&self, req: &'c mut RequestHead, resp: &'c mut ResponseHead) -> Fut {
-        self(req, resp)
-    }
-}
-
-/// A method of a resource `R` that answers requests:
-/// `fn(&R, &mut Request, &mut Response) -> Result`, or
-/// `async fn(&R, &mut AsyncRequest, &mut AsyncResponse) -> Result`.
-///
-/// `Form` tells the two apart, and is found by the compiler.
-#[diagnostic::on_unimplemented(
-    message = "this is not a responder of `{R}`",
-    label = "not a method that takes a request and fills in a response",
-    note = "a sync responder is `fn(&self, req: &mut Request, resp: &mut Response) -> Result`",
-    note = "an async responder is `async fn(&self, req: &mut AsyncRequest, resp: &mut AsyncResponse) -> Result`, and its \
-            future is `Send`: what is not, such as an `Rc`, is gone before an `.await`",
-    note = "fields of the path are asked for: `let id: u64 = req.path_param(\"id\")?`"
-)]
-pub trait Respond<R, Form>: Send + Sync + 'static {
-    #[doc(hidden)]
-    fn into_call(self, resource: Arc<R>) -> Call;
-}
-
-/// A responder with its resource.
-#[derive(Clone)]
-#[doc(hidden)]
-pub enum Call {
-    Sync(Arc<SyncCall>),
-    Async(Arc<dyn AsyncCall>),
-}
-
-pub(crate) type SyncCall = dyn Fn(&mut Request, &mut Response) -> Result + Send + Sync;
-
-#[doc(hidden)]
-pub trait AsyncCall: Send + Sync {
-    fn call<'c>(
-        &'c self,
-        req: &'c mut AsyncRequest,
-        resp: &'c mut AsyncResponse,
-    ) -> Pin<Box<dyn Future<Output = Result> + Send + 'c>>;
-}
-
-#[doc(hidden)]
-#[derive(Debug)]
-pub enum SyncForm {}
-#[doc(hidden)]
-#[derive(Debug)]
-pub enum AsyncForm {}
-
-impl<R, F> Respond<R, SyncForm> for F
-where
-    R: Resource,
-    F: Fn(&R, &mut Request, &mut Response) -> Result + Send + Sync + 'static,
-{
-    fn into_call(self, resource: Arc<R>) -> Call {
-        Call::Sync(Arc::new(move |req, resp| self(&resource, req, resp)))
-    }
-}
-
-impl<R, F> Respond<R, AsyncForm> for F
-where
-    R: Resource,
-    F: for<'c> AsyncMethod<'c, R> + Send + Sync + 'static,
-{
-    fn into_call(self, resource: Arc<R>) -> Call {
-        Call::Async(Arc::new(Bound(resource, self)))
-    }
-}
-
-/// An async method and its resource.
-struct Bound<R, F>(Arc<R>, F);
-
-impl<R, F> AsyncCall for Bound<R, F>
-where
-    R: Resource,
-    F: for<'c> AsyncMethod<'c, R> + Send + Sync + 'static,
-{
-    fn call<'c>(
-        &'c self,
-        req: &'c mut AsyncRequest,
-        resp: &'c mut AsyncResponse,
-    ) -> Pin<Box<dyn Future<Output = Result> + Send + 'c>> {
-        Box::pin(self.1.call(&self.0, req, resp))
-    }
-}
-
-/// An async method of a resource, whose future borrows from all its arguments.
-#[doc(hidden)]
-pub trait AsyncMethod<'c, R: 'c> {
-    type Future: Future<Output = Result> + Send + 'c;
-
-    fn call(&self, resource: &'c R, req: &'c mut AsyncRequest, resp: &'c mut AsyncResponse) -> Self::Future;
-}
-
-impl<'c, R, F, Fut> AsyncMethod<'c, R> for F
-where
-    R: 'c,
-    F: Fn(&'c R, &'c mut AsyncRequest, &'c mut AsyncResponse) -> Fut,
-    Fut: Future<Output = Result> + Send + 'c,
-{
-    type Future = Fut;
-
-    fn call(&self, resource: &'c R, req: &'c mut AsyncRequest, resp: &'c mut AsyncResponse) -> Fut {
-        self(resource, req, resp)
-    }
 }
 
 macro_rules! responders {
@@ -467,32 +239,6 @@ impl<R: Resource> Responders<R> {
 impl<R> fmt::Debug for Responders<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.by_method.iter().map(|(method, _)| method)).finish()
-    }
-}
-
-/// A responder and what is around it.
-#[derive(Clone)]
-pub(crate) struct Responder {
-    pub(crate) hooks: Hooks,
-    pub(crate) call: Call,
-}
-
-/// What comes before a responder and behind it.
-#[derive(Clone, Default)]
-pub(crate) struct Hooks {
-    pub(crate) before: Vec<HookCall>,
-    pub(crate) after: Vec<HookCall>,
-}
-
-impl Hooks {
-    pub(crate) fn are_none(&self) -> bool {
-        self.before.is_empty() && self.after.is_empty()
-    }
-}
-
-impl Responder {
-    fn new(call: Call) -> Self {
-        Self { hooks: Hooks::default(), call }
     }
 }
 
