@@ -168,7 +168,7 @@ impl<R: Resource> Responders<R> {
     }
 
     /// A hook before each responder of this list; of several the first comes first. An error of it, or
-    /// [`ResponseHead::complete`], is the end of the call.
+    /// [`ResponseHead::complete`](crate::ResponseHead::complete), is the end of the call.
     #[must_use]
     pub fn before<Form>(mut self, hook: impl Hook<Form>) -> Self {
         self.before.push((None, hook.into_call()));
