@@ -434,8 +434,8 @@ macro_rules! registration {
         /// Adds a hook that is called with the head of each response and may change it. The hook added last is called first,
         /// and those of a group before those around it.
         ///
-        /// Error responses pass through it as well, except for the few that only the server can give, such as those to a panic
-        /// or to a request body that breaks off.
+        /// Error responses pass through it as well, those to panics included, except for the few that only the server can give,
+        /// such as that to a request body that breaks off.
         pub fn after(&mut self, hook: impl Fn(&mut response::Parts) + Send + Sync + 'static) -> &mut Self {
             self.own_hooks().after.push(Arc::new(hook));
             self
@@ -445,8 +445,8 @@ macro_rules! registration {
         /// that status, unless it sets one other than 200 itself; `None` leaves the problem details as they are. Of several
         /// hooks for one status the last counts, and those of a group before those around it.
         ///
-        /// An error is an [`HttpError`](varvel_toolkit::HttpError) or any other error that was returned, or a path or method
-        /// that does not exist; a response that merely has such a status is left as it is. The causes of a 500, and of an
+        /// An error is an [`HttpError`](varvel_toolkit::HttpError) or any other error that was returned, a panic, or a path or
+        /// method that does not exist; a response that merely has such a status is left as it is. The causes of a 500, and of an
         /// [`AppError::unavailable`](varvel::AppError::unavailable), which is a 503, are reported as ever.
         ///
         /// ```

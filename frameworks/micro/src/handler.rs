@@ -1,6 +1,11 @@
 //! Functions as handlers, sync and async ones told apart by what they return.
 
-use std::sync::Arc;
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::Arc,
+    task::{Context as TaskContext, Poll},
+};
 
 use http::{Request, request};
 use varvel::{
@@ -12,7 +17,7 @@ use crate::{
     Call, Extract, Needs, Respond, Session,
     call::Incoming,
     context::{Asked, Context},
-    failure::Log,
+    failure::{Log, caught},
 };
 
 /// A function on a route: it takes up to eight arguments, each an [`Extract`], and returns something that can [`Respond`].
@@ -77,14 +82,17 @@ where
 {
     let mut call = Call::new(request, scope, context);
     let log = context.log(call.scope());
-    let answer = context.before::<Blocking>(&mut call).unwrap_or_else(|| {
-        if A::READS {
-            if let Incoming::Blocking(body) = call.body.take() {
-                call.content = body.collect(context.content_bytes_max)?;
+    let work = || {
+        context.before::<Blocking>(&mut call).unwrap_or_else(|| {
+            if A::READS {
+                if let Incoming::Blocking(body) = call.body.take() {
+                    call.content = body.collect(context.content_bytes_max)?;
+                }
             }
-        }
-        handler(A::extract(&mut call)?).respond()
-    });
+            handler(A::extract(&mut call)?).respond()
+        })
+    };
+    let answer = caught(log.as_ref(), work).unwrap_or_else(Err);
     let is_deferred = answer.as_ref().is_ok_and(|response| response.body().is_deferred());
     if !is_deferred {
         let asked = asked(&call.head, call.session.as_ref(), log.as_ref());
@@ -109,12 +117,18 @@ where
 {
     let mut call = Call::new(request, scope, &context);
     let log = context.log(call.scope());
-    let answer = match context.before::<Polled>(&mut call) {
-        Some(answer) => answer,
-        None => match arguments(&mut call).await {
-            Ok(arguments) => handler(arguments).await.respond(),
-            Err(failure) => Err(failure),
-        },
+    let answer = {
+        let mut work = pin!(async {
+            match context.before::<Polled>(&mut call) {
+                Some(answer) => answer,
+                None => handler(arguments(&mut call).await?).await.respond(),
+            }
+        });
+        let poll = |cx: &mut TaskContext<'_>| {
+            let polled = caught(log.as_ref(), || work.as_mut().poll(cx));
+            polled.unwrap_or_else(|panicked| Poll::Ready(Err(panicked)))
+        };
+        poll_fn(poll).await
     };
     context.finish::<Polled>(answer, &asked(&call.head, call.session.as_ref(), log.as_ref()))
 }

@@ -319,9 +319,10 @@
 //! | `async def` views, each on a thread | async handlers, polled on the event loop |
 //! | `app.test_client()` | `varvel_test::Client` |
 //!
-//! Unlike in Flask, a path with a trailing slash is a different path, `before` hooks do not run where there is no handler, a
-//! panic in a handler is answered by the server (or by [`CatchFailures`](varvel_toolkit::middleware::CatchFailures) around the
-//! application), and mistakes in routes end the program when it starts.
+//! Unlike in Flask, a path with a trailing slash is a different path, `before` hooks do not run where there is no handler, and
+//! mistakes in routes end the program when it starts. A panic in a handler is a 500 as any other failure; one in an `after` or
+//! error hook is answered by the server (or by [`CatchFailures`](varvel_toolkit::middleware::CatchFailures) around the
+//! application).
 //!
 //! # What it costs
 //!

@@ -309,6 +309,55 @@ fn failures_pass_through_the_hooks_as_other_errors_do() {
 }
 
 #[test]
+fn a_panic_has_the_page_of_a_500_and_passes_through_the_hooks() {
+    let panics = |text: &'static str| move || -> &'static str { panic!("{text}") };
+    let mut inner = App::new();
+    inner.get("/", panics("in a mounted application"));
+    let mut app = App::new();
+    app.secret([7; 32]).mount("/mounted", inner);
+    app.error(500, |failure: &Failure<'_>| Html(format!("<h1>{}</h1>", failure.uri())));
+    app.after(|head| {
+        head.headers.insert("x-seen", "1".parse().unwrap());
+    });
+    app.before(|uri: http::Uri| assert!(uri.query() != Some("before"), "in a hook"));
+    app.get("/sync", panics("in a sync handler"));
+    app.get("/async", async |scope: Scope| -> &'static str {
+        scope.worker().sleep(std::time::Duration::ZERO).await;
+        panic!("in an async {}", "handler")
+    });
+    app.get("/fine", || "fine");
+    check(&app, |client| {
+        for (path, cause) in [
+            ("/sync", "panic in call: in a sync handler"),
+            ("/async", "panic in call: in an async handler"),
+            ("/mounted/", "panic in call: in a mounted application"),
+            ("/fine?before", "panic in call: in a hook"),
+        ] {
+            let before = client.reports().len();
+            let failed = client.get(path).try_send().unwrap();
+            assert_eq!((failed.status().as_u16(), failed.text()), (500, &*format!("<h1>{path}</h1>")));
+            assert_eq!(failed.header("x-seen"), Some("1"), "{path}");
+            let reports: Vec<_> = client.reports().iter().skip(before).map(ToString::to_string).collect();
+            assert!(reports.len() == 1 && reports[0].contains(cause), "{reports:?}");
+        }
+        assert_eq!(client.get("/fine").send().text(), "fine");
+    });
+}
+
+#[test]
+fn a_panic_is_the_servers_where_no_hook_has_a_say() {
+    let mut app = App::new();
+    app.get("/sync", || -> &str { panic!("a mistake") });
+    app.get("/async", async || -> &str { panic!("a mistake") });
+    check(&app, |client| {
+        for path in ["/sync", "/async"] {
+            let failed = client.get(path).try_send().unwrap();
+            assert_eq!((failed.status().as_u16(), failed.text()), (500, "Internal Server Error\n"), "{path}");
+        }
+    });
+}
+
+#[test]
 fn an_error_page_can_be_replaced() {
     let mut app = App::new();
     app.errors(|_: &Failure<'_>| "any, of the library").error(404, |_: &Failure<'_>| "404, of the library");
