@@ -59,6 +59,8 @@ struct Loaded {
     seal: Arc<Seal>,
     content: Option<Content>,
     is_changed: bool,
+    /// It cannot be kept, whatever else changes.
+    is_lost: bool,
 }
 
 #[derive(Clone, Default, Deserialize, Serialize)]
@@ -90,6 +92,20 @@ impl Loaded {
             content.filter(|content| now() < content.at + lasts).unwrap_or_default()
         })
     }
+
+    /// Puts the content into the cookies.
+    fn keep(&mut self) -> Result<(), AppError> {
+        let name = self.seal.cookie.clone();
+        let content = self.content();
+        if content.values.is_empty() && content.flashes.is_empty() {
+            return Ok(self.cookies.remove(name)?);
+        }
+        content.at = now();
+        let text = serde_json::to_string(content)?;
+        let cookie = Cookie::build((name, text)).max_age(Duration::days(DAYS.into()));
+        let kept = self.cookies.set_signed(&self.seal.keys, cookie);
+        kept.map_err(|error| AppError::internal(format!("the session cannot be kept: {error}")))
+    }
 }
 
 /// In seconds since 1970.
@@ -99,7 +115,7 @@ fn now() -> u64 {
 
 impl Session {
     pub(crate) fn new(cookies: Cookies, seal: Arc<Seal>) -> Self {
-        Self(Arc::new(Mutex::new(Loaded { cookies, seal, content: None, is_changed: false })))
+        Self(Arc::new(Mutex::new(Loaded { cookies, seal, content: None, is_changed: false, is_lost: false })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Loaded> {
@@ -154,28 +170,21 @@ impl Session {
     /// Adds what has changed to the header fields of the response.
     pub(crate) fn write_to(&self, headers: &mut HeaderMap) -> Result<(), AppError> {
         let mut loaded = self.lock();
-        let Loaded { cookies, seal, content: Some(content), is_changed } = &mut *loaded else {
+        if loaded.content.is_none() {
             return Ok(());
-        };
+        }
         // Other browsers would get another response.
         headers.append(header::VARY, HeaderValue::from_static("cookie"));
-        // A change that cannot be kept is an error; the page for that error goes out without it.
-        if !std::mem::take(is_changed) {
+        // A change that cannot be kept is an error. The page for that error goes out without it, and may show the messages.
+        if loaded.is_lost || !std::mem::take(&mut loaded.is_changed) {
             return Ok(());
         }
-        if content.values.is_empty() && content.flashes.is_empty() {
-            cookies.remove(seal.cookie.clone())?;
-        } else {
-            content.at = now();
-            let max_age = Duration::days(DAYS.into());
-            let cookie =
-                Cookie::build((seal.cookie.clone(), serde_json::to_string(content)?)).max_age(max_age);
-            let kept = cookies.set_signed(&seal.keys, cookie);
-            kept.map_err(|error| AppError::internal(format!("the session cannot be kept: {error}")))?;
-        }
+        let kept = loaded.keep();
+        loaded.is_lost = kept.is_err();
+        kept?;
         // A shared cache must not hand the cookie to other browsers.
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private"));
-        cookies.write_to(headers);
+        loaded.cookies.write_to(headers);
         Ok(())
     }
 }

@@ -166,6 +166,29 @@ fn a_template_made_into_a_whole_response_is_still_rendered() {
 }
 
 #[test]
+fn the_page_for_a_session_too_large_for_a_cookie_may_show_its_messages() {
+    let mut app =
+        app(&[("error.html", "{{ status }}{% for m in get_flashed_messages() %} {{ m }}{% endfor %}")]);
+    app.errors(|failure: &Failure<'_>| {
+        Template("error.html", context! { status => failure.status().as_u16() })
+    });
+    app.get("/", |session: Session| {
+        session.flash("info", "Welcome");
+        session.set("text", "x".repeat(5000));
+    });
+    in_process(
+        || app.clone(),
+        |client| {
+            let failed = client.get("/").try_send().unwrap();
+            assert_eq!((failed.status().as_u16(), failed.text()), (500, "500 Welcome"));
+            assert_eq!(failed.header("set-cookie"), None);
+            let reports: Vec<_> = client.reports().iter().map(ToString::to_string).collect();
+            assert!(reports.len() == 1 && reports[0].contains("the session cannot be kept"), "{reports:?}");
+        },
+    );
+}
+
+#[test]
 fn an_error_page_that_fails_is_the_servers() {
     let mut app = app(&[("error.html", "{{ url_for('nowhere') }}")]);
     app.errors(|_: &Failure<'_>| Template("error.html", ()));
