@@ -441,9 +441,10 @@ macro_rules! registration {
             self
         }
 
-        /// Adds a hook that makes the responses for errors of this status, in place of problem details. What it returns gets
-        /// that status, unless it sets one other than 200 itself; `None` leaves the problem details as they are. Of several
-        /// hooks for one status the last counts, and those of a group before those around it.
+        /// Adds a hook that makes the responses for errors of this status, in place of problem details. It is told the error
+        /// and what was asked: see [`Failure`]. What it returns gets that status, unless it sets one other than 200 itself;
+        /// `None` leaves the problem details as they are. Of several hooks for one status the last counts, and those of a group
+        /// before those around it.
         ///
         /// An error is an [`HttpError`](varvel_toolkit::HttpError) or any other error that was returned, a panic, or a path or
         /// method that does not exist; a response that merely has such a status is left as it is. The causes of a 500, and of an

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use http::{HeaderMap, Method, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
 use varvel::{AppError, Scope};
 #[cfg(feature = "templates")]
 use varvel_toolkit::templates::Templates;
@@ -99,7 +99,8 @@ impl Context {
         }
         let status = error.status();
         let hook = self.hooks.for_error(status);
-        let Some(answer) = hook.and_then(|hook| F::on_error(hook, &Failure { error, asked })) else {
+        let failure = Failure::new(error, asked);
+        let Some(answer) = hook.and_then(|hook| F::on_error(hook, &failure)) else {
             return Ok(error.respond(&Accept::of(asked.headers)));
         };
         let mut answer = answer?;
@@ -108,6 +109,9 @@ impl Context {
         }
         for (name, value) in error.headers() {
             answer.headers_mut().append(name, value.clone());
+        }
+        if failure.varies.get() {
+            answer.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
         }
         Ok(answer)
     }

@@ -1,6 +1,6 @@
 //! Hooks: functions that are called before and after the handlers of a group, and for errors.
 
-use std::{fmt, marker::PhantomData, ops::Deref, sync::Arc};
+use std::{cell::Cell, fmt, marker::PhantomData, ops::Deref, sync::Arc};
 
 use http::{Method, Response, StatusCode, Uri, response};
 use varvel::{AppError, Async, AsyncBody, Body, Mode, Push, WriteBody};
@@ -77,11 +77,17 @@ pub(crate) trait Before: Send + Sync {
 
 /// What an [error hook](crate::App::error) is told: the [`HttpError`], to which it dereferences, and what was asked.
 pub struct Failure<'c> {
-    pub(crate) error: &'c HttpError,
-    pub(crate) asked: &'c Asked<'c>,
+    error: &'c HttpError,
+    asked: &'c Asked<'c>,
+    /// Whether the response may depend on what the client accepts.
+    pub(crate) varies: Cell<bool>,
 }
 
-impl Failure<'_> {
+impl<'c> Failure<'c> {
+    pub(crate) fn new(error: &'c HttpError, asked: &'c Asked<'c>) -> Self {
+        Self { error, asked, varies: Cell::new(false) }
+    }
+
     /// The method of the request.
     pub fn method(&self) -> &Method {
         self.asked.method
@@ -92,8 +98,9 @@ impl Failure<'_> {
         self.asked.uri
     }
 
-    /// What the client accepts.
+    /// What the client accepts. Caches are told of it by Vary.
     pub fn accept(&self) -> Accept {
+        self.varies.set(true);
         Accept::of(self.asked.headers)
     }
 

@@ -26,7 +26,7 @@ use varvel_toolkit::{
 /// | `(StatusCode, R)` | `R` with that status |
 /// | `([(name, value); N], R)`, `(HeaderMap, R)`, `(StatusCode, [(name, value); N], R)` | `R` with these header fields, which replace its own of the same names |
 /// | `(SetCookie, R)` | `R` with a cookie |
-/// | `Option<R>` | `R`, or 404 |
+/// | `Option<R>` | `R`, or 404; from an [error hook](crate::App::error) the problem details |
 /// | `Result<R, E>` | `R`; an [`HttpError`] as above, any other error as a 500 whose cause is reported |
 /// | `Response<WriteBody>`, in async handlers `Response<AsyncBody>` | as it is, such as those of [`events`](crate::events) |
 ///

@@ -384,7 +384,8 @@ fn errors_are_pages_for_browsers_and_problems_for_programs() {
     check(&app, |client| {
         let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
         let get = |path, accept| client.get(path).header("accept", accept).send();
-        assert_eq!(get("/x?y", browser).text(), "GET /x?y: 404 Not Found");
+        let page = get("/x?y", browser);
+        assert_eq!((page.text(), page.header("vary")), ("GET /x?y: 404 Not Found", Some("accept")));
         assert_eq!(get("/whole", browser).text(), "GET /whole: 410 Gone");
         for (path, accept, media_type) in [
             ("/x", "*/*", "application/problem+json"),
