@@ -548,6 +548,10 @@ impl fmt::Debug for Writer {
 impl WriteBody {
     /// A body that the application writes itself, on its own thread, after the head was sent.
     ///
+    /// Each piece is a frame of its own, so what is written in many small ones, as by `writeln!`, goes through a
+    /// [`BufWriter`](std::io::BufWriter) around the sink, which is a [`Write`]: a table by lines is then sent many times
+    /// faster.
+    ///
     /// ```
     /// use bytes::Bytes;
     /// use varvel::WriteBody;
