@@ -68,7 +68,8 @@ pub(crate) fn blocking(core: &Arc<Core>, request: HttpRequest<ReadBody>, scope: 
     Ok(resp.finish(&req.head))
 }
 
-/// The future has one place for request and response, where they stay: each further one would make it larger by a kilobyte.
+/// The future has one place for request and response, where they stay: each further one would make it larger by a kilobyte. What
+/// seldom happens has a future of its own.
 pub(crate) fn polled(core: &Arc<Core>, request: HttpRequest<AsyncBody>, scope: Scope) -> AppFuture {
     let (mut req, mut resp) = begin::<Polled>(core, request, scope);
     let core = Arc::clone(core);
@@ -82,15 +83,7 @@ pub(crate) fn polled(core: &Arc<Core>, request: HttpRequest<AsyncBody>, scope: S
                 return Box::pin(respond_offloaded(&core, hooks, call, req, resp)).await;
             }
             Ok(Next::Mount(endpoint, taken)) => {
-                let log = Log::of(&req.scope);
-                let call = descend::<Polled>(&req.head, req.body, req.scope, taken)
-                    .map(|(request, scope)| AsyncApp::call(endpoint, request, scope));
-                let outcome = match call {
-                    Ok(call) => call.await.map(|answer| resp.replace(answer)),
-                    Err(failure) => Err(failure),
-                };
-                core.conclude(outcome, &mut req.head, &mut resp.head, || log.clone()).await?;
-                return Ok(resp.finish(&req.head));
+                return Box::pin(respond_mounted(&core, endpoint, taken, req, resp)).await;
             }
             Err(failure) => Err(failure),
         };
@@ -266,6 +259,25 @@ async fn respond_polled(
         after(hooks, &mut req.head, &mut resp.head).await?;
     }
     Ok(())
+}
+
+async fn respond_mounted(
+    core: &Core,
+    endpoint: &Endpoint,
+    taken: usize,
+    req: Request<Polled>,
+    mut resp: Response<Polled>,
+) -> AsyncAppResult {
+    let Request { mut head, body, scope, .. } = req;
+    let log = Log::of(&scope);
+    let outcome = match descend::<Polled>(&head, body, scope, taken) {
+        Ok((request, scope)) => {
+            AsyncApp::call(endpoint, request, scope).await.map(|answer| resp.replace(answer))
+        }
+        Err(failure) => Err(failure),
+    };
+    core.conclude(outcome, &mut head, &mut resp.head, || log.clone()).await?;
+    Ok(resp.finish(&head))
 }
 
 async fn respond_offloaded(

@@ -240,7 +240,7 @@ impl<'r, T> Found<'r, '_, T> {
     /// `None` for a route without fields.
     pub fn into_params(self, uri: &Uri, begin: usize) -> Option<PathParams> {
         let names = &self.route.template.names;
-        (!names.is_empty()).then(|| PathParams::new(Arc::clone(names), self.captures, uri.clone(), begin))
+        (!names.is_empty()).then(|| PathParams::new(Arc::clone(names), self.captures, uri, begin))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use http::{StatusCode, Uri};
+use http::{StatusCode, Uri, uri::PathAndQuery};
 use percent_encoding::percent_decode_str;
 use smallvec::SmallVec;
 use varvel::Scope;
@@ -11,49 +11,53 @@ use crate::HttpError;
 
 /// Where the values stand in the path; nothing is copied that need not be decoded.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Captures(SmallVec<[Capture; 4]>);
-
-#[derive(Clone, Debug)]
-enum Capture {
-    /// From one byte to another.
-    Raw(u32, u32),
-    Decoded(Box<str>),
+pub(super) struct Captures {
+    places: SmallVec<[Place; 4]>,
+    #[allow(clippy::box_collection, reason = "it is seldom there, and captures are moved from hand to hand")]
+    decoded: Option<Box<Vec<Box<str>>>>,
 }
+
+/// From one byte of the path to another; or [`DECODED`], and which of those.
+type Place = (u32, u32);
+
+const DECODED: u32 = u32::MAX;
 
 impl Captures {
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.places.len()
     }
 
     pub(super) fn truncate(&mut self, len: usize) {
-        self.0.truncate(len);
+        self.places.truncate(len);
+        if let Some(decoded) = &mut self.decoded {
+            decoded.truncate(self.places.iter().filter(|(begin, _)| *begin == DECODED).count());
+        }
     }
 
     /// Adds a value that begins at this byte of the path, if it is text and accepted.
     pub(super) fn push(&mut self, raw: &str, begin: usize, accepts: impl Fn(&str) -> bool) -> bool {
-        let capture = if raw.contains('%') {
+        let place = if raw.contains('%') {
             let Ok(text) = percent_decode_str(raw).decode_utf8() else { return false };
             if !accepts(&text) {
                 return false;
             }
-            Capture::Decoded(text.into())
+            let decoded = self.decoded.get_or_insert_default();
+            decoded.push(text.into());
+            u32::try_from(decoded.len() - 1).map(|index| (DECODED, index))
         } else {
-            let (Ok(begin), Ok(end)) = (u32::try_from(begin), u32::try_from(begin + raw.len())) else {
-                return false;
-            };
             if !accepts(raw) {
                 return false;
             }
-            Capture::Raw(begin, end)
+            u32::try_from(begin).and_then(|from| Ok((from, u32::try_from(begin + raw.len())?)))
         };
-        self.0.push(capture);
-        true
+        // A path of 4 GiB is found by nobody.
+        place.map(|place| self.places.push(place)).is_ok()
     }
 
     pub(super) fn get<'a>(&'a self, index: usize, path: &'a str) -> Option<&'a str> {
-        match self.0.get(index)? {
-            Capture::Raw(begin, end) => path.get(*begin as usize..*end as usize),
-            Capture::Decoded(text) => Some(text),
+        match *self.places.get(index)? {
+            (DECODED, index) => self.decoded.as_ref()?.get(index as usize).map(|text| &**text),
+            (begin, end) => path.get(begin as usize..end as usize),
         }
     }
 }
@@ -81,23 +85,24 @@ impl Captures {
 pub struct PathParams {
     names: Arc<[Box<str>]>,
     captures: Captures,
-    /// The path, which captures point into, and where in it they count from.
-    uri: Uri,
+    /// What captures point into, and where in it they count from.
+    path: Option<PathAndQuery>,
     begin: usize,
     /// Of the route below which this one is mounted.
     outer: Option<Box<PathParams>>,
 }
 
 impl PathParams {
-    pub(super) fn new(names: Arc<[Box<str>]>, captures: Captures, uri: Uri, begin: usize) -> Self {
-        Self { names, captures, uri, begin, outer: None }
+    pub(super) fn new(names: Arc<[Box<str>]>, captures: Captures, uri: &Uri, begin: usize) -> Self {
+        let path = uri.path_and_query().cloned();
+        Self { names, captures, path, begin, outer: None }
     }
 
     /// Those of the route that led to this scope; none where there was no route, or one without fields.
     pub fn of(scope: &Scope) -> &Self {
         static NONE: std::sync::OnceLock<PathParams> = std::sync::OnceLock::new();
         scope.get().unwrap_or_else(|| {
-            NONE.get_or_init(|| Self::new(Arc::new([]), Captures::default(), Uri::default(), 0))
+            NONE.get_or_init(|| Self::new(Arc::new([]), Captures::default(), &Uri::default(), 0))
         })
     }
 
@@ -110,7 +115,7 @@ impl PathParams {
     /// The value of the field of this name.
     pub fn get(&self, name: &str) -> Option<&str> {
         match self.names.iter().position(|known| **known == *name) {
-            Some(index) => self.captures.get(index, self.uri.path().get(self.begin..)?),
+            Some(index) => self.captures.get(index, self.path()),
             None => self.outer.as_ref()?.get(name),
         }
     }
@@ -129,9 +134,14 @@ impl PathParams {
 
     /// Names and values, in the order of the path.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let path = self.uri.path().get(self.begin..).unwrap_or_default();
+        let path = self.path();
         let values = (0..self.captures.len()).filter_map(move |index| self.captures.get(index, path));
         self.names.iter().map(|name| &**name).zip(values)
+    }
+
+    fn path(&self) -> &str {
+        let path = self.path.as_ref().map(PathAndQuery::path);
+        path.and_then(|path| path.get(self.begin..)).unwrap_or_default()
     }
 }
 
