@@ -10,11 +10,11 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
 use varvel::{AppError, Scope};
 #[cfg(feature = "templates")]
 use varvel_toolkit::templates::Templates;
-use varvel_toolkit::{Accept, HttpError, cookies::Cookies, multipart, router::Template};
+use varvel_toolkit::{Accept, FailureLog, HttpError, cookies::Cookies, multipart, router::Template};
 
 use crate::{
     Call, Session,
-    failure::{Log, told},
+    failure::report,
     hooks::{Answer, Failure, Hooks, Side},
     session::Seal,
 };
@@ -29,7 +29,7 @@ pub(crate) struct Asked<'r> {
     pub(crate) headers: &'r HeaderMap,
     pub(crate) session: Option<&'r Session>,
     /// Where failures are reported; without it they are left to the server, which reports them itself.
-    pub(crate) log: Option<&'r Log>,
+    pub(crate) log: Option<&'r FailureLog>,
 }
 
 /// All that a call needs besides its handler; made once for each group, on the first call of the application.
@@ -51,8 +51,8 @@ impl Context {
     }
 
     /// Where failures are reported, if they are answered here.
-    pub(crate) fn log(&self, scope: Option<&Scope>) -> Option<Log> {
-        scope.filter(|_| self.hooks.shape_failures()).map(Log::of)
+    pub(crate) fn log(&self, scope: Option<&Scope>) -> Option<FailureLog> {
+        scope.filter(|_| self.hooks.shape_failures()).map(FailureLog::of)
     }
 
     /// The browser's session, if there is a secret.
@@ -84,7 +84,7 @@ impl Context {
         let made;
         let (error, is_fault) = match HttpError::of(&failure) {
             Some(error) => (error, error.status() == StatusCode::INTERNAL_SERVER_ERROR),
-            None => match told(failure.kind()) {
+            None => match HttpError::of_kind(failure.kind()) {
                 Some(error) => {
                     made = error;
                     (&made, made.status().is_server_error())
@@ -95,7 +95,7 @@ impl Context {
         if is_fault {
             let Some(log) = asked.log else { return Err(failure) };
             // First, since the hook may fail as well.
-            log.failed(asked, &failure);
+            report(log, asked, &failure);
         }
         let status = error.status();
         let hook = self.hooks.for_error(status);

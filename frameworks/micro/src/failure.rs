@@ -1,4 +1,4 @@
-//! Failures of a call that are not [`HttpError`]s: what the client is told, and how they are reported.
+//! Failures of a call: panics among them, and how they are reported.
 
 use std::{
     error::Error,
@@ -6,28 +6,13 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use http::{HeaderValue, StatusCode, header};
-use varvel::{AppError, BodyErrorKind, Event, FailKind, Phase, Report, RequestId, Scope, Worker};
-use varvel_toolkit::HttpError;
+use varvel::{AppError, Event, Phase};
+use varvel_toolkit::FailureLog;
 
 use crate::context::Asked;
 
-/// What the client is told; `None` where only the server can answer, since it has to close the connection as well.
-pub(crate) fn told(kind: FailKind) -> Option<HttpError> {
-    Some(match kind {
-        FailKind::Internal | FailKind::Body(BodyErrorKind::Failed) => {
-            HttpError::new(StatusCode::INTERNAL_SERVER_ERROR)
-        }
-        // As soon as servers say.
-        FailKind::Unavailable => HttpError::new(StatusCode::SERVICE_UNAVAILABLE)
-            .with_header(header::RETRY_AFTER, HeaderValue::from_static("1")),
-        FailKind::Body(BodyErrorKind::TooLarge) => HttpError::new(StatusCode::PAYLOAD_TOO_LARGE),
-        _ => return None,
-    })
-}
-
 /// Runs what an application does for a call. Where hooks have a say in how failures are answered, a panic is one of them.
-pub(crate) fn caught<T>(log: Option<&Log>, work: impl FnOnce() -> T) -> Result<T, AppError> {
+pub(crate) fn caught<T>(log: Option<&FailureLog>, work: impl FnOnce() -> T) -> Result<T, AppError> {
     match log {
         None => Ok(work()),
         // What the application shares it shares with other threads, and answers for.
@@ -51,26 +36,13 @@ impl fmt::Display for Panicked {
 
 impl Error for Panicked {}
 
-/// Reports failures as the server does those that it answers itself (spec E1).
-pub(crate) struct Log {
-    worker: Worker,
-    connection: u64,
-    exchange: u64,
-}
-
-impl Log {
-    pub(crate) fn of(scope: &Scope) -> Self {
-        Self { worker: scope.worker().clone(), connection: scope.conn().id, exchange: scope.number() }
-    }
-
-    pub(crate) fn failed(&self, asked: &Asked<'_>, failure: &AppError) {
-        let error = failure.source().map(|source| source as &(dyn Error + 'static));
-        let event = match error.and_then(|error| error.downcast_ref()) {
-            Some(Panicked(message)) => Event::Panicked { during: Phase::Call, message },
-            None => Event::AppFailed { kind: failure.kind(), error },
-        };
-        let target = asked.uri.path_and_query().map_or("*", |target| target.as_str());
-        let request = RequestId::new(self.connection, self.exchange, Some(asked.method), target.as_bytes());
-        self.worker.report(&Report::of(request, event));
+/// Reports a failure of a call, or the panic that it was.
+pub(crate) fn report(log: &FailureLog, asked: &Asked<'_>, failure: &AppError) {
+    let error = failure.source().map(|source| source as &(dyn Error + 'static));
+    match error.and_then(|error| error.downcast_ref()) {
+        Some(Panicked(message)) => {
+            log.report(asked.method, asked.uri, Event::Panicked { during: Phase::Call, message });
+        }
+        None => log.failed(asked.method, asked.uri, failure),
     }
 }

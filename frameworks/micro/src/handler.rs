@@ -11,13 +11,13 @@ use http::{Request, request};
 use varvel::{
     AppError, AppResult, Async, AsyncAppResult, AsyncBody, Push, ReadBody, Scope, app_fn, map_answer, sync_fn,
 };
-use varvel_toolkit::{Blocking, Endpoint, HttpError, Polled};
+use varvel_toolkit::{Blocking, Endpoint, FailureLog, HttpError, Polled};
 
 use crate::{
     Call, Extract, Needs, Respond, Session,
     call::Incoming,
     context::{Asked, Context},
-    failure::{Log, caught},
+    failure::caught,
 };
 
 /// A function on a route: it takes up to eight arguments, each an [`Extract`], and returns something that can [`Respond`].
@@ -133,7 +133,11 @@ where
     context.finish::<Polled>(answer, &asked(&call.head, call.session.as_ref(), log.as_ref()))
 }
 
-fn asked<'r>(head: &'r request::Parts, session: Option<&'r Session>, log: Option<&'r Log>) -> Asked<'r> {
+fn asked<'r>(
+    head: &'r request::Parts,
+    session: Option<&'r Session>,
+    log: Option<&'r FailureLog>,
+) -> Asked<'r> {
     Asked { method: &head.method, uri: &head.uri, headers: &head.headers, session, log }
 }
 

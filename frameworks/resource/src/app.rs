@@ -2,10 +2,10 @@
 
 use std::{any::type_name, error::Error, fmt, path::PathBuf, sync::Arc};
 
-use http::{HeaderValue, Request as HttpRequest, StatusCode, header};
+use http::{HeaderValue, Request as HttpRequest, StatusCode};
 use varvel::{
-    AppError, AppFactory, AppFuture, AppResult, AsyncApp, AsyncAppFactory, AsyncBody, BodyErrorKind,
-    BoxError, FailKind, ReadBody, Scope, StartError, Worker,
+    AppError, AppFactory, AppFuture, AppResult, AsyncApp, AsyncAppFactory, AsyncBody, BoxError, ReadBody,
+    Scope, StartError, Worker,
 };
 use varvel_toolkit::{
     Endpoint, HttpError, Router,
@@ -528,26 +528,19 @@ impl Core {
             }
             Some(error) => error,
             None => {
-                made = match failure.kind() {
-                    FailKind::Body(BodyErrorKind::TooLarge) => HttpError::new(StatusCode::PAYLOAD_TOO_LARGE),
-                    // What nobody can answer, or with the connection's end alone, which is the server's.
-                    FailKind::Abort
-                    | FailKind::Body(
-                        BodyErrorKind::Disconnected
-                        | BodyErrorKind::Incomplete
-                        | BodyErrorKind::Malformed
-                        | BodyErrorKind::Timeout,
-                    ) => return Err(failure),
-                    kind => {
-                        report(req, &failure);
-                        match (kind, &self.uncaught_handler) {
-                            (FailKind::Unavailable, _) => HttpError::new(StatusCode::SERVICE_UNAVAILABLE)
-                                .with_header(header::RETRY_AFTER, HeaderValue::from_static("1")),
-                            (_, Some(handle)) if handle(&failure, req, resp).is_ok() => return Ok(()),
-                            _ => HttpError::new(StatusCode::INTERNAL_SERVER_ERROR),
+                // What nobody can answer, or with the connection's end alone, is the server's.
+                let Some(told) = HttpError::of_kind(failure.kind()) else { return Err(failure) };
+                if told.status().is_server_error() {
+                    report(req, &failure);
+                    if let (StatusCode::INTERNAL_SERVER_ERROR, Some(handle)) =
+                        (told.status(), &self.uncaught_handler)
+                    {
+                        if handle(&failure, req, resp).is_ok() {
+                            return Ok(());
                         }
                     }
-                };
+                }
+                made = told;
                 &made
             }
         };

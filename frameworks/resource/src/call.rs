@@ -4,19 +4,15 @@
 //! for, too. What differs is how a responder is called. Where application and responder are of different forms, the rest of
 //! the call, from the hooks on, is carried over by the contract's bridges.
 
-use std::{
-    error::Error,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{Method, Request as HttpRequest, StatusCode, header};
 use varvel::{
-    App, AppError, AppFuture, AppResult, AsyncApp, AsyncAppResult, AsyncBody, Body, Event, ReadBody, Report,
-    RequestId, Scope, Worker,
+    App, AppError, AppFuture, AppResult, AsyncApp, AsyncAppResult, AsyncBody, Body, ReadBody, Scope,
     bridge::{BlockOn, Offloaded},
     map_answer,
 };
-use varvel_toolkit::{Blocking, Endpoint, Form, HttpError, Polled, prefetch};
+use varvel_toolkit::{Blocking, Endpoint, FailureLog, Form, HttpError, Polled, prefetch};
 
 use crate::{
     Request, RequestHead, Response, ResponseHead, Result,
@@ -43,7 +39,7 @@ pub(crate) fn blocking(core: &Arc<Core>, request: HttpRequest<ReadBody>, scope: 
         Ok(Next::Responder(Responder { hooks, call: Call::Sync(call) })) => {
             let outcome = respond_blocking(hooks, &**call, &mut req, &mut resp);
             if outcome.is_ok() && resp.is_deferred() {
-                return later(core, hooks, req.head, resp, Log::of(&req.scope));
+                return later(core, hooks, req.head, resp, FailureLog::of(&req.scope));
             }
             outcome
         }
@@ -52,7 +48,7 @@ pub(crate) fn blocking(core: &Arc<Core>, request: HttpRequest<ReadBody>, scope: 
             return BlockOn::new(rest).call(request, scope);
         }
         Ok(Next::Mount(endpoint, taken)) => {
-            let log = Log::of(&req.scope);
+            let log = FailureLog::of(&req.scope);
             let outcome = descend::<Blocking>(&req.head, req.body, req.scope, taken)
                 .and_then(|(request, scope)| App::call(endpoint, request, scope))
                 .map(|answer| resp.replace(answer));
@@ -64,7 +60,7 @@ pub(crate) fn blocking(core: &Arc<Core>, request: HttpRequest<ReadBody>, scope: 
         }
         Err(failure) => Err(failure),
     };
-    core.conclude_blocking(outcome, &mut req.head, &mut resp.head, || Log::of(&req.scope))?;
+    core.conclude_blocking(outcome, &mut req.head, &mut resp.head, || FailureLog::of(&req.scope))?;
     Ok(resp.finish(&req.head))
 }
 
@@ -87,7 +83,7 @@ pub(crate) fn polled(core: &Arc<Core>, request: HttpRequest<AsyncBody>, scope: S
             }
             Err(failure) => Err(failure),
         };
-        core.conclude(outcome, &mut req.head, &mut resp.head, || Log::of(&req.scope)).await?;
+        core.conclude(outcome, &mut req.head, &mut resp.head, || FailureLog::of(&req.scope)).await?;
         Ok(resp.finish(&req.head))
     })
 }
@@ -153,9 +149,9 @@ impl Core {
         outcome: Result,
         req: &mut RequestHead,
         resp: &mut ResponseHead,
-        log: impl Fn() -> Log,
+        log: impl Fn() -> FailureLog,
     ) -> Result {
-        let report = |req: &RequestHead, failure: &AppError| log().failed(req, failure);
+        let report = |req: &RequestHead, failure: &AppError| log().failed(req.method(), req.uri(), failure);
         let mut succeeded = outcome.is_ok();
         let mut outcome = outcome.or_else(|failure| self.answer_for(failure, req, resp, &report));
         for component in self.middleware.iter().rev() {
@@ -173,7 +169,7 @@ impl Core {
         outcome: Result,
         req: &mut RequestHead,
         resp: &mut ResponseHead,
-        log: impl Fn() -> Log,
+        log: impl Fn() -> FailureLog,
     ) -> Result {
         match outcome {
             Ok(()) if self.middleware.is_empty() => Ok(()),
@@ -232,7 +228,7 @@ fn later(
     hooks: &Hooks,
     mut req: RequestHead,
     mut resp: Response<Blocking>,
-    log: Log,
+    log: FailureLog,
 ) -> AppResult {
     let (core, hooks) = (Arc::clone(core), hooks.clone());
     map_answer(Ok(resp.take_placeholder()), move |answer| {
@@ -269,7 +265,7 @@ async fn respond_mounted(
     mut resp: Response<Polled>,
 ) -> AsyncAppResult {
     let Request { mut head, body, scope, .. } = req;
-    let log = Log::of(&scope);
+    let log = FailureLog::of(&scope);
     let outcome = match descend::<Polled>(&head, body, scope, taken) {
         Ok((request, scope)) => {
             AsyncApp::call(endpoint, request, scope).await.map(|answer| resp.replace(answer))
@@ -287,7 +283,7 @@ async fn respond_offloaded(
     mut req: Request<Polled>,
     resp: Response<Polled>,
 ) -> AsyncAppResult {
-    let log = Log::of(&req.scope);
+    let log = FailureLog::of(&req.scope);
     if req.head.has_media() {
         // A responder that asks for it wants all of it: so clients that send slowly keep no thread from others. One byte
         // more than is accepted refuses the rest without waiting for it.
@@ -338,28 +334,6 @@ fn descend<F: Form>(
     Ok((HttpRequest::from_parts(head.parts.clone(), body), scope))
 }
 
-/// Where failures that are answered here are reported, as the server does with those that it answers (spec E1).
-#[derive(Clone)]
-struct Log {
-    worker: Worker,
-    connection: u64,
-    exchange: u64,
-}
-
-impl Log {
-    fn of(scope: &Scope) -> Self {
-        Self { worker: scope.worker().clone(), connection: scope.conn().id, exchange: scope.number() }
-    }
-
-    fn failed(&self, req: &RequestHead, failure: &AppError) {
-        let error = failure.source().map(|source| source as &(dyn Error + 'static));
-        let event = Event::AppFailed { kind: failure.kind(), error };
-        let target = req.uri().path_and_query().map_or("*", |target| target.as_str());
-        let request = RequestId::new(self.connection, self.exchange, Some(req.method()), target.as_bytes());
-        self.worker.report(&Report::of(request, event));
-    }
-}
-
 /// The rest of a call whose responder is of the other form.
 struct Rest<C: ?Sized> {
     core: Arc<Core>,
@@ -403,9 +377,9 @@ impl App for Rest<SyncCall> {
         let (mut req, mut resp) = self.resume::<Blocking>(request.into_body(), scope)?;
         let outcome = respond_blocking(&self.hooks, &*self.call, &mut req, &mut resp);
         if outcome.is_ok() && resp.is_deferred() {
-            return later(&self.core, &self.hooks, req.head, resp, Log::of(&req.scope));
+            return later(&self.core, &self.hooks, req.head, resp, FailureLog::of(&req.scope));
         }
-        self.core.conclude_blocking(outcome, &mut req.head, &mut resp.head, || Log::of(&req.scope))?;
+        self.core.conclude_blocking(outcome, &mut req.head, &mut resp.head, || FailureLog::of(&req.scope))?;
         Ok(resp.finish(&req.head))
     }
 }
@@ -419,7 +393,7 @@ impl AsyncApp for Rest<dyn AsyncCall> {
         Box::pin(async move {
             let (mut req, mut resp) = resumed?;
             let outcome = respond_polled(&hooks, &*call, &mut req, &mut resp).await;
-            core.conclude(outcome, &mut req.head, &mut resp.head, || Log::of(&req.scope)).await?;
+            core.conclude(outcome, &mut req.head, &mut resp.head, || FailureLog::of(&req.scope)).await?;
             Ok(resp.finish(&req.head))
         })
     }

@@ -120,7 +120,7 @@ impl Multipart<Blocking> {
     /// Waits for the part of this name; those before it are skipped. Browsers send parts in the order of the form.
     ///
     /// # Errors
-    /// 422 with code `invalid_field` and the `field`, if no part with this name follows; else as
+    /// 422 with code `missing_field` and the `field`, if no part with this name follows; else as
     /// [`next_part`](Self::next_part).
     pub fn part_named(&mut self, name: &str) -> Result<Part<'_, Blocking>, AppError> {
         loop {
@@ -168,7 +168,7 @@ impl Multipart<Polled> {
     /// Waits for the part of this name; those before it are skipped. Browsers send parts in the order of the form.
     ///
     /// # Errors
-    /// 422 with code `invalid_field` and the `field`, if no part with this name follows; else as
+    /// 422 with code `missing_field` and the `field`, if no part with this name follows; else as
     /// [`next_part`](Self::next_part).
     pub async fn part_named(&mut self, name: &str) -> Result<Part<'_, Polled>, AppError> {
         loop {

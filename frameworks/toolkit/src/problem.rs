@@ -217,6 +217,21 @@ impl HttpError {
         causes(failure).find_map(<dyn Error>::downcast_ref)
     }
 
+    /// What the client is told of a failure that has no `HttpError` among its causes: 500, 503 with Retry-After, or 413.
+    /// `None` where only the server can answer, since it has to close the connection as well.
+    pub fn of_kind(kind: FailKind) -> Option<Self> {
+        Some(match kind {
+            FailKind::Internal | FailKind::Body(BodyErrorKind::Failed) => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+            // As soon as servers say.
+            FailKind::Unavailable => Self::new(StatusCode::SERVICE_UNAVAILABLE)
+                .with_header(header::RETRY_AFTER, HeaderValue::from_static("1")),
+            FailKind::Body(BodyErrorKind::TooLarge) => Self::new(StatusCode::PAYLOAD_TOO_LARGE),
+            _ => return None,
+        })
+    }
+
     /// The answer to a failure, if it is one that the client is to be told of: an `HttpError` other than a 500 among its
     /// sources, or a body that is larger than the application takes.
     pub fn answer_for<M: Mode>(failure: &AppError, accept: &Accept) -> Option<Response<Body<M>>> {

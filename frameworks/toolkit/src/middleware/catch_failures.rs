@@ -9,12 +9,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{Method, Request, Response, StatusCode, Uri};
 use pin_project_lite::pin_project;
 use varvel::{
     App, AppError, AppFactory, AppResult, AsyncApp, AsyncAppFactory, AsyncAppResult, AsyncBody, Body,
-    BodyErrorKind, BoxError, Event, FailKind, Mode, Phase, Policy, ReadBody, Report, RequestId, Scope,
-    StartError, Watch, Worker, map_answer,
+    BoxError, Event, Mode, Phase, Policy, ReadBody, Report, RequestId, Scope, StartError, Watch, Worker,
+    map_answer,
 };
 
 use crate::{Accept, HttpError};
@@ -27,8 +27,8 @@ use crate::{Accept, HttpError};
 ///
 /// | what happens | the answer | reported |
 /// |---|---|---|
-/// | a panic, [`FailKind::Internal`], or a body that failed by itself | 500 | yes |
-/// | [`FailKind::Unavailable`] | 503 with Retry-After | yes |
+/// | a panic, [`FailKind::Internal`](varvel::FailKind::Internal), or a body that failed by itself | 500 | yes |
+/// | [`FailKind::Unavailable`](varvel::FailKind::Unavailable) | 503 with Retry-After | yes |
 /// | an [`HttpError`] among the causes, but for a 500 | that | no |
 /// | a request body above a limit | 413 | no |
 ///
@@ -181,15 +181,7 @@ impl Asked {
         if let Some(told) = HttpError::answer_for(&failure, &self.accept) {
             return Ok(told);
         }
-        let error = match failure.kind() {
-            FailKind::Internal | FailKind::Body(BodyErrorKind::Failed) => {
-                HttpError::new(StatusCode::INTERNAL_SERVER_ERROR)
-            }
-            // As soon as servers say.
-            FailKind::Unavailable => HttpError::new(StatusCode::SERVICE_UNAVAILABLE)
-                .with_header(header::RETRY_AFTER, HeaderValue::from_static("1")),
-            _ => return Err(failure),
-        };
+        let Some(error) = HttpError::of_kind(failure.kind()) else { return Err(failure) };
         let cause = failure.source().map(|cause| cause as &(dyn Error + 'static));
         self.report(Event::AppFailed { kind: failure.kind(), error: cause });
         Ok(error.respond(&self.accept))
@@ -219,7 +211,7 @@ impl<Fut> fmt::Debug for CatchFailuresCall<Fut> {
 mod tests {
     use std::io;
 
-    use varvel::{BodyError, app_fn, sync_fn};
+    use varvel::{BodyError, BodyErrorKind, FailKind, app_fn, sync_fn};
     use varvel_test::Client;
 
     use super::*;
