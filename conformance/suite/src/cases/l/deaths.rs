@@ -121,7 +121,8 @@ pub(super) fn a_monitor_hears(case: &mut Case<'_>) -> Verdict {
     while asked(case, &mut held, "describe")? != workers.dying {
         held = case.connect()?;
     }
-    held.send(case.get(&format!("hook&gate={gate}&body=never")))?;
+    let (_, request) = case.numbered(1, "GET", &format!("hook&gate={gate}&body=never"), "");
+    held.send(request)?;
     case.wait_for("held", |event| event.text("name") == gate)?;
     workers.kill(case)?;
     // A sync call goes on to its end.
