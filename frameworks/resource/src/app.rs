@@ -1,12 +1,15 @@
 //! The application: one table of routes, and what is around them.
 
-use std::{any::type_name, error::Error, fmt, path::PathBuf, sync::Arc};
+use std::{
+    any::{Any, type_name},
+    error::Error,
+    fmt,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use http::{HeaderValue, Request as HttpRequest, StatusCode};
-use varvel::{
-    AppError, AppFactory, AppFuture, AppResult, AsyncApp, AsyncAppFactory, AsyncBody, BoxError, ReadBody,
-    Scope, StartError, Worker,
-};
+use varvel::{AppError, AppFuture, AppResult, AsyncApp, AsyncBody, BoxError, ReadBody, Scope};
 use varvel_toolkit::{
     Endpoint, HttpError, Router,
     files::Files,
@@ -15,8 +18,8 @@ use varvel_toolkit::{
 };
 
 use crate::{
-    HttpStatus, IntoMiddleware, IntoResource, RequestHead, Resource, Responders, ResponseHead, Result,
-    block_on::block_on, call, inspect::AppInfo, media::Handlers, middleware::Component, resource::MethodMap,
+    HttpStatus, IntoMiddleware, IntoResource, RequestHead, Resource, Responders, ResponseHead, Result, call,
+    inspect::AppInfo, media::Handlers, middleware::Component, resource::MethodMap,
 };
 
 /// A table of routes to resources, with middleware, error handlers and media handlers: an application of the contract in
@@ -75,7 +78,14 @@ pub(crate) enum Target {
     /// Responders for all paths below a prefix.
     Sink(MethodMap),
     /// An application for all paths below a prefix.
-    Mount(Endpoint),
+    Mount(Mount),
+}
+
+/// An application in another.
+pub(crate) struct Mount {
+    pub(crate) endpoint: Endpoint,
+    /// The same, where it is one of this framework, whose middleware is to be started up.
+    pub(crate) app: Option<App>,
 }
 
 #[derive(Clone)]
@@ -132,6 +142,10 @@ impl App {
         let mut app = Self::new();
         app.core_mut().router = Router::with_converters(converters);
         app
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
     }
 
     fn core_mut(&mut self) -> &mut Core {
@@ -236,7 +250,8 @@ impl App {
     /// ([`Endpoint::both`]), the toolkit's [`Files`] as you like them, or one on the bare contract. Middleware sees its
     /// requests, too.
     ///
-    /// The middleware of another [`App`] is not started up: what its workers need, start up in the middleware of this one.
+    /// Another [`App`] lives and ends with this one: its middleware is started up behind that of this one, and shut down before
+    /// it. One that stands in an [`Endpoint`], such as with middleware of the toolkit around it, is only called.
     ///
     /// ```
     /// use varvel_resource::App;
@@ -249,8 +264,12 @@ impl App {
     ///
     /// # Errors
     /// As [`add_route`](Self::add_route).
-    pub fn add_app(&mut self, prefix: &str, app: impl Into<Endpoint>) -> Result<&mut Self, RouteError> {
-        let route = Route { template: prefix.into(), target: Target::Mount(app.into()) };
+    pub fn add_app(
+        &mut self,
+        prefix: &str,
+        app: impl Into<Endpoint> + 'static,
+    ) -> Result<&mut Self, RouteError> {
+        let route = Route { template: prefix.into(), target: Target::Mount(Mount::of(app)) };
         self.core_mut().router.add_prefix(prefix, route)?;
         Ok(self)
     }
@@ -405,33 +424,37 @@ impl App {
         self.settings_mut().media_bytes_max = bytes;
         self
     }
-
-    async fn start_up(&self, worker: &Worker) -> std::result::Result<Self, StartError> {
-        let app = self.clone();
-        for (started, component) in app.core.middleware.iter().enumerate() {
-            if let Err(failure) = component.process_startup(worker).await {
-                // What keeps the worker from serving is the first failure.
-                let _ = shut_down(&app.core.middleware[..started], worker).await;
-                return Err(failure);
-            }
-        }
-        Ok(app)
-    }
-}
-
-/// Shuts down what was started up, the last first.
-async fn shut_down(started: &[Component], worker: &Worker) -> std::result::Result<(), BoxError> {
-    let mut outcome = Ok(());
-    for component in started.iter().rev() {
-        // Each gets its chance, whatever became of the others.
-        outcome = outcome.and(component.process_shutdown(worker).await);
-    }
-    outcome
 }
 
 impl Default for App {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl Mount {
+    fn of<A: Into<Endpoint> + 'static>(app: A) -> Self {
+        let mut app = Some(app);
+        let given: &mut dyn Any = &mut app;
+        match given.downcast_mut::<Option<App>>().and_then(Option::take) {
+            Some(app) => Self::of_app(app),
+            None => Self { endpoint: app.expect("it was not taken").into(), app: None },
+        }
+    }
+
+    fn of_app(app: App) -> Self {
+        let called = App { core: Arc::clone(&app.core) };
+        Self { endpoint: called.into(), app: Some(app) }
+    }
+}
+
+/// A clone of an application has tables of its own, also below its mounts.
+impl Clone for Mount {
+    fn clone(&self) -> Self {
+        match &self.app {
+            Some(app) => Self::of_app(app.clone()),
+            None => Self { endpoint: self.endpoint.clone(), app: None },
+        }
     }
 }
 
@@ -460,32 +483,6 @@ impl AsyncApp for App {
 
     fn call(&self, request: HttpRequest<AsyncBody>, scope: Scope) -> AppFuture {
         call::polled(&self.core, request, scope)
-    }
-}
-
-/// Runs the start-up of middleware before each worker's application, and its shutdown behind it.
-impl AppFactory for App {
-    type App = Self;
-
-    fn build(&self, worker: &Worker) -> std::result::Result<Self, StartError> {
-        block_on(self.start_up(worker))
-    }
-
-    fn teardown(&self, app: Self, worker: &Worker) -> std::result::Result<(), BoxError> {
-        block_on(shut_down(&app.core.middleware, worker))
-    }
-}
-
-/// Runs the start-up of middleware before each worker's application, and its shutdown behind it.
-impl AsyncAppFactory for App {
-    type App = Self;
-
-    async fn build(&self, worker: &Worker) -> std::result::Result<Self, StartError> {
-        self.start_up(worker).await
-    }
-
-    async fn teardown(&self, app: Self, worker: &Worker) -> std::result::Result<(), BoxError> {
-        shut_down(&app.core.middleware, worker).await
     }
 }
 

@@ -1,4 +1,7 @@
 //! What waits, where the thread may block.
+//!
+//! The contract's [`BlockOn`](varvel::bridge::BlockOn) is for whole calls, which own their request. Here it is a step of one,
+//! with the heads borrowed, and nearly always one that is ready at once.
 
 use std::{
     pin::{Pin, pin},

@@ -187,7 +187,7 @@ fn next<'t>(
 ) -> Result<Next<'t>> {
     let methods = match target {
         Target::Resource(methods) | Target::Sink(methods) => methods,
-        Target::Mount(endpoint) => return Ok(Next::Mount(endpoint, taken)),
+        Target::Mount(mount) => return Ok(Next::Mount(&mount.endpoint, taken)),
     };
     match methods.find(req) {
         Some(responder) => Ok(Next::Responder(responder)),

@@ -76,7 +76,7 @@
 //! | `@falcon.before`, `@falcon.after` | [`Responders::before`], [`after`](Responders::after), [`before_on`](Responders::before_on), [`after_on`](Responders::after_on) | sync or async, for responders of both forms, so a hook sees heads; what reads the body is a line in the responder |
 //! | `process_request`, `process_resource`, `process_response` | [`Middleware`], [`AsyncMiddleware`], [`App::add_middleware`] | always independent; either serves both forms |
 //! | `process_request_ws`, `process_resource_ws` | the same as for all requests | [`is_websocket`](RequestHead::is_websocket) tells; `process_response` sees the handshake |
-//! | `process_startup`, `process_shutdown` | the same, once for each worker | |
+//! | `process_startup`, `process_shutdown` | the same, once for each worker | also of another [`App`] below a [mount](App::add_app) |
 //! | `req.context`, `resp.context` | [`Context`] | values by type |
 //! | `resp.complete = True` | [`ResponseHead::complete`] | |
 //! | `cors_enable`, `CORSMiddleware` | [`Cors`](varvel_toolkit::middleware::Cors) of the [toolkit](varvel_toolkit::middleware) | around the application, as the toolkit's sessions, compression, rate limits |
@@ -137,7 +137,7 @@
 //!
 //! | Falcon | here | differently |
 //! |---|---|---|
-//! | `falcon.testing.TestClient`, `simulate_get(…)` and its like | [`testing::TestClient`], with the feature `testing` | what is in the request is said by methods; in both forms |
+//! | `falcon.testing.TestClient`, `simulate_get(…)` and its like | [`testing::TestClient`], with the feature `testing` | what is in the request is said by methods; in both forms, with middleware of the toolkit if you like |
 //! | `result.json`, `.text`, `.status_code`, `.headers` | `json()`, `text()`, `status()`, `header(…)` | |
 //! | `ASGIConductor` | `varvel_test` | time is moved by hand |
 //!
@@ -157,6 +157,7 @@ mod context;
 mod form;
 mod hook;
 mod http_status;
+mod lifecycle;
 mod middleware;
 mod request;
 mod resource;

@@ -41,7 +41,8 @@ use crate::{
 /// app.add_middleware(RequireToken);
 /// ```
 pub trait Middleware: Send + Sync + 'static {
-    /// Before a worker serves, where the application is given to a server as a factory.
+    /// Before a worker serves, where the application, or the one that it is [mounted](crate::App::add_app) in, is given to a
+    /// server as a factory.
     ///
     /// # Errors
     /// If it fails, the worker does not serve, and those that were started up before are shut down.

@@ -5,10 +5,9 @@ use std::fmt::{self, Display};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, header};
 use serde::Serialize;
+use varvel::{App, AppFactory, AsyncApp, AsyncAppFactory};
 use varvel_test::{Client, RequestBuilder, Response, Tunnel};
 use varvel_toolkit::query;
-
-use crate::App;
 
 /// `falcon.testing.TestClient`: simulates requests, without a server.
 ///
@@ -62,9 +61,24 @@ impl TestClient {
     /// A client of this application in its async form, which event loops call; sync responders run on threads beside it.
     /// Middleware is started up.
     ///
+    /// An [`App`](crate::App), or one with middleware of the toolkit around it, is a factory of itself:
+    ///
+    /// ```
+    /// use varvel_resource::{App, testing::TestClient};
+    /// use varvel_toolkit::{Middleware, middleware::Cors};
+    ///
+    /// let client = TestClient::new(Cors::any().around(App::new()));
+    /// let answer = client.simulate_get("/").header("origin", "https://a.example").send();
+    /// assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+    /// ```
+    ///
     /// # Panics
     /// If the start-up fails.
-    pub fn new(app: App) -> Self {
+    pub fn new<F>(app: F) -> Self
+    where
+        F: AsyncAppFactory + 'static,
+        F::App: AsyncApp<Future: 'static> + 'static,
+    {
         Self::of(Client::factory(app).expect("an application that starts"))
     }
 
@@ -72,7 +86,11 @@ impl TestClient {
     ///
     /// # Panics
     /// If the start-up fails.
-    pub fn sync(app: App) -> Self {
+    pub fn sync<F>(app: F) -> Self
+    where
+        F: AppFactory + 'static,
+        F::App: App + Send + Sync + 'static,
+    {
         Self::of(Client::sync_factory(app).expect("an application that starts"))
     }
 

@@ -21,7 +21,7 @@ use varvel_test::Client;
 use varvel_toolkit::{
     conditional::ETag,
     events::Event,
-    middleware::{Forwarded, Middleware as _},
+    middleware::{Forwarded, Middleware as _, TrailingSlash},
     multipart::Limits,
     router::Converters,
 };
@@ -499,8 +499,95 @@ fn the_life_of_a_worker_is_told_to_middleware() {
         let client: Client = form(app);
         assert_eq!(client.get("/").send().status(), StatusCode::NOT_FOUND);
         assert_eq!(*told.lock().unwrap(), ["startup", "startup"]);
-        assert_eq!(client.close().unwrap_err().to_string(), "the lights could not be put out");
+        let twice = "the lights could not be put out; the lights could not be put out";
+        assert_eq!(client.close().unwrap_err().to_string(), twice);
         assert_eq!(*told.lock().unwrap(), ["startup", "startup", "shutdown", "shutdown"]);
+    }
+}
+
+/// Writes down when it starts and ends, and fails where it is told to.
+struct Life {
+    name: &'static str,
+    told: Arc<Mutex<Vec<String>>>,
+    starts: bool,
+    ends: bool,
+}
+
+impl Life {
+    fn tell(&self, what: &str) {
+        self.told.lock().unwrap().push(format!("{} {what}", self.name));
+    }
+}
+
+impl AsyncMiddleware for Life {
+    async fn process_startup(&self, _: &Worker) -> std::result::Result<(), varvel::StartError> {
+        pending_once().await;
+        self.tell("up");
+        let no_table = || varvel::StartError::retry(format!("{} has no table", self.name));
+        if self.starts { Ok(()) } else { Err(no_table()) }
+    }
+
+    async fn process_shutdown(&self, _: &Worker) -> std::result::Result<(), varvel::BoxError> {
+        pending_once().await;
+        self.tell("down");
+        if self.ends { Ok(()) } else { Err(format!("{} is stuck", self.name).into()) }
+    }
+}
+
+/// A kitchen and a bar below a house, the bar with a cellar below it.
+fn house(told: &Arc<Mutex<Vec<String>>>, life: impl Fn(&mut Life)) -> App {
+    let app = |name| {
+        let mut component = Life { name, told: Arc::clone(told), starts: true, ends: true };
+        life(&mut component);
+        let mut app = App::new();
+        app.add_middleware(component);
+        app
+    };
+    let (mut house, mut bar) = (app("house"), app("bar"));
+    bar.add_app("/cellar", app("cellar")).unwrap();
+    house.add_app("/kitchen", app("kitchen")).unwrap().add_app("/bar", bar).unwrap();
+    house
+}
+
+#[test]
+fn applications_below_a_mount_live_as_long_as_the_one_that_they_are_mounted_in() {
+    for form in [|app| Client::factory(app).unwrap(), |app: App| Client::sync_factory(app).unwrap()] {
+        let told = Arc::default();
+        let client: Client = form(house(&told, |_| ()));
+        assert_eq!(*told.lock().unwrap(), ["house up", "kitchen up", "bar up", "cellar up"]);
+        assert_eq!(client.get("/bar/cellar/x").send().status(), StatusCode::NOT_FOUND);
+        told.lock().unwrap().clear();
+        client.close().unwrap();
+        assert_eq!(*told.lock().unwrap(), ["cellar down", "bar down", "kitchen down", "house down"]);
+    }
+}
+
+#[test]
+fn a_mounted_application_that_does_not_start_is_named_and_those_before_it_are_shut_down() {
+    for form in [|app| Client::factory(app), |app: App| Client::sync_factory(app)] {
+        let told = Arc::default();
+        let failure = form(house(&told, |life| life.starts = life.name != "cellar")).unwrap_err();
+        assert_eq!(
+            failure.to_string(),
+            "the application could not be built: the application at /bar/cellar: cellar has no table"
+        );
+        assert!(failure.may_retry());
+        let expected =
+            ["house up", "kitchen up", "bar up", "cellar up", "bar down", "kitchen down", "house down"];
+        assert_eq!(*told.lock().unwrap(), expected);
+    }
+}
+
+#[test]
+fn all_that_goes_wrong_at_the_shutdown_is_told() {
+    for form in [|app| Client::factory(app).unwrap(), |app: App| Client::sync_factory(app).unwrap()] {
+        let told = Arc::default();
+        let client: Client = form(house(&told, |life| life.ends = life.name == "kitchen"));
+        assert_eq!(
+            client.close().unwrap_err().to_string(),
+            "the application at /bar/cellar: cellar is stuck; the application at /bar: bar is stuck; house is stuck"
+        );
+        assert_eq!(told.lock().unwrap().len(), 8);
     }
 }
 
@@ -905,6 +992,17 @@ fn requests_are_simulated_by_falcons_names() {
         assert!(client.simulate_post("/").body("raw").send().text().ends_with(r#""raw"]"#));
         let slow = client.simulate_post("/").body("raw").into_request().in_pieces_of(1);
         assert!(slow.send().text().ends_with(r#""raw"]"#));
+    }
+}
+
+#[test]
+fn what_stands_around_an_application_is_simulated_with_it() {
+    for form in [TestClient::new, TestClient::sync] {
+        let told = Arc::default();
+        let client = form(TrailingSlash::Remove.around(house(&told, |_| ())));
+        // Middleware of the application is started up, and that around it is in place.
+        assert_eq!(told.lock().unwrap().len(), 4);
+        assert_eq!(client.simulate_get("/bar/x/").send().header("location"), Some("/bar/x"));
     }
 }
 
