@@ -27,9 +27,9 @@
 //! | `Path` | `/` |
 //! | `Secure` | set where the client's connection is encrypted, as the server knows or a [trusted proxy](crate::middleware::Forwarded) has said |
 //!
-//! What browsers refuse otherwise is put right: `SameSite=None`, `Partitioned`, `__Secure-` and `__Host-` set
-//! `Secure`, and `__Host-` has `Path=/` and no `Domain`. Names and values are percent-encoded where they have to be,
-//! and decoded.
+//! What browsers refuse otherwise is put right: `SameSite=None`, `Partitioned` and the prefixes `__Secure-`, `__Host-`
+//! and `__Http-` set `Secure`, `__Host-` has `Path=/` and no `Domain`, and `__Http-` and `__Host-Http-` are `HttpOnly`.
+//! Names and values are percent-encoded where they have to be, and decoded.
 
 use std::{borrow::Cow, error::Error, fmt};
 
@@ -38,7 +38,7 @@ use http::{
     HeaderMap, HeaderValue,
     header::{COOKIE, SET_COOKIE},
 };
-use percent_encoding::percent_decode;
+use percent_encoding::{percent_decode, percent_decode_str};
 use varvel::Scope;
 
 use crate::middleware::is_secure;
@@ -98,8 +98,7 @@ impl Cookies {
             let equals = pair.iter().position(|byte| *byte == b'=')?;
             let (name, value) = (pair[..equals].trim_ascii(), pair[equals + 1..].trim_ascii());
             let quoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
-            let decoded = |text| percent_decode(text).decode_utf8().ok();
-            Some((decoded(name)?, decoded(quoted.unwrap_or(value))?))
+            Some((self::name(name)?, percent_decode(quoted.unwrap_or(value)).decode_utf8().ok()?))
         })
     }
 
@@ -148,21 +147,25 @@ impl Cookies {
 
     /// Fills in what was left open.
     fn protect(&self, cookie: &mut Cookie<'static>) {
-        let is_host = cookie.name().starts_with("__Host-");
+        // In whatever case: so browsers take them.
+        let name = cookie.name().to_ascii_lowercase();
+        let is_host = name.starts_with("__host-");
+        let is_http = name.starts_with("__http-") || name.starts_with("__host-http-");
         if is_host {
             cookie.set_path("/");
             cookie.unset_domain();
         } else if cookie.path().is_none() {
             cookie.set_path("/");
         }
-        if cookie.http_only().is_none() {
+        if is_http || cookie.http_only().is_none() {
             cookie.set_http_only(true);
         }
         if cookie.same_site().is_none() {
             cookie.set_same_site(SameSite::Lax);
         }
         let must_be_secure = is_host
-            || cookie.name().starts_with("__Secure-")
+            || is_http
+            || name.starts_with("__secure-")
             || cookie.same_site() == Some(SameSite::None)
             || cookie.partitioned() == Some(true);
         if must_be_secure || (self.is_secure && cookie.secure().is_none()) {
@@ -184,6 +187,18 @@ impl fmt::Debug for Cookies {
         let changed: Vec<_> = self.changes.iter().map(|change| &change.name).collect();
         f.debug_struct("Cookies").field("received", &received).field("changed", &changed).finish()
     }
+}
+
+/// The name of a cookie that came. Nothing is decoded but what [`Cookies::set`] encodes: to a browser `%5F%5FHost-id` is a
+/// name without a prefix, which anybody near the host can set, so it must not be `__Host-id` here.
+fn name(raw: &[u8]) -> Option<Cow<'_, str>> {
+    let raw = std::str::from_utf8(raw).ok()?;
+    if !raw.contains('%') {
+        return Some(raw.into());
+    }
+    let decoded = percent_decode_str(raw).decode_utf8().ok()?;
+    let encoded = Cookie::new(&*decoded, "").encoded().to_string();
+    Some(if encoded.strip_suffix('=') == Some(raw) { decoded } else { raw.into() })
 }
 
 fn line(cookie: &Cookie<'static>) -> Result<HeaderValue, CookieError> {
@@ -367,8 +382,9 @@ mod keys {
     /// for another's.
     fn mac(key: &Key, name: &str, value: &str) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(key.signing()).expect("a key of any length will do");
+        // Its length first, or the value of `a=b` would pass for a value of `a`.
+        mac.update(&(name.len() as u64).to_be_bytes());
         mac.update(name.as_bytes());
-        mac.update(b"=");
         mac.update(value.as_bytes());
         mac
     }
@@ -411,6 +427,21 @@ mod tests {
         assert_eq!(pairs, ["a:1", "b:2", "c:3 4", "d:e=f", "empty:", ":x", "a:9", "é:é+", "100:100%"]);
         assert_eq!(received.get("a").unwrap(), "1");
         assert_eq!(received.get("novalue"), None);
+    }
+
+    #[test]
+    fn no_other_name_passes_for_one_with_a_prefix() {
+        for line in [
+            "%5F%5FHost-id=evil",
+            "__Host%2Did=evil",
+            "%5f_Host-id=evil",
+            "__HOST-id=evil",
+            "=__Host-id=evil",
+        ] {
+            assert_eq!(cookies(line.as_bytes()).get("__Host-id"), None, "{line}");
+            let line = format!("{line}; __Host-id=mine");
+            assert_eq!(cookies(line.as_bytes()).get("__Host-id").unwrap(), "mine", "{line}");
+        }
     }
 
     #[test]
@@ -462,6 +493,21 @@ mod tests {
                 Cookie::build(("__Secure-a", "b")),
                 false,
                 "__Secure-a=b; HttpOnly; SameSite=Lax; Secure; Path=/",
+            ),
+            (
+                Cookie::build(("__HOST-a", "b")).domain("example.com"),
+                false,
+                "__HOST-a=b; HttpOnly; SameSite=Lax; Secure; Path=/",
+            ),
+            (
+                Cookie::build(("__Http-a", "b")).http_only(false).path("/x"),
+                false,
+                "__Http-a=b; HttpOnly; SameSite=Lax; Secure; Path=/x",
+            ),
+            (
+                Cookie::build(("__Host-Http-a", "b")).http_only(false),
+                false,
+                "__Host-Http-a=b; HttpOnly; SameSite=Lax; Secure; Path=/",
             ),
         ] {
             assert_eq!(line(cookie, is_secure), expected);
@@ -548,7 +594,14 @@ mod tests {
                 assert_eq!(cookies.get_private(&keys, name), None);
             }
         }
-        // The value of one is nothing in another, and nor is that of another key.
+        // The value of one is nothing in another, not even if its name begins alike, and nor is that of another key.
+        let mut longer = cookies(b"");
+        longer.set_signed(&keys, ("role=user", "x")).unwrap();
+        let signed_longer = longer.get("role=user").unwrap();
+        let (signature, _) = signed_longer.split_at(43);
+        let mut shorter = cookies(b"");
+        shorter.set(("role", format!("{signature}user=x"))).unwrap();
+        assert_eq!(shorter.get_signed(&keys, "role"), None);
         let mut moved = cookies(b"");
         moved.set(("admin", signed.clone().into_owned())).unwrap();
         assert_eq!(moved.get_signed(&keys, "admin"), None);
