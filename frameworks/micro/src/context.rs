@@ -14,7 +14,6 @@ use varvel_toolkit::{Accept, FailureLog, HttpError, cookies::Cookies, multipart,
 
 use crate::{
     Call, Session,
-    failure::report,
     hooks::{Answer, Failure, Hooks, Side},
     session::Seal,
 };
@@ -95,7 +94,7 @@ impl Context {
         if is_fault {
             let Some(log) = asked.log else { return Err(failure) };
             // First, since the hook may fail as well.
-            report(log, asked, &failure);
+            log.failed(asked.method, asked.uri, &failure);
         }
         let status = error.status();
         let hook = self.hooks.for_error(status);

@@ -11,13 +11,12 @@ use http::{Request, request};
 use varvel::{
     AppError, AppResult, Async, AsyncAppResult, AsyncBody, Push, ReadBody, Scope, app_fn, map_answer, sync_fn,
 };
-use varvel_toolkit::{Blocking, Endpoint, FailureLog, HttpError, Polled};
+use varvel_toolkit::{Blocking, Endpoint, FailureLog, HttpError, Polled, caught};
 
 use crate::{
     Call, Extract, Needs, Respond, Session,
     call::Incoming,
     context::{Asked, Context},
-    failure::caught,
 };
 
 /// A function on a route: it takes up to eight arguments, each an [`Extract`], and returns something that can [`Respond`].
@@ -92,7 +91,7 @@ where
             handler(A::extract(&mut call)?).respond()
         })
     };
-    let answer = caught(log.as_ref(), work).unwrap_or_else(Err);
+    let answer = run(log.as_ref(), work).unwrap_or_else(Err);
     let is_deferred = answer.as_ref().is_ok_and(|response| response.body().is_deferred());
     if !is_deferred {
         let asked = asked(&call.head, call.session.as_ref(), log.as_ref());
@@ -125,7 +124,7 @@ where
             }
         });
         let poll = |cx: &mut TaskContext<'_>| {
-            let polled = caught(log.as_ref(), || work.as_mut().poll(cx));
+            let polled = run(log.as_ref(), || work.as_mut().poll(cx));
             polled.unwrap_or_else(|panicked| Poll::Ready(Err(panicked)))
         };
         poll_fn(poll).await
@@ -139,6 +138,14 @@ fn asked<'r>(
     log: Option<&'r FailureLog>,
 ) -> Asked<'r> {
     Asked { method: &head.method, uri: &head.uri, headers: &head.headers, session, log }
+}
+
+/// Runs what an application does for a call. Where hooks have a say in how failures are answered, a panic is one of them.
+fn run<T>(log: Option<&FailureLog>, work: impl FnOnce() -> T) -> Result<T, AppError> {
+    match log {
+        None => Ok(work()),
+        Some(_) => caught(work),
+    }
 }
 
 async fn arguments<A: Arguments<Polled>>(call: &mut Call<'_>) -> Result<A, AppError> {

@@ -340,7 +340,6 @@ mod app;
 mod call;
 mod context;
 mod extract;
-mod failure;
 mod handler;
 mod hooks;
 mod lifecycle;

@@ -365,8 +365,8 @@ impl App {
         self
     }
 
-    /// Lets a function answer for all failures that are nobody else's, and would be a 500: `add_error_handler(Exception, …)`.
-    /// They are reported to the server as ever. An error of it is answered with that 500.
+    /// Lets a function answer for all failures that are nobody else's, panics among them, and would be a 500:
+    /// `add_error_handler(Exception, …)`. They are reported to the server as ever. An error of it is answered with that 500.
     ///
     /// ```
     /// use varvel_resource::App;

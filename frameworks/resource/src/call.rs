@@ -2,7 +2,8 @@
 //!
 //! Most of it is the same in both: it looks at heads, and waits only for middleware and hooks that do, which a thread waits
 //! for, too. What differs is how a responder is called. Where application and responder are of different forms, the rest of
-//! the call, from the hooks on, is carried over by the contract's bridges.
+//! the call, from the hooks on, is carried over by the contract's bridges. A panic of what the application does is a failure like
+//! any other, for which nothing is paid where nothing panics.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,11 +13,12 @@ use varvel::{
     bridge::{BlockOn, Offloaded},
     map_answer,
 };
-use varvel_toolkit::{Blocking, Endpoint, FailureLog, Form, HttpError, Polled, prefetch};
+use varvel_toolkit::{Blocking, Endpoint, FailureLog, Form, HttpError, Polled, caught, prefetch};
 
 use crate::{
     Request, RequestHead, Response, ResponseHead, Result,
     app::{Core, Target},
+    awaited::awaited,
     block_on::block_on,
     errors,
     hook::Hooks,
@@ -50,7 +52,7 @@ pub(crate) fn blocking(core: &Arc<Core>, request: HttpRequest<ReadBody>, scope: 
         Ok(Next::Mount(endpoint, taken)) => {
             let log = FailureLog::of(&req.scope);
             let outcome = descend::<Blocking>(&req.head, req.body, req.scope, taken)
-                .and_then(|(request, scope)| App::call(endpoint, request, scope))
+                .and_then(|(request, scope)| caught(|| App::call(endpoint, request, scope))?)
                 .map(|answer| resp.replace(answer));
             if outcome.is_ok() && resp.is_deferred() {
                 return later(core, &Hooks::default(), req.head, resp, log);
@@ -210,10 +212,10 @@ fn respond_blocking(
     resp: &mut Response<Blocking>,
 ) -> Result {
     if hooks.are_none() {
-        return call(req, resp);
+        return caught(|| call(req, resp))?;
     }
     if block_on(before(hooks, &mut req.head, &mut resp.head))? {
-        call(req, resp)?;
+        caught(|| call(req, resp))??;
         if !resp.is_deferred() {
             block_on(after(hooks, &mut req.head, &mut resp.head))?;
         }
@@ -248,10 +250,10 @@ async fn respond_polled(
     resp: &mut Response<Polled>,
 ) -> Result {
     if hooks.are_none() {
-        return call.call(req, resp).await;
+        return awaited(|| call.call(req, resp)).await;
     }
     if before(hooks, &mut req.head, &mut resp.head).await? {
-        call.call(req, resp).await?;
+        awaited(|| call.call(req, resp)).await?;
         after(hooks, &mut req.head, &mut resp.head).await?;
     }
     Ok(())
@@ -268,7 +270,8 @@ async fn respond_mounted(
     let log = FailureLog::of(&scope);
     let outcome = match descend::<Polled>(&head, body, scope, taken) {
         Ok((request, scope)) => {
-            AsyncApp::call(endpoint, request, scope).await.map(|answer| resp.replace(answer))
+            let answer = awaited(|| AsyncApp::call(endpoint, request, scope)).await;
+            answer.map(|answer| resp.replace(answer))
         }
         Err(failure) => Err(failure),
     };

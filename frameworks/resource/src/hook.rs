@@ -2,8 +2,11 @@
 
 use std::{pin::Pin, sync::Arc};
 
+use varvel_toolkit::caught;
+
 use crate::{
     RequestHead, ResponseHead, Result,
+    awaited::awaited,
     form::{AsyncForm, SyncForm},
 };
 
@@ -80,8 +83,8 @@ pub trait DynAsyncHook: Send + Sync {
 impl HookCall {
     pub(crate) async fn call(&self, req: &mut RequestHead, resp: &mut ResponseHead) -> Result {
         match self {
-            Self::Sync(hook) => hook(req, resp),
-            Self::Async(hook) => hook.call(req, resp).await,
+            Self::Sync(hook) => caught(|| hook(req, resp))?,
+            Self::Async(hook) => awaited(|| hook.call(req, resp)).await,
         }
     }
 }

@@ -91,7 +91,7 @@
 //! | `falcon.HTTPStatus`, `falcon.HTTPFound` | [`HttpStatus`] | |
 //! | `add_error_handler(Type, …)` | [`App::add_error_handler`], [`add_error_handler_if`](App::add_error_handler_if) | inheritance is [`source`](std::error::Error::source): an error is special to those that it comes from |
 //! | `add_error_handler(Exception, …)` | [`App::set_uncaught_error_handler`] | what it gets is reported to the server all the same |
-//! | uncaught exceptions | 500, which `process_response` sees, and a report to the server | a panic is the server's to answer |
+//! | uncaught exceptions | 500, which `process_response` sees, and a report to the server | a panic, too; one of an error handler is the server's to answer |
 //! | `set_error_serializer` | [`App::set_error_serializer`] | unless set problem details (RFC 9457): JSON, XML, HTML or text, as the client likes |
 //! | JSON and XML of `title`, `description`, `code`, `link` | [`errors::falcon_serializer`] | to be set |
 //!
@@ -151,6 +151,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod awaited;
 mod block_on;
 mod call;
 mod context;

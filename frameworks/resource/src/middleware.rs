@@ -3,9 +3,11 @@
 use std::{any::type_name, future::ready, pin::Pin, sync::Arc};
 
 use varvel::{AppError, BoxError, StartError, Worker};
+use varvel_toolkit::caught;
 
 use crate::{
     RequestHead, ResponseHead, Result,
+    awaited::awaited,
     form::{AsyncForm, SyncForm},
 };
 
@@ -15,7 +17,7 @@ use crate::{
 ///   process_request    first to last      before routing; may change method and path
 ///   process_resource   first to last      after routing, where a route was found
 ///     hooks, responder
-///   process_response   last to first      always, also after failures; not after a panic
+///   process_response   last to first      always, also after failures and panics
 /// ```
 ///
 /// It sees what both forms of the contract share, so one implementation serves sync and async responders alike. On an
@@ -220,15 +222,15 @@ impl Component {
 
     pub(crate) async fn process_request(&self, req: &mut RequestHead, resp: &mut ResponseHead) -> Result {
         match &self.kind {
-            Kind::Sync(middleware) => middleware.process_request(req, resp),
-            Kind::Async(middleware) => middleware.process_request(req, resp).await,
+            Kind::Sync(middleware) => caught(|| middleware.process_request(req, resp))?,
+            Kind::Async(middleware) => awaited(|| middleware.process_request(req, resp)).await,
         }
     }
 
     pub(crate) async fn process_resource(&self, req: &mut RequestHead, resp: &mut ResponseHead) -> Result {
         match &self.kind {
-            Kind::Sync(middleware) => middleware.process_resource(req, resp),
-            Kind::Async(middleware) => middleware.process_resource(req, resp).await,
+            Kind::Sync(middleware) => caught(|| middleware.process_resource(req, resp))?,
+            Kind::Async(middleware) => awaited(|| middleware.process_resource(req, resp)).await,
         }
     }
 
@@ -239,8 +241,10 @@ impl Component {
         req_succeeded: bool,
     ) -> Result {
         match &self.kind {
-            Kind::Sync(middleware) => middleware.process_response(req, resp, req_succeeded),
-            Kind::Async(middleware) => middleware.process_response(req, resp, req_succeeded).await,
+            Kind::Sync(middleware) => caught(|| middleware.process_response(req, resp, req_succeeded))?,
+            Kind::Async(middleware) => {
+                awaited(|| middleware.process_response(req, resp, req_succeeded)).await
+            }
         }
     }
 

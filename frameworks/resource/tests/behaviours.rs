@@ -3,7 +3,6 @@
 use std::{
     fs, io,
     sync::{Arc, Mutex},
-    task::Poll,
     time::UNIX_EPOCH,
 };
 
@@ -28,7 +27,7 @@ use varvel_toolkit::{
 
 mod support;
 
-use support::{Any, in_both_forms, one};
+use support::{Any, in_both_forms, one, pending_once};
 
 #[derive(Debug, Serialize, Deserialize, PartialEq)]
 struct Note {
@@ -371,19 +370,6 @@ impl Resource for Hooked {
 async fn after_get(req: &mut RequestHead, resp: &mut ResponseHead) -> Result {
     pending_once().await;
     trace(resp, if req.method() == Method::GET { "after-get" } else { "after-what" })
-}
-
-/// Is pending, and wakes whoever polls.
-async fn pending_once() {
-    let mut was_polled = false;
-    std::future::poll_fn(|cx| {
-        if std::mem::replace(&mut was_polled, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 impl Hooked {

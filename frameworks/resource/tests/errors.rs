@@ -2,19 +2,19 @@
 
 use std::{error::Error, fmt, io};
 
-use http::{HeaderName, HeaderValue, StatusCode, header};
-use varvel::{AppError, Caps, FailKind};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use varvel::{AppError, AsyncAppResult, Caps, FailKind, app_fn, sync_fn};
 use varvel_lint::Lint;
 use varvel_resource::{
-    App, AsyncRequest, AsyncResponse, HttpError, Middleware, RequestHead, Resource, Responders, ResponseHead,
-    Result, errors,
+    App, AsyncMiddleware, AsyncRequest, AsyncResponse, HttpError, Middleware, Request, RequestHead, Resource,
+    Responders, Response, ResponseHead, Result, errors,
 };
 use varvel_test::{Recorded, Setup};
-use varvel_toolkit::conditional::ETag;
+use varvel_toolkit::{Endpoint, conditional::ETag};
 
 mod support;
 
-use support::{in_both_forms, one};
+use support::{in_both_forms, one, pending_once};
 
 #[derive(Debug)]
 struct NoSuchUser(io::Error);
@@ -109,6 +109,124 @@ fn a_failure_is_answered_with_500_which_middleware_shapes_and_the_server_is_told
         assert!(!response.text().contains("secret"));
         let [record] = response.reports() else { panic!("{:?}", response.reports()) };
         assert!(record.to_string().contains("the secret cause"));
+    });
+}
+
+/// Panics where the query says.
+struct Panics;
+
+impl Resource for Panics {
+    fn responders(on: Responders<Self>) -> Responders<Self> {
+        on.get(Self::on_get)
+            .post(Self::on_post)
+            .put(Self::on_put)
+            .before(|req: &mut RequestHead, _: &mut ResponseHead| panic_in("hook", req))
+            .after(panic_in_async_hook)
+    }
+}
+
+impl Panics {
+    fn on_get(&self, req: &mut Request, _: &mut Response) -> Result {
+        panic_in("responder", req)
+    }
+
+    async fn on_post(&self, req: &mut AsyncRequest, _: &mut AsyncResponse) -> Result {
+        pending_once().await;
+        panic_in("responder", req)
+    }
+
+    /// Panics before there is a future.
+    fn on_put<'c>(
+        &'c self,
+        req: &'c mut AsyncRequest,
+        _: &'c mut AsyncResponse,
+    ) -> std::future::Ready<Result> {
+        std::future::ready(panic_in("responder", req))
+    }
+}
+
+async fn panic_in_async_hook(req: &mut RequestHead, _: &mut ResponseHead) -> Result {
+    pending_once().await;
+    panic_in("async hook", req)
+}
+
+impl Middleware for Panics {
+    fn process_request(&self, req: &mut RequestHead, _: &mut ResponseHead) -> Result {
+        panic_in("process_request", req)
+    }
+
+    fn process_resource(&self, req: &mut RequestHead, _: &mut ResponseHead) -> Result {
+        panic_in("process_resource", req)
+    }
+
+    fn process_response(&self, req: &mut RequestHead, _: &mut ResponseHead, _: bool) -> Result {
+        panic_in("process_response", req)
+    }
+}
+
+struct AsyncPanics;
+
+impl AsyncMiddleware for AsyncPanics {
+    async fn process_request(&self, req: &mut RequestHead, _: &mut ResponseHead) -> Result {
+        pending_once().await;
+        panic_in("async process_request", req)
+    }
+}
+
+fn panic_in(place: &str, req: &RequestHead) -> Result {
+    assert!(req.get_param("in").as_deref() != Some(place), "a mistake in a {place}");
+    Ok(())
+}
+
+#[test]
+fn a_panic_is_a_failure_which_middleware_shapes_and_the_server_is_told_once() {
+    let mut app = App::new();
+    app.add_middleware(Stamp).add_middleware(Panics).add_middleware(AsyncPanics);
+    app.add_route("/", Panics).unwrap();
+    app.add_app("/sync", Endpoint::blocking(sync_fn(|_, _| panic!("a mistake in a mount")))).unwrap();
+    app.add_app("/async", Endpoint::polled(app_fn(|_, _| async { panic!("a mistake in a mount") }))).unwrap();
+    let early = app_fn(|_, _| -> std::future::Ready<AsyncAppResult> { panic!("a mistake in a mount") });
+    app.add_app("/early", Endpoint::polled(early)).unwrap();
+    let mut with_handler = app.clone();
+    with_handler.set_uncaught_error_handler(|failure, _, resp| {
+        resp.status = StatusCode::INTERNAL_SERVER_ERROR;
+        resp.set_text(failure.source().map(ToString::to_string).unwrap_or_default());
+        Ok(())
+    });
+    let places = [
+        "process_request",
+        "async process_request",
+        "process_resource",
+        "hook",
+        "responder",
+        "async hook",
+        "process_response",
+    ];
+    let methods = [Method::GET, Method::POST, Method::PUT];
+    let asked = places.into_iter().flat_map(|place| {
+        methods.clone().map(|method| (method, format!("/?in={}", place.replace(' ', "+")), place))
+    });
+    let mounts = ["/sync", "/async", "/early"].map(|path| (Method::GET, path.to_owned(), "mount"));
+    let asked: Vec<_> = asked.chain(mounts).collect();
+    in_both_forms(app, |client| {
+        for (method, path, place) in &asked {
+            let response = client.request(method.clone(), path).try_send().unwrap();
+            assert_eq!(
+                response.text(),
+                r#"{"title":"Internal Server Error","status":500}"#,
+                "{method} {path}"
+            );
+            assert_eq!(response.header("x-stamp"), Some("failed"), "{method} {path}");
+            let [record] = response.reports() else { panic!("{method} {path}: {:?}", response.reports()) };
+            let line = record.to_string();
+            assert!(line.contains("panic in call: a mistake in a ") && line.contains(place), "{line}");
+        }
+        assert_eq!(client.get("/").send().header("x-stamp"), Some("ok"));
+    });
+    in_both_forms(with_handler, |client| {
+        let response = client.get("/?in=responder").try_send().unwrap();
+        assert_eq!(response.text(), "panic: a mistake in a responder");
+        assert_eq!(response.reports().len(), 1);
     });
 }
 

@@ -1,9 +1,14 @@
-//! Where failures are reported by those who answer them in place of the server.
+//! Where failures are reported by those who answer them in place of the server, panics among them.
 
-use std::error::Error;
+use std::{
+    any::Any,
+    error::Error,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use http::{Method, Uri};
-use varvel::{AppError, Event, Report, RequestId, Scope, Worker};
+use varvel::{AppError, Event, Phase, Report, RequestId, Scope, Worker};
 
 /// Reports the failures of a call as the server does with those that it answers itself (spec E1): with their request, to
 /// the log of the server. For frameworks, whose hooks and error pages come in between; taken from the scope before the
@@ -41,16 +46,58 @@ impl FailureLog {
         Self { worker: scope.worker().clone(), connection: scope.conn().id, exchange: scope.number() }
     }
 
-    /// Reports that the call failed.
+    /// Reports that the call failed, or panicked if it is a panic that was [caught].
     pub fn failed(&self, method: &Method, uri: &Uri, failure: &AppError) {
         let error = failure.source().map(|source| source as &(dyn Error + 'static));
-        self.report(method, uri, Event::AppFailed { kind: failure.kind(), error });
+        let event = match error.and_then(|error| error.downcast_ref()) {
+            Some(Panicked(message)) => Event::Panicked { during: Phase::Call, message },
+            None => Event::AppFailed { kind: failure.kind(), error },
+        };
+        self.report(method, uri, event);
     }
 
-    /// Reports whatever else happened in the call, such as a panic.
+    /// Reports whatever else happened in the call.
     pub fn report(&self, method: &Method, uri: &Uri, event: Event<'_>) {
         let target = uri.path_and_query().map_or("*", |target| target.as_str());
         let request = RequestId::new(self.connection, self.exchange, Some(method), target.as_bytes());
         self.worker.report(&Report::of(request, event));
     }
 }
+
+/// Runs what an application does for a call, and makes a panic a failure of that call, which a [`FailureLog`] reports as the
+/// panic that it was. Of a future each poll is run so; one that panicked is not polled again.
+///
+/// ```
+/// use varvel::FailKind;
+/// use varvel_toolkit::caught;
+///
+/// assert_eq!(caught(|| 7).unwrap(), 7);
+/// let failure = caught(|| panic!("a mistake")).unwrap_err();
+/// assert_eq!((failure.kind(), failure.source().unwrap().to_string()), (FailKind::Internal, "panic: a mistake".into()));
+/// ```
+///
+/// # Errors
+/// The panic.
+pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, AppError> {
+    // What the application shares it shares with other threads, and answers for.
+    catch_unwind(AssertUnwindSafe(work))
+        .map_err(|panic| AppError::internal(Panicked(message(&*panic).to_owned())))
+}
+
+/// The message of a panic, as far as it is text.
+pub(crate) fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default()
+}
+
+/// The message of a panic, on its way to where it is reported.
+#[derive(Debug)]
+struct Panicked(String);
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "panic: {}", self.0)
+    }
+}
+
+impl Error for Panicked {}

@@ -124,7 +124,7 @@ pub mod websocket;
 
 pub use accept::Accept;
 pub use endpoint::{Endpoint, EndpointCall};
-pub use failure_log::FailureLog;
+pub use failure_log::{FailureLog, caught};
 pub use form::{Blocking, Form, Polled};
 pub use media_type::MediaType;
 pub use middleware::{Middleware, With, WithCall};

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "not every test uses all of it")]
 
+use std::task::Poll;
+
 use varvel_lint::Lint;
 use varvel_resource::{App, Request, Resource, Responders, Response, Result};
 use varvel_test::Client;
@@ -32,4 +34,17 @@ pub(crate) fn one<F: Fn(&mut Request, &mut Response) -> Result + Send + Sync + '
     let mut app = App::new();
     app.add_route("/", Any(responder)).unwrap();
     app
+}
+
+/// Is pending, and wakes whoever polls.
+pub(crate) async fn pending_once() {
+    let mut was_polled = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut was_polled, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

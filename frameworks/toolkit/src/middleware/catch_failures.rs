@@ -17,7 +17,7 @@ use varvel::{
     map_answer,
 };
 
-use crate::{Accept, HttpError};
+use crate::{Accept, HttpError, failure_log::message};
 
 /// Answers for an application that fails, be it by an [`AppError`] or a panic, and reports what went wrong.
 ///
@@ -188,9 +188,7 @@ impl Asked {
     }
 
     fn panicked<M: Mode>(&self, panic: &(dyn Any + Send)) -> Response<Body<M>> {
-        let text = panic.downcast_ref::<&str>().copied();
-        let message = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
-        self.report(Event::Panicked { during: Phase::Call, message });
+        self.report(Event::Panicked { during: Phase::Call, message: message(panic) });
         HttpError::new(StatusCode::INTERNAL_SERVER_ERROR).respond(&self.accept)
     }
 
