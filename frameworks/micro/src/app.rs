@@ -170,9 +170,10 @@ impl App {
         for entry in group.entries {
             let route = entry.name.map(|route| format!("{name}{route}"));
             let path = format!("{prefix}{}", entry.path);
+            let named = entry.what.named_path(&path);
             self.add(&path, entry.what, &entry.needs, index);
             if let Some(route) = route {
-                self.name(&route, &path);
+                self.name(&route, &named);
             }
         }
         for inner in group.groups {
@@ -389,7 +390,17 @@ enum What {
     Mount(BothForms),
 }
 
-/// A route that was just added, to be [named](Self::named).
+impl What {
+    /// The path whose URLs are made by name.
+    fn named_path(&self, path: &str) -> String {
+        match self {
+            Self::Handler(..) => path.to_owned(),
+            Self::Mount(_) => format!("{}/{{filename:path}}", path.trim_end_matches('/')),
+        }
+    }
+}
+
+/// A route or mount that was just added, to be [named](Self::named).
 pub struct Route<'a>(Added<'a>);
 
 enum Added<'a> {
@@ -398,7 +409,17 @@ enum Added<'a> {
 }
 
 impl Route<'_> {
-    /// Names the route, for [`url_for`](App::url_for).
+    /// Names the route, for [`url_for`](App::url_for). A mount has a field `filename` for the path below it, as Flask's `static`:
+    ///
+    /// ```
+    /// use varvel_micro::{App, Files};
+    ///
+    /// let mut app = App::new();
+    /// # let directory = env!("CARGO_MANIFEST_DIR");
+    /// app.mount("/static", Files::new(directory)?).named("static");
+    /// assert_eq!(app.url_for("static", &[("filename", &"css/site.css")])?, "/static/css/site.css");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Panics
     /// If another route has this name.
@@ -508,19 +529,22 @@ impl App {
     registration! { get GET post POST put PUT patch PATCH delete DELETE }
 
     /// Mounts an application of both forms, such as [`Files`](crate::Files), an [`Endpoint`] or another [`App`], on all paths
-    /// that begin with these segments. The hooks apply to it, too.
+    /// that begin with these segments. The hooks apply to it, too; error hooks to what [`Files`](crate::Files) do not have, and to
+    /// errors that it returns, not to the responses of another [`App`] that has answered its errors itself.
     ///
     /// # Panics
     /// If the prefix is malformed or taken, or the application has [`startup`](App::startup) functions, which only servers
     /// call: make it a [`Group`] of this one, or give it the values by [`state`](App::state).
     #[track_caller]
-    pub fn mount<A>(&mut self, prefix: &str, app: A) -> &mut Self
+    pub fn mount<A>(&mut self, prefix: &str, app: A) -> Route<'_>
     where
         A: varvel::App + AsyncApp<Future: Send + 'static> + Send + Sync + 'static,
     {
         check_mounted(prefix, &app);
-        self.add(prefix, What::Mount(BothForms::new(app)), &Needs::default(), 0);
-        self.changed()
+        let what = What::Mount(BothForms::new(app));
+        let named = what.named_path(prefix);
+        self.add(prefix, what, &Needs::default(), 0);
+        Route(Added::ToApp(self.changed(), named))
     }
 
     /// Adds a hook that is called before each handler; see [`BeforeFn`]. Those of the application come first, then those of
@@ -544,9 +568,7 @@ impl Group {
     /// Adds a handler to a path below the prefix; see [`App::route`]. Mistakes panic when the group is added.
     pub fn route<K>(&mut self, method: Method, path: &str, handler: impl Handler<K>) -> Route<'_> {
         let (make, needs) = planned(handler);
-        let what = What::Handler(method, make);
-        self.entries.push(Entry { path: path.to_owned(), what, needs, name: None });
-        Route(Added::ToGroup(self.entries.last_mut().expect("it was added now")))
+        self.entry(path, What::Handler(method, make), needs)
     }
 
     registration! { get GET post POST put PUT patch PATCH delete DELETE }
@@ -556,14 +578,17 @@ impl Group {
     /// # Panics
     /// If the application has [`startup`](App::startup) functions.
     #[track_caller]
-    pub fn mount<A>(&mut self, prefix: &str, app: A) -> &mut Self
+    pub fn mount<A>(&mut self, prefix: &str, app: A) -> Route<'_>
     where
         A: varvel::App + AsyncApp<Future: Send + 'static> + Send + Sync + 'static,
     {
         check_mounted(prefix, &app);
-        let what = What::Mount(BothForms::new(app));
-        self.entries.push(Entry { path: prefix.to_owned(), what, needs: Needs::default(), name: None });
-        self
+        self.entry(prefix, What::Mount(BothForms::new(app)), Needs::default())
+    }
+
+    fn entry(&mut self, path: &str, what: What, needs: Needs) -> Route<'_> {
+        self.entries.push(Entry { path: path.to_owned(), what, needs, name: None });
+        Route(Added::ToGroup(self.entries.last_mut().expect("it was added now")))
     }
 
     /// As [`App::before`], for the handlers of this group.

@@ -316,6 +316,7 @@
 //! | Sanic's `app.add_task` | [`Background`]; [`Worker::spawn`] |
 //! | `current_app`, `g` | [`State`]; an [`Extract`] of your own |
 //! | `send_from_directory`, `static` | [`App::mount`] with [`Files`] |
+//! | `url_for("static", filename="site.css")` | the same, of a mount that is [named](Route::named) `static` |
 //! | `async def` views, each on a thread | async handlers, polled on the event loop |
 //! | `app.test_client()` | `varvel_test::Client` |
 //!

@@ -1,9 +1,10 @@
 //! Other applications below a prefix.
 
-use std::sync::Arc;
+use std::{any::Any, sync::Arc};
 
 use http::Request;
 use varvel::{App, AppFuture, AppResult, AsyncApp, AsyncBody, Boxed, DynApp, DynAsyncApp, ReadBody, Scope};
+use varvel_toolkit::files::Files;
 
 use crate::{
     context::Context,
@@ -18,10 +19,15 @@ pub(crate) struct BothForms {
 }
 
 impl BothForms {
-    pub(crate) fn new<A>(app: A) -> Self
+    pub(crate) fn new<A>(mut app: A) -> Self
     where
         A: App + AsyncApp<Future: Send + 'static> + Send + Sync + 'static,
     {
+        let given: &mut dyn Any = &mut app;
+        if let Some(files) = given.downcast_mut::<Files>() {
+            // So error hooks have a say.
+            *files = files.clone().returning_errors(true);
+        }
         let app = Arc::new(app);
         Self { blocking: Arc::clone(&app) as _, polled: Arc::new(Boxed(app)) }
     }

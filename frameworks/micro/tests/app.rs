@@ -8,8 +8,8 @@ use std::sync::{
 use serde::{Deserialize, Serialize};
 use varvel_lint::Lint;
 use varvel_micro::{
-    App, AsyncBody, Blocking, Bytes, Cookies, Error, Failure, Form, Group, HeaderMap, Html, HttpError, Json,
-    Method, Multipart, Path, Query, ReadBody, Redirect, Request, Respond, Response, Scope, Session,
+    App, AsyncBody, Blocking, Bytes, Cookies, Error, Failure, Files, Form, Group, HeaderMap, Html, HttpError,
+    Json, Method, Multipart, Path, Query, ReadBody, Redirect, Request, Respond, Response, Scope, Session,
     SetCookie, StartError, State, StatusCode, Urls, WebSocketUpgrade, WriteBody,
 };
 use varvel_test::Client;
@@ -397,6 +397,27 @@ fn errors_are_pages_for_browsers_and_problems_for_programs() {
             assert_eq!((problem.status().as_u16(), problem.header("content-type")), (404, Some(media_type)));
         }
         assert!(!get("/api/0", browser).text().contains("GET"));
+    });
+}
+
+#[test]
+fn files_that_are_not_there_have_the_error_page_of_the_application() {
+    let files = || Files::new(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let mut group = Group::new("docs", "/docs");
+    group.mount("/files", files()).named("files");
+    let mut app = App::new();
+    app.mount("/static", files()).named("static");
+    app.group(group);
+    app.error(404, |failure: &Failure<'_>| format!("no {}", failure.uri().path()));
+    check(&app, |client| {
+        for (name, path) in [("static", "/static/no%20such"), ("docs.files", "/docs/files/no%20such")] {
+            assert_eq!(app.url_for(name, &[("filename", &"no such")]).unwrap(), path);
+            let response = client.get(path).send();
+            assert_eq!((response.status().as_u16(), response.text()), (404, &*format!("no {path}")));
+            let there = app.url_for(name, &[("filename", &"src/lib.rs")]).unwrap();
+            assert_eq!(client.get(&there).send().status(), 200);
+            assert_eq!(client.post(&there).send().header("allow"), Some("GET, HEAD"));
+        }
     });
 }
 

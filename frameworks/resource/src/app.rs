@@ -3,7 +3,7 @@
 use std::{
     any::{Any, type_name},
     error::Error,
-    fmt,
+    fmt, mem,
     path::PathBuf,
     sync::Arc,
 };
@@ -233,7 +233,8 @@ impl App {
         Ok(self)
     }
 
-    /// Sends the files of a directory for the paths below a prefix; how, and what not, says [`Files`].
+    /// Sends the files of a directory for the paths below a prefix; how, and what not, says [`Files`]. What is not there is an
+    /// [`HttpError`] as of a responder, for error handlers and the error serializer.
     ///
     /// # Errors
     /// If the directory cannot be opened, and as [`add_route`](Self::add_route).
@@ -274,7 +275,8 @@ impl App {
         Ok(self)
     }
 
-    /// Names the route of a template, for [`url_for`](Self::url_for).
+    /// Names the route of a template, for [`url_for`](Self::url_for); what is mounted with a field for the rest of the path:
+    /// `app.name_route("static", "/static/{file:path}")`.
     ///
     /// # Errors
     /// If there is no such route, or another has the name.
@@ -433,13 +435,16 @@ impl Default for App {
 }
 
 impl Mount {
-    fn of<A: Into<Endpoint> + 'static>(app: A) -> Self {
-        let mut app = Some(app);
+    fn of<A: Into<Endpoint> + 'static>(mut app: A) -> Self {
         let given: &mut dyn Any = &mut app;
-        match given.downcast_mut::<Option<App>>().and_then(Option::take) {
-            Some(app) => Self::of_app(app),
-            None => Self { endpoint: app.expect("it was not taken").into(), app: None },
+        if let Some(app) = given.downcast_mut::<App>() {
+            return Self::of_app(mem::take(app));
         }
+        if let Some(files) = given.downcast_mut::<Files>() {
+            // So error handlers and the error serializer have a say.
+            *files = files.clone().returning_errors(true);
+        }
+        Self { endpoint: app.into(), app: None }
     }
 
     fn of_app(app: App) -> Self {

@@ -10,7 +10,7 @@ use varvel_resource::{
     Responders, Response, ResponseHead, Result, errors,
 };
 use varvel_test::{Recorded, Setup};
-use varvel_toolkit::{Endpoint, conditional::ETag};
+use varvel_toolkit::{Endpoint, conditional::ETag, files::Files};
 
 mod support;
 
@@ -414,4 +414,31 @@ fn each_error_has_the_status_of_falcons_class_and_the_fields_that_go_with_it() {
     assert_eq!(field(416, header::CONTENT_RANGE), "bytes */100");
     assert_eq!(field(429, header::RETRY_AFTER), "7");
     assert_eq!(field(503, header::RETRY_AFTER), "8");
+}
+
+#[test]
+fn errors_of_files_have_the_applications_own_bodies() {
+    let mut app = App::new();
+    app.add_static_route("/static", env!("CARGO_MANIFEST_DIR")).unwrap();
+    app.add_app("/sources", Files::new(env!("CARGO_MANIFEST_DIR")).unwrap()).unwrap();
+    app.set_error_serializer(|req, resp, error| resp.set_text(format!("{} {}", error.title(), req.path())));
+    app.add_error_handler_if(
+        |error: &HttpError| error.status() == StatusCode::METHOD_NOT_ALLOWED,
+        |error, _, resp| {
+            resp.headers.extend(error.headers().clone());
+            Ok(())
+        },
+    );
+    app.add_middleware(Stamp);
+    in_both_forms(app, |client| {
+        for prefix in ["/static", "/sources"] {
+            assert_eq!(client.get(&format!("{prefix}/Cargo.toml")).send().header("x-stamp"), Some("ok"));
+            let path = format!("{prefix}/nowhere");
+            let response = client.get(&path).send();
+            assert_eq!(response.text(), format!("Not Found {path}"));
+            assert_eq!((response.status().as_u16(), response.header("x-stamp")), (404, Some("failed")));
+            let handled = client.post(&path).send();
+            assert_eq!((handled.status().as_u16(), handled.header("allow")), (200, Some("GET, HEAD")));
+        }
+    });
 }

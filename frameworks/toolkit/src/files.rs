@@ -100,6 +100,7 @@ struct Directory {
     precompressed: bool,
     cache_control: Option<HeaderValue>,
     ranges_max: usize,
+    returns_errors: bool,
 }
 
 impl Files {
@@ -120,6 +121,7 @@ impl Files {
             precompressed: false,
             cache_control: None,
             ranges_max: 16,
+            returns_errors: false,
         })))
     }
 
@@ -158,6 +160,13 @@ impl Files {
     #[must_use]
     pub fn ranges_max(self, ranges: usize) -> Self {
         self.with(|directory| directory.ranges_max = ranges)
+    }
+
+    /// Whether 403, 404 and 405 are returned as [`HttpError`]s, for who calls to answer them as its own, as frameworks do; off,
+    /// they are answered with problem details.
+    #[must_use]
+    pub fn returning_errors(self, are_returned: bool) -> Self {
+        self.with(|directory| directory.returns_errors = are_returned)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Directory)) -> Self {
@@ -286,8 +295,8 @@ impl Directory {
         let head = &question.head;
         if ![Method::GET, Method::HEAD].contains(&head.method) {
             let refusal = HttpError::new(StatusCode::METHOD_NOT_ALLOWED);
-            let refusal = refusal.with_header(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return Ok(refusal.respond(&Accept::of(&head.headers)));
+            let allow = HeaderValue::from_static("GET, HEAD");
+            return self.refuse(refusal.with_header(header::ALLOW, allow), &head.headers);
         }
         let status = match self.find(question) {
             Ok(Found::File(opened)) => return Ok(self.send::<F>(question, opened)),
@@ -301,7 +310,15 @@ impl Directory {
             }
             Err(error) => return Err(AppError::internal(error)),
         };
-        Ok(HttpError::new(status).respond(&Accept::of(&head.headers)))
+        self.refuse(HttpError::new(status), &head.headers)
+    }
+
+    fn refuse<M: BodyMode>(
+        &self,
+        refusal: HttpError,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body<M>>, AppError> {
+        if self.returns_errors { Err(refusal.into()) } else { Ok(refusal.respond(&Accept::of(headers))) }
     }
 
     fn find(&self, question: &Question) -> io::Result<Found> {
@@ -917,6 +934,19 @@ mod tests {
                 let answer = client.request(method, "/hello.txt").send();
                 assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
                 assert_eq!(answer.header("allow"), Some("GET, HEAD"));
+            }
+        });
+    }
+
+    #[test]
+    fn errors_can_be_left_to_who_calls() {
+        let site = Site::new();
+        in_each_form(&site.files().returning_errors(true), |client| {
+            assert_eq!(client.get("/hello.txt").send().status(), StatusCode::OK);
+            for (method, path, status) in [("GET", "/nothing", 404), ("POST", "/hello.txt", 405)] {
+                let answer = client.request(method, path).try_send().unwrap();
+                let error = answer.error().and_then(HttpError::of).unwrap();
+                assert_eq!(error.status(), status);
             }
         });
     }

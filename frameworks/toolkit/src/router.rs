@@ -65,7 +65,7 @@ pub struct Router<T> {
     converters: Converters,
     table: Table,
     routes: Vec<Route<T>>,
-    names: HashMap<Box<str>, usize>,
+    names: HashMap<Box<str>, Template>,
 }
 
 /// A template and what belongs to it.
@@ -143,21 +143,40 @@ impl<T> Router<T> {
         }
     }
 
-    /// Names the route of this template, for [`url_for`](Self::url_for).
+    /// Names the route of this template, for [`url_for`](Self::url_for). A prefix is named with a field for what follows it:
+    ///
+    /// ```
+    /// use varvel_toolkit::router::Router;
+    ///
+    /// let mut router = Router::new();
+    /// router.add_prefix("/static", "files")?;
+    /// router.name("static", "/static/{file:path}")?;
+    /// assert_eq!(router.url_for("static", &[("file", &"css/site.css")])?, "/static/css/site.css");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// If there is no such route, or the name is another's.
     pub fn name(&mut self, name: &str, template: &str) -> Result<(), RouteError> {
-        let Some(route) = self.position(template) else {
+        let route = self.position(template).map(|route| self.routes[route].template.clone());
+        let Some(named) = route.or_else(|| self.below_prefix(template)) else {
             return Err(RouteError::NoRoute { name: name.into(), template: template.into() });
         };
-        match *self.names.entry(name.into()).or_insert(route) {
-            known if known == route => Ok(()),
-            known => {
-                let known = self.routes[known].template.as_str().into();
-                Err(RouteError::Name { name: name.into(), template: template.into(), known })
-            }
+        let known = self.names.entry(name.into()).or_insert(named).as_str();
+        if known == template {
+            return Ok(());
         }
+        Err(RouteError::Name { name: name.into(), template: template.into(), known: known.into() })
+    }
+
+    /// The template of the paths below a prefix, with one field for the rest.
+    fn below_prefix(&self, text: &str) -> Option<Template> {
+        let template = Template::parse(text, &self.converters).ok()?;
+        let is_rest = matches!(template.segments.last(), Some(template::Segment::Rest));
+        let prefix = text.rsplit_once('/').filter(|_| is_rest)?.0;
+        let prefix = if prefix.is_empty() { "/" } else { prefix };
+        let is_known = |route: &Route<T>| route.is_prefix && route.template.as_str() == prefix;
+        self.routes.iter().any(is_known).then_some(template)
     }
 
     /// What belongs to the route of exactly this template, to be changed.
@@ -183,7 +202,7 @@ impl<T> Router<T> {
     /// If no route has the name, or values are missing, too many or not acceptable.
     pub fn url_for(&self, name: &str, values: &[(&str, &dyn fmt::Display)]) -> Result<String, UrlError> {
         match self.names.get(name) {
-            Some(route) => self.routes[*route].template.url(values),
+            Some(template) => template.url(values),
             None => Err(UrlError::UnknownName(name.into())),
         }
     }
@@ -195,7 +214,7 @@ impl<T> Router<T> {
 
     /// The names of routes, in no order.
     pub fn names(&self) -> impl Iterator<Item = (&str, &Template)> {
-        self.names.iter().map(|(name, route)| (&**name, &self.routes[*route].template))
+        self.names.iter().map(|(name, template)| (&**name, template))
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn app(keys: Keys, pictures: &Path) -> io::Result<App> {
     app.post("/sign-in", sign_in);
     app.post("/sign-out", sign_out).named("sign_out");
     app.group(notes());
-    app.mount("/static", Files::new(here.join("static"))?);
+    app.mount("/static", Files::new(here.join("static"))?).named("static");
     app.mount("/pictures", Files::new(pictures)?);
 
     app.errors(|failure: &Failure<'_>| Template("error.html", context! { error => failure.to_string() }));

@@ -227,3 +227,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_prefix_is_named_with_a_field_for_the_rest() {
+    let mut router = Router::new();
+    router.add_prefix("/", 0).unwrap();
+    router.add_prefix("/of/{user}", 1).unwrap();
+    router.add("/of", 2).unwrap();
+    router.name("all", "/{rest:path}").unwrap();
+    router.name("files", "/of/{user}/{file:path}").unwrap();
+    let url = |name, values: &[(&str, &dyn std::fmt::Display)]| router.url_for(name, values);
+    assert_eq!(url("all", &[("rest", &"a b/c")]).unwrap(), "/a%20b/c");
+    assert_eq!(url("files", &[("user", &7), ("file", &"x/y.txt")]).unwrap(), "/of/7/x/y.txt");
+    assert!(matches!(url("files", &[("user", &7), ("file", &"../x")]), Err(UrlError::Refused { .. })));
+    for nowhere in ["/of/{file:path}", "/of/{user}/{file}", "/of/{user}/x/{file:path}", "/of/{user}"] {
+        let refused = router.clone().name("other", nowhere);
+        assert!(matches!(refused, Err(RouteError::NoRoute { .. })), "{nowhere}");
+    }
+    assert!(matches!(router.name("all", "/of"), Err(RouteError::Name { .. })));
+    assert!(router.name("all", "/{rest:path}").is_ok());
+}
