@@ -16,9 +16,9 @@ use varvel_toolkit::{
     urlencoded::{Limits, UrlEncoded},
 };
 
+use crate::{Call, Json, call::Incoming, context::Names};
 #[cfg(doc)]
-use crate::WebSocketUpgrade;
-use crate::{Call, Json, Session, call::Incoming, context::Names};
+use crate::{Session, WebSocketUpgrade};
 
 /// What a handler can take as an argument.
 ///
@@ -33,6 +33,7 @@ use crate::{Call, Json, Session, call::Incoming, context::Names};
 /// | [`HeaderMap`], [`Method`], [`Uri`], [`Cookies`] | a part of the request's head | |
 /// | [`State<T>`] | the value given to [`App::state`](crate::App::state) | |
 /// | [`Session`] | the session of this browser | |
+/// | [`middleware::Session`](varvel_toolkit::middleware::Session) | the same, [kept on the server](Session#on-the-server) | |
 /// | [`Urls`] | the paths of routes by name | |
 /// | `Request<AsyncBody>`, in sync handlers `Request<ReadBody>` | the whole request, with its body as it arrives | |
 /// | [`WebSocketUpgrade`], in sync handlers `WebSocketUpgrade<Blocking>` | a request for a WebSocket | 426 |
@@ -114,7 +115,7 @@ pub struct Needs {
 }
 
 impl Needs {
-    fn some(&mut self) {
+    pub(crate) fn some(&mut self) {
         self.behind = self.behind.or(self.whole);
     }
 
@@ -306,17 +307,6 @@ impl<F, T: Send + Sync + 'static> Extract<F> for State<T> {
     }
 }
 
-impl<F> Extract<F> for Session {
-    fn needs(needs: &mut Needs) {
-        needs.some();
-        needs.session = true;
-    }
-
-    fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
-        call.session()
-    }
-}
-
 /// The paths of routes by name, as [`App::url_for`](crate::App::url_for) returns them.
 #[derive(Clone)]
 pub struct Urls(Arc<Names>);
@@ -396,7 +386,7 @@ impl<F> Extract<F> for Scope {
     }
 }
 
-fn taken() -> HttpError {
+pub(crate) fn taken() -> HttpError {
     HttpError::new(StatusCode::INTERNAL_SERVER_ERROR).caused_by("another argument took the scope")
 }
 

@@ -307,6 +307,7 @@
 //! | `Blueprint("admin", url_prefix="/admin")` | [`Group`] |
 //! | `before_request`, `after_request`, `errorhandler(404)` | [`App::before`], [`App::after`], [`App::error`], [`App::errors`] |
 //! | `session`, `flash`, `get_flashed_messages` | [`Session`], in templates the same |
+//! | Flask-Session | the toolkit's `Sessions`, with a `Session` of its own: see [there](Session#on-the-server) |
 //! | `app.secret_key`, `SECRET_KEY_FALLBACKS`, `SESSION_COOKIE_NAME` | [`App::secret`], [`App::keys`], [`App::session_cookie`] |
 //! | `request.files["picture"].save(path)` | [`Multipart`]: `io::copy(&mut form.part_named("picture")?, &mut file)` |
 //! | `MAX_CONTENT_LENGTH` | [`App::content_bytes_max`], 1 MiB unless set; for uploads [`App::multipart_limits`], 16 MiB |

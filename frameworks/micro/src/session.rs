@@ -7,11 +7,17 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use varvel::AppError;
-use varvel_toolkit::cookies::{Cookie, Cookies, Keys, time::Duration};
+use varvel_toolkit::{
+    HttpError,
+    cookies::{Cookie, Cookies, Keys, time::Duration},
+    middleware,
+};
+
+use crate::{Call, Extract, Needs, extract::taken};
 
 /// How long a session lasts after its last change.
 const DAYS: u16 = 31;
@@ -39,11 +45,39 @@ const DAYS: u16 = 31;
 /// after the head of the response was sent, as in a stream or a WebSocket, is lost.
 ///
 /// A copy of the cookie stays valid for as long as the session lasts, even after [`clear`](Self::clear): whatever must end at
-/// once belongs in a database, as in the toolkit's [`Sessions`](varvel_toolkit::middleware::Sessions).
+/// once belongs in a database, or in a session that is [kept on the server](#on-the-server).
 ///
 /// The [cookie](crate::App::session_cookie) is `HttpOnly`, `SameSite=Lax`, `Path=/`, and `Secure` where the client's
 /// connection is encrypted. A response that depends on the session says so in Vary, and one that changes it is `private` to
 /// caches unless it says otherwise.
+///
+/// # On the server
+///
+/// What Flask-Session is to Flask is the toolkit's [`Sessions`](middleware::Sessions) around the application. It has a
+/// [`Session`](middleware::Session) of its own, which is an argument as well, and is told from this one by its module:
+///
+/// ```
+/// use varvel_micro::{App, Redirect, cookies::Keys};
+/// use varvel_toolkit::middleware::{self, MemoryStore, Middleware, Sessions};
+///
+/// let mut app = App::new();
+/// app.post("/sign-in/{name}", |name: String, session: middleware::Session| {
+///     session.renew();
+///     session.set("name", name).map(|()| Redirect::to("/"))
+/// });
+/// app.get("/", async |session: middleware::Session| session.get::<String>("name").unwrap_or("nobody".into()));
+///
+/// let keys = Keys::new("a secret of at least 32 random bytes")?;
+/// let app = Sessions::in_store(keys, MemoryStore::new(10_000)).around(app); // varvel_serve::Both(app)
+/// # let client = varvel_test::Client::new(app);
+/// # let cookie = client.post("/sign-in/ada").send().header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+/// # assert_eq!(client.get("/").header("cookie", cookie).send().text(), "ada");
+/// # assert_eq!(client.get("/").send().text(), "nobody");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A program that imports both with `*` says which it means by one line more: `use varvel_micro::Session;`. One that uses both
+/// names [the cookie](crate::App::session_cookie) of one of them, as both are `session`.
 #[derive(Clone)]
 pub struct Session(Arc<Mutex<Loaded>>);
 
@@ -105,6 +139,29 @@ impl Loaded {
         let cookie = Cookie::build((name, text)).max_age(Duration::days(DAYS.into()));
         let kept = self.cookies.set_signed(&self.seal.keys, cookie);
         kept.map_err(|error| AppError::internal(format!("the session cannot be kept: {error}")))
+    }
+}
+
+impl<F> Extract<F> for Session {
+    fn needs(needs: &mut Needs) {
+        needs.some();
+        needs.session = true;
+    }
+
+    fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
+        call.session()
+    }
+}
+
+/// The session of the toolkit's [`Sessions`](middleware::Sessions) around the application.
+impl<F> Extract<F> for middleware::Session {
+    fn needs(needs: &mut Needs) {
+        needs.some();
+    }
+
+    fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
+        let session = call.scope().ok_or_else(taken).map(Self::of)?;
+        session.map_err(|none| HttpError::new(StatusCode::INTERNAL_SERVER_ERROR).caused_by(none))
     }
 }
 
