@@ -524,11 +524,12 @@ impl Core {
         }
         let made;
         let error = match HttpError::of(&failure) {
-            Some(error) if error.status() == StatusCode::INTERNAL_SERVER_ERROR => {
-                report(req, &failure);
+            Some(error) => {
+                if error.is_reported() {
+                    report(req, &failure);
+                }
                 error
             }
-            Some(error) => error,
             None => {
                 // What nobody can answer, or with the connection's end alone, is the server's.
                 let Some(told) = HttpError::of_kind(failure.kind()) else { return Err(failure) };

@@ -87,7 +87,7 @@
 //! | Falcon | here | differently |
 //! |---|---|---|
 //! | `falcon.HTTPNotFound()` and its like | [`errors`] | |
-//! | `falcon.HTTPError(status, title=…, …)` | [`HttpError`] | `description` is [`with_detail`](HttpError::with_detail), `href` [`with_link`](HttpError::with_link) |
+//! | `falcon.HTTPError(status, title=…, …)` | [`HttpError`] | `description` is [`with_detail`](HttpError::with_detail), `href` [`with_link`](HttpError::with_link); a 5xx with a [cause](HttpError::caused_by) is reported |
 //! | `falcon.HTTPStatus`, `falcon.HTTPFound` | [`HttpStatus`] | |
 //! | `add_error_handler(Type, …)` | [`App::add_error_handler`], [`add_error_handler_if`](App::add_error_handler_if) | inheritance is [`source`](std::error::Error::source): an error is special to those that it comes from |
 //! | `add_error_handler(Exception, …)` | [`App::set_uncaught_error_handler`] | what it gets is reported to the server all the same |

@@ -112,6 +112,28 @@ fn a_failure_is_answered_with_500_which_middleware_shapes_and_the_server_is_told
     });
 }
 
+#[test]
+fn the_cause_of_what_the_server_side_got_wrong_is_reported_and_no_other() {
+    let app = one(|req, _| {
+        let error = match &*req.get_param("with").unwrap_or_default() {
+            "upstream" => HttpError::new(StatusCode::BAD_GATEWAY),
+            "query" => errors::bad_request("No."),
+            _ => return Err(errors::service_unavailable("Every night.", 3600).into()),
+        };
+        Err(error.caused_by(io::Error::other("the cause")).into())
+    });
+    in_both_forms(app, |client| {
+        let response = client.get("/?with=upstream").send();
+        assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+        let [record] = response.reports() else { panic!("{:?}", response.reports()) };
+        assert!(record.to_string().contains("502 Bad Gateway: the cause"), "{record}");
+        for (with, status) in [("query", 400), ("maintenance", 503)] {
+            let response = client.get(&format!("/?with={with}")).send();
+            assert_eq!((response.status().as_u16(), response.reports().len()), (status, 0), "{with}");
+        }
+    });
+}
+
 /// Panics where the query says.
 struct Panics;
 

@@ -30,6 +30,9 @@
 //! In a handler below [`Routes`](crate::Routes), by `?`: as an [`AppError`] it carries the `HttpError`, which `Routes` finds
 //! and answers with. Only a 500 goes on to the server, whose answer to failures it is, and which reports the
 //! [cause](HttpError::caused_by). Elsewhere by [`HttpError::respond`] or [`HttpError::answer_for`].
+//!
+//! What caused another 5xx, such as a 502, is reported by a framework, or by a [`CatchFailures`](crate::middleware::CatchFailures)
+//! around the handler. `Routes` alone does not: it would have to keep the request for each call, in case that one fails so.
 
 use std::{
     borrow::Cow,
@@ -149,7 +152,8 @@ impl HttpError {
         self
     }
 
-    /// What caused it: for the log, never for the client.
+    /// What caused it: for the log, never for the client. Which causes the log is told says [`is_reported`](Self::is_reported); the
+    /// others are for error handlers and hooks, by [`source`](Error::source).
     #[must_use]
     pub fn caused_by(mut self, cause: impl Into<BoxError>) -> Self {
         self.0.cause = Some(cause.into());
@@ -159,6 +163,13 @@ impl HttpError {
     /// Its status.
     pub fn status(&self) -> StatusCode {
         self.0.status
+    }
+
+    /// Whether who answers it reports it as well, as frameworks and [`CatchFailures`](crate::middleware::CatchFailures) do: a 500,
+    /// and any other 5xx that something caused. What clients do wrong is not reported, or they could fill the log.
+    pub fn is_reported(&self) -> bool {
+        self.0.status == StatusCode::INTERNAL_SERVER_ERROR
+            || (self.0.status.is_server_error() && self.0.cause.is_some())
     }
 
     /// What sort of problem it is.

@@ -29,7 +29,7 @@ use crate::{Accept, HttpError, failure_log::message};
 /// |---|---|---|
 /// | a panic, [`FailKind::Internal`](varvel::FailKind::Internal), or a body that failed by itself | 500 | yes |
 /// | [`FailKind::Unavailable`](varvel::FailKind::Unavailable) | 503 with Retry-After | yes |
-/// | an [`HttpError`] among the causes, but for a 500 | that | no |
+/// | an [`HttpError`] among the causes, but for a 500 | that | [a 5xx that something caused](HttpError::is_reported) |
 /// | a request body above a limit | 413 | no |
 ///
 /// The answers are [problem details](crate::problem), in the form that the client likes best, and tell nothing of the
@@ -179,12 +179,19 @@ impl Asked {
             Err(failure) => failure,
         };
         if let Some(told) = HttpError::answer_for(&failure, &self.accept) {
+            if HttpError::of(&failure).is_some_and(HttpError::is_reported) {
+                self.failed(&failure);
+            }
             return Ok(told);
         }
         let Some(error) = HttpError::of_kind(failure.kind()) else { return Err(failure) };
+        self.failed(&failure);
+        Ok(error.respond(&self.accept))
+    }
+
+    fn failed(&self, failure: &AppError) {
         let cause = failure.source().map(|cause| cause as &(dyn Error + 'static));
         self.report(Event::AppFailed { kind: failure.kind(), error: cause });
-        Ok(error.respond(&self.accept))
     }
 
     fn panicked<M: Mode>(&self, panic: &(dyn Any + Send)) -> Response<Body<M>> {
@@ -227,6 +234,9 @@ mod tests {
             "/failed" => Err(BodyError::failed("a mistake").into()),
             "/busy" => Err(AppError::unavailable("a mistake")),
             "/told" => Err(HttpError::not_found().with_detail("There is no such thing.").into()),
+            "/upstream" => Err(HttpError::new(StatusCode::BAD_GATEWAY).caused_by("a mistake").into()),
+            "/asleep" => Err(HttpError::new(StatusCode::SERVICE_UNAVAILABLE).into()),
+            "/their" => Err(HttpError::bad_request("Not so.").caused_by("another mistake").into()),
             "/internal" => {
                 Err(HttpError::new(StatusCode::INTERNAL_SERVER_ERROR).with_detail("a mistake").into())
             }
@@ -276,6 +286,9 @@ mod tests {
                 ("/internal", 500, "AppFailed"),
                 ("/busy", 503, "AppFailed"),
                 ("/told", 404, ""),
+                ("/upstream", 502, "AppFailed"),
+                ("/asleep", 503, ""),
+                ("/their", 400, ""),
                 ("/large", 413, ""),
                 ("/", 200, ""),
             ] {
@@ -285,7 +298,7 @@ mod tests {
                 assert!(response.error().is_none(), "{path}: the answer is the middleware's");
                 assert_eq!(response.header("access-control-allow-origin"), Some("*"), "{path}");
                 assert!(response.header("x-request-id").is_some(), "{path}");
-                assert_eq!(response.header("retry-after"), (status == 503).then_some("1"));
+                assert_eq!(response.header("retry-after"), (path == "/busy").then_some("1"));
                 assert!(!response.text().contains("a mistake"), "what went wrong is not for the client");
                 let told = format!("{:?}", response.reports());
                 assert_eq!(response.reports().len(), usize::from(!reported.is_empty()), "{path}: {told}");
