@@ -30,9 +30,9 @@
 //!   for as long as a Close may take.
 //! - A socket that is dropped while open is closed with 1000, or with 1011 in a panic.
 //!
-//! Memory is bounded: messages and frames have a maximum size, at most one message is read ahead, and a
-//! [`send`](WebSocket::send) waits until the server has taken the whole message, which depends on the client reading (spec
-//! U9).
+//! Memory is bounded: messages and frames have a maximum size, at most one message is read ahead, nothing is read while
+//! a Pong waits for the client to read, and a [`send`](WebSocket::send) waits until the server has taken the whole message,
+//! which depends on the client reading (spec U9).
 //!
 //! Not supported: extensions, `permessage-deflate` among them, because tungstenite has none; they are not negotiated, so
 //! clients do without. Text is checked for UTF-8 frame by frame, not within a frame. Lengths that are not in their shortest

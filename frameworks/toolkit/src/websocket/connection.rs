@@ -48,6 +48,9 @@ pub(super) struct Connection<L: Link> {
     deaf: bool,
     /// Frames are waiting for room.
     unflushed: bool,
+    /// A Pong is among them: until it is out nothing is read, or a client that sends Pings and reads nothing would fill our
+    /// memory.
+    pong_waits: bool,
     watchdog: Option<Watchdog>,
     /// Runs from the stop on: until then messages are still sent.
     stopping: Option<Timer>,
@@ -82,6 +85,7 @@ impl<L: Link> Connection<L> {
             ahead: None,
             deaf: false,
             unflushed: false,
+            pong_waits: false,
             stopping: None,
         }
     }
@@ -167,15 +171,21 @@ impl<L: Link> Connection<L> {
 
     /// The next message; `None` if a Close comes first.
     fn read(&mut self) -> Result<Option<Message>, tungstenite::Error> {
-        if self.unflushed {
-            // Frames wait for room, and reading goes on without them.
+        if self.pong_waits {
+            self.flush()?;
+        } else if self.unflushed {
+            // Messages wait for room, and reading goes on without them.
             self.flush().or_else(unless_blocked)?;
         }
         loop {
             match self.frames.read()? {
                 Received::Text(text) => return Ok(Some(Message::Text(Text(text)))),
                 Received::Binary(bytes) => return Ok(Some(Message::Binary(bytes))),
-                Received::Ping(_) | Received::Pong(_) | Received::Frame(_) => {}
+                Received::Ping(_) => {
+                    self.pong_waits = true;
+                    self.flush()?;
+                }
+                Received::Pong(_) | Received::Frame(_) => {}
                 Received::Close(frame) => {
                     self.closed_with = Some(Close::received(frame));
                     self.begin_closing(None);
@@ -211,7 +221,7 @@ impl<L: Link> Connection<L> {
     fn flush(&mut self) -> Result<(), tungstenite::Error> {
         self.unflushed = true;
         self.frames.flush()?;
-        self.unflushed = false;
+        (self.unflushed, self.pong_waits) = (false, false);
         Ok(())
     }
 

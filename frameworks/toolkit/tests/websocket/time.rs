@@ -2,10 +2,10 @@
 
 use std::{sync::mpsc, task::Poll, time::Duration};
 
-use varvel_test::Client;
+use varvel_test::{Client, Stage};
 use varvel_toolkit::{
     Blocking,
-    websocket::{Handshake, Message, WebSocket},
+    websocket::{Error, Handshake, Message, WebSocket},
 };
 
 use crate::{
@@ -194,4 +194,37 @@ fn a_client_that_does_not_read_holds_up_the_sender_and_is_given_up() {
             assert!(received.len() / whole >= sent);
         },
     );
+}
+
+#[test]
+fn a_client_that_pings_and_does_not_read_is_read_no_further_and_given_up() {
+    let (tell, hear) = mpsc::channel();
+    let (tell, tell_too) = (tell.clone(), tell);
+    let pings = masked(FIN | PING, [7; 125]).repeat(20_000);
+    in_process(
+        &pinging(),
+        async move |mut socket: WebSocket| tell.send(socket.recv().await).unwrap(),
+        move |mut socket: WebSocket<Blocking>| tell_too.send(socket.recv()).unwrap(),
+        |client| {
+            let mut tunnel = open(client);
+            tunnel.send([&pings[..], &masked(FIN | TEXT, "behind all Pongs")].concat());
+            while tunnel.stage() == Stage::Tunnel {
+                client.advance(INTERVAL);
+            }
+            let end = hear.recv().unwrap();
+            assert!(matches!(end, Err(Error::TimedOut)), "{end:?}");
+        },
+    );
+}
+
+#[test]
+fn a_client_that_reads_late_gets_every_pong_and_is_heard() {
+    let pings: Vec<_> = (0..20_000_u32).map(|n| masked(FIN | PING, n.to_be_bytes())).collect();
+    let pongs: Vec<_> = (0..20_000_u32).map(|n| frame(FIN | PONG, n.to_be_bytes())).collect();
+    in_process(&pinging(), echo, echo_blocking, |client| {
+        let mut tunnel = open(client);
+        tunnel.send([pings.concat(), masked(FIN | TEXT, "on"), masked(FIN | CLOSE, "")].concat());
+        let expected = [pongs.concat(), frame(FIN | TEXT, "on"), frame(FIN | CLOSE, "")].concat();
+        assert!(tunnel.receive_to_end() == expected);
+    });
 }
