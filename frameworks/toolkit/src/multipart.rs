@@ -215,8 +215,9 @@ impl<F: Form> Part<'_, F> {
         &self.names.name
     }
 
-    /// The client's name for the file, if it is one: without directories and control characters, and never `.` or `..`. Use it
-    /// for display only, and keep the file under a name of your own.
+    /// The client's name for the file, if it is one: without directories and control characters, and never empty, `.` or `..`.
+    /// `None` as well where a browser's user has chosen no file. Use it for display only, and keep the file under a name of
+    /// your own.
     pub fn file_name(&self) -> Option<&str> {
         self.names.file_name.as_deref()
     }
@@ -572,11 +573,15 @@ struct Names {
 
 impl Names {
     fn of(headers: &HeaderMap) -> Result<Self, HttpError> {
-        let disposition = headers.get(CONTENT_DISPOSITION).map(HeaderValue::as_bytes).unwrap_or_default();
-        Self::parse(disposition).ok_or_else(|| malformed("A part of the form has no name."))
+        let mut dispositions = headers.get_all(CONTENT_DISPOSITION).iter();
+        let names = match (dispositions.next(), dispositions.next()) {
+            (Some(disposition), None) => Self::parse(disposition.as_bytes()),
+            _ => None,
+        };
+        names.ok_or_else(|| malformed("A part of the form has no name, or more than one."))
     }
 
-    /// `None` if it is no field of a form.
+    /// `None` if it is no field of a form, or could be one for us and another for whoever has looked at it before.
     fn parse(disposition: &[u8]) -> Option<Self> {
         let (kind, mut rest) = split_at_byte(disposition, b';');
         if !kind.trim_ascii().eq_ignore_ascii_case(b"form-data") {
@@ -585,17 +590,22 @@ impl Names {
         let (mut name, mut file_name, mut extended) = (None, None, None);
         while !rest.is_empty() {
             let (key, behind) = split_at_byte(rest, b'=');
-            let (value, behind) = parameter(behind.trim_ascii_start());
-            match key.trim_ascii().to_ascii_lowercase().as_slice() {
-                b"name" if name.is_none() => name = Some(value),
-                b"filename" if file_name.is_none() => file_name = Some(value),
+            let (value, behind) = parameter(behind.trim_ascii_start())?;
+            let place = match key.trim_ascii().to_ascii_lowercase().as_slice() {
+                b"name" => Some(&mut name),
+                b"filename" => Some(&mut file_name),
                 // Not to be sent here (RFC 7578 section 4.2), and sent by libraries all the same.
-                b"filename*" if extended.is_none() => extended = decode_extended(&value),
-                _ => {}
+                b"filename*" => Some(&mut extended),
+                _ => None,
+            };
+            if place.is_some_and(|place| place.replace(value).is_some()) {
+                return None;
             }
             rest = split_at_byte(behind, b';').1;
         }
-        Some(Self { name: name?, file_name: extended.or(file_name).map(|name| plain_file_name(&name)) })
+        let file_name = extended.and_then(|value| decode_extended(&value)).or(file_name);
+        let file_name = file_name.filter(|name| !name.is_empty());
+        Some(Self { name: name?, file_name: file_name.map(|name| plain_file_name(&name)) })
     }
 }
 
@@ -607,12 +617,12 @@ fn split_at_byte(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
     }
 }
 
-/// The value of a parameter, and what is behind it. Within quotes browsers write `%22` for a quote and leave a
-/// backslash as it is; others put a backslash before a quote. Either way it is a quote.
-fn parameter(text: &[u8]) -> (String, &[u8]) {
+/// The value of a parameter, and what is behind it; `None` if its quotes are not closed. Within quotes browsers write `%22`
+/// for a quote and leave a backslash as it is; others put a backslash before a quote. Either way it is a quote.
+fn parameter(text: &[u8]) -> Option<(String, &[u8])> {
     let Some(quoted) = text.strip_prefix(b"\"") else {
         let end = text.iter().position(|byte| *byte == b';').unwrap_or(text.len());
-        return (String::from_utf8_lossy(text[..end].trim_ascii()).into_owned(), &text[end..]);
+        return Some((String::from_utf8_lossy(text[..end].trim_ascii()).into_owned(), &text[end..]));
     };
     let mut value = Vec::new();
     let mut at = 0;
@@ -623,7 +633,7 @@ fn parameter(text: &[u8]) -> (String, &[u8]) {
     }
     let value =
         String::from_utf8_lossy(&value).replace("%22", "\"").replace("%0D", "\r").replace("%0A", "\n");
-    (value, quoted.get(at + 1..).unwrap_or_default())
+    Some((value, quoted.get(at + 1..)?))
 }
 
 /// `UTF-8''na%C3%AFve.txt` (RFC 8187).
@@ -923,19 +933,38 @@ mod tests {
             (r#"filename="..\..\crab.png""#, "crab.png"),
             ("filename=\"..\"", "file"),
             ("filename=\"dir/\"", "file"),
-            ("filename=\"\"", "file"),
+            // Where no file was chosen.
+            ("filename=\"\"", ""),
             ("filename=\" . \"", "file"),
             ("filename=\"a\0b\u{7f}.png\"", "ab.png"),
             ("filename*=UTF-8''na%C3%AFve.txt", "naïve.txt"),
             ("filename=x; filename*=utf-8'en'..%2F%00y", "y"),
             ("filename=x; filename*=latin1''y", "x"),
-            ("filename=\"unclosed", "unclosed"),
-            ("filename=\"unclosed\\", "file"),
-            ("filename=\"one\"; filename=\"two\"", "one"),
         ] {
             assert_eq!(file_name(parameter), expected, "{parameter}");
         }
         assert_eq!(file_name(&format!("filename={}", "é".repeat(200))).len(), 254);
+    }
+
+    #[test]
+    fn what_others_may_read_otherwise_is_refused() {
+        for disposition in [
+            "form-data; name=a; name=b",
+            "form-data; name=a; filename=x; FileName=y",
+            "form-data; name=a; filename=x; filename*=UTF-8''y; filename*=UTF-8''z",
+            "form-data; name=\"unclosed",
+            "form-data; name=\"unclosed\\",
+            "form-data; name=\"unclosed\\\"",
+            "form-data; name=a; filename=\"unclosed",
+            "form-data",
+            "attachment; name=a",
+        ] {
+            assert!(Names::parse(disposition.as_bytes()).is_none(), "{disposition}");
+        }
+        let names = |lines: &str| fields(lines.as_bytes()).map(|fields| Names::of(&fields).is_ok());
+        let line = "content-disposition: form-data; name=a\r\n";
+        assert_eq!(names(line), Some(true));
+        assert_eq!(names(&line.repeat(2)), Some(false));
     }
 
     #[test]
