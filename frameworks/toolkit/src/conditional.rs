@@ -278,8 +278,18 @@ fn without_body<F: Form>(mut response: Response<Body<F::Out>>, status: StatusCod
     ] {
         response.headers_mut().remove(name);
     }
+    if status != StatusCode::NOT_MODIFIED {
+        remove_caching(response.headers_mut());
+    }
     *response.status_mut() = status;
     response.map(|_| Body::empty())
+}
+
+/// What is said of caching is for the representation. A cache that kept an error instead would give it to everybody: its
+/// key has neither Range nor conditions.
+pub(crate) fn remove_caching(headers: &mut HeaderMap) {
+    headers.remove(header::CACHE_CONTROL);
+    headers.remove(header::EXPIRES);
 }
 
 /// Whether `*` or one of the tags of a field is the current one.
@@ -410,6 +420,28 @@ mod tests {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
             let verdict = evaluate(&method, &fields(lines), Some(&current()));
             assert_eq!(verdict, *expected, "{method} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn no_cache_keeps_an_error_in_place_of_what_there_is() {
+        let answer = |line| {
+            let mut whole = Response::new(WriteBody::from("0123456789"));
+            let lines = ["etag: \"v1\"", "cache-control: public, max-age=60", "expires: 0"];
+            *whole.headers_mut() = fields(&lines);
+            answer::<Blocking>(&Method::GET, &fields(&[line]), whole, 1)
+        };
+        for (line, status, is_kept) in [
+            ("if-match: \"v2\"", 412, false),
+            ("range: bytes=10-", 416, false),
+            ("if-none-match: \"v1\"", 304, true),
+            ("range: bytes=0-1", 206, true),
+        ] {
+            let answer = answer(line);
+            assert_eq!(answer.status(), status, "{line}");
+            for name in ["cache-control", "expires"] {
+                assert_eq!(answer.headers().contains_key(name), is_kept, "{line} {name}");
+            }
         }
     }
 

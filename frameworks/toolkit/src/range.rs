@@ -25,7 +25,7 @@ use http::{
 };
 use varvel::{Body, BodyParts, FileRegion, Mode};
 
-use crate::Form;
+use crate::{Form, conditional::remove_caching};
 
 /// A part of a representation, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,6 +188,7 @@ pub fn cut<F: Form>(
             for name in [CONTENT_TYPE, CONTENT_LENGTH, header::CONTENT_ENCODING] {
                 head.headers.remove(name);
             }
+            remove_caching(&mut head.headers);
             head.headers.insert(CONTENT_RANGE, visible(format!("bytes */{}", whole.len())));
             return Response::from_parts(head, Body::empty());
         }
