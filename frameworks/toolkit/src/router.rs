@@ -36,7 +36,8 @@
 //!
 //! Segments are compared as the client sent them: `%2F` does not end one, `/%61dmin` is not `/admin`, and `//` holds an empty
 //! segment. Literal text that a path must escape is found in capital and small digits. The value of a field is
-//! percent-decoded; where that is no UTF-8, the route does not match. An empty path, as the root of a mount may have, is `/`.
+//! percent-decoded; where that is no UTF-8, the route does not match. So it may be `..` or hold a `/` or a NUL, and names no
+//! file by itself: that is for [`Files`](crate::files::Files). An empty path, as the root of a mount may have, is `/`.
 
 mod converter;
 mod params;

@@ -49,7 +49,8 @@ pub enum UrlError {
         /// The name of the value.
         field: String,
     },
-    /// The field does not accept the value, or a path cannot hold it: `.` and `..` mean something else there.
+    /// The field does not accept the value, or a path cannot hold it: `.` and `..` mean something else there, and two slashes
+    /// at the beginning another host.
     Refused {
         /// The route.
         template: String,
@@ -120,7 +121,8 @@ impl Template {
                 }
                 Segment::Rest => {
                     let (field, value) = value()?;
-                    if value.split('/').any(|segment| matches!(segment, "." | "..")) {
+                    let leads_elsewhere = begin == 1 && value.starts_with('/');
+                    if leads_elsewhere || value.split('/').any(|segment| matches!(segment, "." | "..")) {
                         return Err(refused(field, value));
                     }
                     url.extend(utf8_percent_encode(&value, REST));

@@ -201,6 +201,18 @@ fn urls_are_escaped_and_what_does_not_fit_is_said() {
     assert_eq!(url("file", &[("rest", &"a/../b")]), r#"/f/{rest:path} cannot have "a/../b" for `rest`"#);
 }
 
+#[test]
+fn no_url_leads_to_another_host() {
+    let mut router = router(&["/{rest:path}", "/f/{rest:path}"]);
+    router.name("all", "/{rest:path}").unwrap();
+    router.name("file", "/f/{rest:path}").unwrap();
+    let url = |name, rest: &str| router.url_for(name, &[("rest", &rest)]).ok();
+    assert_eq!(url("all", "/evil.example"), None);
+    assert_eq!(url("all", "\\evil.example").as_deref(), Some("/%5Cevil.example"));
+    assert_eq!(url("all", "a//b").as_deref(), Some("/a//b"));
+    assert_eq!(url("file", "/a").as_deref(), Some("/f//a"));
+}
+
 proptest! {
     #[test]
     fn no_path_is_too_odd(path in "(/|%|%2F|%c3|\\.|:|a|é|7|-|~)*") {
