@@ -345,7 +345,7 @@ impl Directory {
         {
             (file, metadata, coding) = (compressed, its_metadata, Some(its_coding));
         }
-        let validators = validators(&metadata, SystemTime::now());
+        let validators = validators(&metadata, coding, SystemTime::now());
         Ok(Found::File(Opened { file, len: metadata.len(), validators, media_type, coding }))
     }
 
@@ -410,11 +410,16 @@ impl Directory {
 /// What tells the versions of a file apart: when it was modified, and how long it is. The inode would tell more, and
 /// would differ between the machines of one site.
 ///
-/// What was modified a moment ago may be modified again without another date, so it gets no date, and a weak tag.
-fn validators(metadata: &Metadata, now: SystemTime) -> Validators {
+/// What was modified a moment ago may be modified again without another date, so it gets no date, and a weak tag. A
+/// compressed file has a tag of its own, also where it is of the same age and length as another.
+fn validators(metadata: &Metadata, coding: Option<&str>, now: SystemTime) -> Validators {
     let Some(modified) = metadata.modified().ok() else { return Validators::default() };
     let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let opaque = format!("{:x}.{:x}-{:x}", since.as_secs(), since.subsec_nanos(), metadata.len());
+    let mut opaque = format!("{:x}.{:x}-{:x}", since.as_secs(), since.subsec_nanos(), metadata.len());
+    if let Some(coding) = coding {
+        opaque.push('-');
+        opaque.push_str(coding);
+    }
     if now.duration_since(modified).is_ok_and(|age| age >= Duration::from_secs(1)) {
         Validators { etag: ETag::strong(&opaque), last_modified: Some(modified) }
     } else {
@@ -813,12 +818,12 @@ mod tests {
         let metadata = fs::metadata(&path).unwrap();
         let modified = metadata.modified().unwrap();
         for (age, is_old) in [(0, false), (999, false), (1000, true)] {
-            let validators = validators(&metadata, modified + Duration::from_millis(age));
+            let validators = validators(&metadata, None, modified + Duration::from_millis(age));
             assert_eq!(validators.etag.unwrap().is_strong(), is_old, "{age}");
             assert_eq!(validators.last_modified.is_some(), is_old, "{age}");
         }
         // From the future, as some archives have it, or from before all dates.
-        let validators = validators(&metadata, modified - Duration::from_secs(5));
+        let validators = validators(&metadata, None, modified - Duration::from_secs(5));
         assert_eq!(validators.last_modified, None);
         let file = File::options().write(true).open(&path).unwrap();
         file.set_modified(UNIX_EPOCH - Duration::from_secs(5)).unwrap();
@@ -889,6 +894,9 @@ mod tests {
                     .to_owned()
             };
             assert_ne!(tag("gzip"), tag("br"));
+            site.write("app.js.br", "of 4");
+            assert_ne!(tag("gzip"), tag("br"), "of the same age and length");
+            site.write("app.js.br", "br");
             let part =
                 client.get("/app.js").header("accept-encoding", "gzip").header("range", "bytes=0-0").send();
             assert_eq!((part.text(), part.header("content-encoding")), ("g", Some("gzip")));
