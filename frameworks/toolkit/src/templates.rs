@@ -14,8 +14,8 @@
 //! # Ok::<_, varvel_toolkit::templates::Error>(())
 //! ```
 //!
-//! Values are escaped in templates whose names end with `.html`, `.htm` or `.xml`, unless the template says `|safe`. In
-//! scripts and in attributes without quotes that is not enough. Templates are part of the program: never make one from
+//! Values are escaped in templates whose names end with `.html`, `.htm`, `.xhtml`, `.xml` or `.svg`, unless the template
+//! says `|safe`. In scripts and in attributes without quotes that is not enough. Templates are part of the program: never make one from
 //! what a client has sent.
 
 use std::{
@@ -26,6 +26,7 @@ use std::{
 };
 
 use http::{HeaderValue, Response, header};
+use minijinja::AutoEscape;
 pub use minijinja::{self, Environment, Error, Value, context};
 use serde::Serialize;
 use varvel::{Body, Mode};
@@ -46,7 +47,9 @@ pub struct Templates {
 impl Templates {
     /// None at first.
     pub fn new() -> Self {
-        let environment = Arc::new(RwLock::new(Environment::new()));
+        let mut environment = Environment::new();
+        environment.set_auto_escape_callback(escaping);
+        let environment = Arc::new(RwLock::new(environment));
         Self { environment, directory: None, loaded: Arc::default(), is_reloaded: false }
     }
 
@@ -157,6 +160,12 @@ impl Default for Templates {
     }
 }
 
+/// Scripts run in these as they do in HTML, which minijinja does not know of; `.svg.j2` is one as well.
+fn escaping(name: &str) -> AutoEscape {
+    let is_markup = name.rsplit('.').take(2).any(|extension| matches!(extension, "svg" | "xhtml"));
+    if is_markup { AutoEscape::Html } else { minijinja::default_auto_escape_callback(name) }
+}
+
 /// The names of all files below a directory.
 fn gather(directory: &Path, prefix: &str, names: &mut Vec<String>) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
@@ -203,6 +212,11 @@ mod tests {
             "<a title=\"&lt;&quot;&#x27;&amp;&gt;\">&lt;&quot;&#x27;&amp;&gt;<\"'&></a>"
         );
         assert_eq!(render("a.txt"), "<\"'&>");
+        for name in ["a.htm", "a.xhtml", "a.xml", "a.svg", "a.svg.j2", "a.html.j2"] {
+            templates.add(name, "{{ a }}").unwrap();
+            let text = templates.render(name, context! { a => "<script>" }).unwrap();
+            assert_eq!(text, "&lt;script&gt;", "{name}");
+        }
     }
 
     #[test]
