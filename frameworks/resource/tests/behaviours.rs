@@ -795,7 +795,7 @@ fn a_request_says_where_it_came_from_and_whither_it_is_bound() {
     let mut app = App::new();
     app.add_app("/v1", varvel_toolkit::Endpoint::polled(inner)).unwrap();
     // The client of the tests is at 127.0.0.1, and takes the part of a proxy.
-    let app = Forwarded::x_forwarded(["127.0.0.0/8"]).unwrap().around(app);
+    let app = Forwarded::x_forwarded(["127.0.0.0/8"]).unwrap().trust_host().around(app);
     for client in [Client::new(app.clone()), Client::sync(app)] {
         let plain = client.get("/v1/?a=b").header("host", "api.example.com:8080").send();
         assert_eq!(

@@ -97,6 +97,7 @@
 mod endpoint;
 mod failure_log;
 mod form;
+mod origin;
 mod prefetch;
 
 pub mod accept;

@@ -62,13 +62,14 @@ use crate::{Blocking, Form, Polled};
 
 mod access_log;
 mod body_limit;
+#[cfg(any(feature = "compression", feature = "signed"))]
+mod cache_control;
 mod catch_failures;
 #[cfg(feature = "compression")]
 mod compression;
 mod cors;
 mod csrf;
 mod forwarded;
-mod origin;
 mod rate_limit;
 mod request_id;
 mod security_headers;

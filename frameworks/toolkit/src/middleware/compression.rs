@@ -8,7 +8,7 @@ use flate2::{Compression as Level, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use varvel::{Body, BodyError, Scope};
 
-use super::vary::vary_by;
+use super::{cache_control::has_directive, vary::vary_by};
 use crate::{Form, MediaType, Middleware, Transform, accept};
 
 /// Compresses answers with zstd, brotli or gzip, as the client likes it best; between equals in this order.
@@ -152,14 +152,7 @@ fn may_be_encoded(headers: &HeaderMap) -> bool {
     // Digests are of the very bytes (RFC 9530).
     let fixed =
         ["content-range", "content-encoding", "content-digest", "repr-digest", "digest", "content-md5"];
-    !fixed.iter().any(|name| headers.contains_key(*name)) && !is_not_to_be_transformed(headers)
-}
-
-/// RFC 9111 section 5.2.2.6.
-fn is_not_to_be_transformed(headers: &HeaderMap) -> bool {
-    let lists = headers.get_all(header::CACHE_CONTROL).iter();
-    let mut directives = lists.flat_map(|list| list.as_bytes().split(|byte| *byte == b','));
-    directives.any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
+    !fixed.iter().any(|name| headers.contains_key(*name)) && !has_directive(headers, "no-transform")
 }
 
 /// Whether its media type is one of those that are mostly redundancy, if it has one.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use varvel::{Body, Scope};
 
-use super::{origin, vary::vary_by};
-use crate::{Accept, Form, HttpError, Middleware, respond};
+use super::vary::vary_by;
+use crate::{Accept, Form, HttpError, Middleware, origin, respond};
 
 /// Tells browsers which pages of other origins may read the answers.
 ///
@@ -55,8 +55,8 @@ impl Cors {
     /// Pages of these origins, such as `https://app.example`.
     ///
     /// # Panics
-    /// For what is no origin: without a scheme, with a path, `null`, which is anybody, or with a `*`; any origin is
-    /// [`any`](Self::any).
+    /// For what is no origin: without a scheme, with a path, with letters beyond ASCII, `null`, which is anybody, or with a
+    /// `*`; any origin is [`any`](Self::any).
     pub fn of<O: AsRef<str>>(origins: impl IntoIterator<Item = O>) -> Self {
         let serialized = |origin: O| {
             let origin = origin.as_ref();

@@ -2,11 +2,10 @@
 
 use std::{error::Error, fmt};
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, header, uri::Authority};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use varvel::{Body, Scope};
 
-use super::{Client, origin};
-use crate::{Accept, Form, HttpError, Middleware};
+use crate::{Accept, Form, HttpError, Middleware, origin};
 
 /// Refuses, with 403, what a browser sends at the behest of another site (cross-site request forgery): its user's
 /// cookies come along, the user's will does not. No tokens are needed for that, as browsers say where a request comes
@@ -18,6 +17,7 @@ use crate::{Accept, Form, HttpError, Middleware};
 /// | has `Sec-Fetch-Site: same-origin` or `none` | passes: from here, or from the user |
 /// | has another `Sec-Fetch-Site` | is refused, also if it comes from a subdomain |
 /// | has no such field, and an `Origin` other than the host it is for | is refused |
+/// | has no such field, and an `Origin` without encryption, while its own connection [has it](varvel::ConnInfo::is_secure) | is refused |
 /// | has neither | passes: it is from no browser, or one of before 2020 |
 ///
 /// Upgrades count, since a WebSocket is a GET that other sites may open. Where other origins are to be let in, they
@@ -54,13 +54,13 @@ impl Csrf {
     /// Lets in what comes from this origin, too: `https://example.com`, with a port if it is an unusual one.
     ///
     /// # Errors
-    /// If it is no origin: without a scheme, with a path, or with a `*`.
+    /// If it is no origin: without a scheme, with a path, with a `*`, or with letters beyond ASCII.
     pub fn trust(mut self, origin: &str) -> Result<Self, InvalidOrigin> {
         self.trusted.push(origin::serialized(origin).ok_or(InvalidOrigin)?);
         Ok(self)
     }
 
-    fn lets_in(&self, method: &Method, headers: &HeaderMap, host: Option<&Authority>) -> bool {
+    fn lets_in(&self, method: &Method, headers: &HeaderMap, scope: &Scope) -> bool {
         let is_safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
         if is_safe && !headers.contains_key(header::UPGRADE) {
             return true;
@@ -69,19 +69,10 @@ impl Csrf {
         let is_trusted = origin.is_some_and(|origin| self.trusted.iter().any(|known| known == origin));
         let is_own = match headers.get("sec-fetch-site") {
             Some(site) => site == "same-origin" || site == "none",
-            None => origin.is_none_or(|origin| host.is_some_and(|host| is_of(origin, host))),
+            None => origin.is_none_or(|origin| origin::is_own(origin, scope)),
         };
         is_own || is_trusted
     }
-}
-
-/// Whether an origin is of this host. Its scheme cannot be compared, for a proxy may have changed it.
-fn is_of(origin: &str, host: &Authority) -> bool {
-    let Some((scheme, from)) = origin.split_once("://") else { return false };
-    // Browsers leave out the usual port, and clients need not.
-    let usual_port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
-    let host = host.as_str();
-    from.eq_ignore_ascii_case(host.strip_suffix(usual_port).unwrap_or(host))
 }
 
 impl Middleware for Csrf {
@@ -92,8 +83,7 @@ impl Middleware for Csrf {
         request: &mut Request<Body<F::In>>,
         scope: &mut Scope,
     ) -> Result<(), Response<Body<F::Out>>> {
-        let said = scope.get::<Client>().and_then(|client| client.host.as_ref());
-        if self.lets_in(request.method(), request.headers(), said.or(scope.authority())) {
+        if self.lets_in(request.method(), request.headers(), scope) {
             return Ok(());
         }
         let error = HttpError::new(StatusCode::FORBIDDEN)
@@ -182,18 +172,10 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_port_may_be_said_or_not() {
-        let host = |text: &str| text.parse::<Authority>().unwrap();
-        assert!(is_of("https://here.example", &host("here.example:443")));
-        assert!(is_of("http://here.example", &host("here.example:80")));
-        assert!(!is_of("http://here.example", &host("here.example:443")));
-        assert!(is_of("http://[::1]:8000", &host("[::1]:8000")));
-    }
-
-    #[test]
     fn the_host_is_what_a_trusted_proxy_says() {
         let app = Csrf::new().around(sync_fn(|_, _| Ok(respond::text("in"))));
-        let client = Client::sync(Forwarded::x_forwarded(["127.0.0.0/8", "::1"]).unwrap().around(app));
+        let proxies = Forwarded::x_forwarded(["127.0.0.0/8", "::1"]).unwrap().trust_host();
+        let client = Client::sync(proxies.around(app));
         let post = |origin| {
             let request = client.post("/").header("host", "inner.example:8000").header("origin", origin);
             request
@@ -204,6 +186,20 @@ mod tests {
         };
         assert_eq!(post("https://here.example"), 200);
         assert_eq!(post("https://inner.example:8000"), 403);
+    }
+
+    #[test]
+    fn a_page_that_came_without_encryption_is_not_of_a_site_that_has_it() {
+        let app = Csrf::new().around(sync_fn(|_, _| Ok(respond::text("in"))));
+        let client = Client::sync(Forwarded::x_forwarded(["127.0.0.0/8", "::1"]).unwrap().around(app));
+        let post = |scheme, origin| {
+            let request =
+                client.post("/").header("host", "here.example").header("x-forwarded-for", "192.0.2.1");
+            request.header("x-forwarded-proto", scheme).header("origin", origin).send().status()
+        };
+        assert_eq!(post("https", "http://here.example"), 403);
+        assert_eq!(post("https", "https://here.example"), 200);
+        assert_eq!(post("http", "http://here.example"), 200);
     }
 
     #[test]

@@ -13,8 +13,10 @@ use crate::{Form, Middleware};
 /// connection's own address on, from right to left, up to and including the first that is not trusted. That is the client.
 /// Of requests that do not come from a trusted proxy the fields are removed.
 ///
-/// Proxies write either `Forwarded` (RFC 7239) or `X-Forwarded-For`, `-Proto` and `-Host`, and pass the others through as
-/// the client sent them; so only the one that you choose is read, and the others are removed as well.
+/// Proxies write either `Forwarded` (RFC 7239) or `X-Forwarded-For` and `-Proto`, and pass the others through as the client
+/// sent them; so only the one that you choose is read, and the others are removed as well. `X-Forwarded-Host` is among the
+/// others, unless [you say](Self::trust_host) that your proxy writes it: many do not, and then the client chooses where
+/// links in mails lead to, and what caches keep.
 ///
 /// ```
 /// use varvel::sync_fn;
@@ -32,6 +34,8 @@ pub struct Forwarded {
     networks: Vec<Network>,
     unix: bool,
     fields: Fields,
+    /// Whether proxies write X-Forwarded-Host.
+    x_host: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +71,7 @@ impl Forwarded {
         Self::new(networks, Fields::Standard)
     }
 
-    /// Reads the fields that begin with `X-Forwarded-`, from proxies in these networks.
+    /// Reads `X-Forwarded-For` and `X-Forwarded-Proto`, from proxies in these networks.
     ///
     /// # Errors
     /// If one of them is no network.
@@ -78,13 +82,20 @@ impl Forwarded {
     fn new<'n>(networks: impl IntoIterator<Item = &'n str>, fields: Fields) -> Result<Self, NetworkError> {
         let parse = |text: &'n str| Network::parse(text).ok_or_else(|| NetworkError(text.to_owned()));
         let networks = networks.into_iter().map(parse).collect::<Result<_, _>>()?;
-        Ok(Self { networks, unix: false, fields })
+        Ok(Self { networks, unix: false, fields, x_host: false })
     }
 
     /// Trusts whoever connects by a Unix socket.
     #[must_use]
     pub fn trust_unix(mut self) -> Self {
         self.unix = true;
+        self
+    }
+
+    /// Reads `X-Forwarded-Host`, too: for proxies that write it, and never pass on what the client wrote there.
+    #[must_use]
+    pub fn trust_host(mut self) -> Self {
+        self.x_host = true;
         self
     }
 
@@ -101,12 +112,12 @@ impl Forwarded {
         let mut client = Client { address, ..Client::default() };
         let hops = match self.fields {
             Fields::Standard => standard_hops(headers),
-            Fields::X => x_hops(headers),
+            Fields::X => self.x_hops(headers),
         };
         if hops.is_empty() && self.fields == Fields::X {
             // A proxy may be set up to tell the scheme alone.
             client.scheme = x_list(headers, &X_PROTO).last().and_then(|text| scheme(text));
-            client.host = x_list(headers, &X_HOST).last().and_then(|text| text.parse().ok());
+            client.host = self.x_hosts(headers).last().and_then(|text| text.parse().ok());
         }
         for hop in hops.into_iter().rev() {
             client = Client {
@@ -121,6 +132,28 @@ impl Forwarded {
             }
         }
         Some(client)
+    }
+
+    /// As if each address came with the scheme and the host of the same place; where there are fewer of those, proxies in
+    /// front have not added to them, and they belong to the last.
+    fn x_hops(&self, headers: &HeaderMap) -> Vec<Hop> {
+        let schemes = x_list(headers, &X_PROTO);
+        let hosts = self.x_hosts(headers);
+        let addresses = x_list(headers, &X_FOR);
+        let aligned = |list: &[&str], at: usize| {
+            let at = list.len().checked_sub(addresses.len() - at);
+            at.and_then(|at| list.get(at)).copied().map(str::to_owned)
+        };
+        let hop = |(at, text): (usize, &&str)| Hop {
+            address: address(text),
+            scheme: aligned(&schemes, at).and_then(|text| scheme(&text)),
+            host: aligned(&hosts, at).and_then(|text| text.parse().ok()),
+        };
+        addresses.iter().enumerate().map(hop).collect()
+    }
+
+    fn x_hosts<'h>(&self, headers: &'h HeaderMap) -> Vec<&'h str> {
+        if self.x_host { x_list(headers, &X_HOST) } else { Vec::new() }
     }
 }
 
@@ -141,13 +174,11 @@ impl Middleware for Forwarded {
         let is_direct = found.is_none();
         let address = peer.ip().map(|address| address.ip());
         scope.insert(found.unwrap_or(Client { address, ..Client::default() }));
-        for (name, fields) in [
-            (header::FORWARDED, Fields::Standard),
-            (X_FOR, Fields::X),
-            (X_PROTO, Fields::X),
-            (X_HOST, Fields::X),
-        ] {
-            if is_direct || fields != self.fields {
+        let is_x = self.fields == Fields::X;
+        for (name, is_read) in
+            [(header::FORWARDED, !is_x), (X_FOR, is_x), (X_PROTO, is_x), (X_HOST, is_x && self.x_host)]
+        {
+            if is_direct || !is_read {
                 request.headers_mut().remove(name);
             }
         }
@@ -169,10 +200,12 @@ struct Hop {
 
 /// RFC 7239 section 4, in the order of the field.
 fn standard_hops(headers: &HeaderMap) -> Vec<Hop> {
-    let lists = headers.get_all(header::FORWARDED).iter();
-    // What is no text could hide anything, so it is a hop of which nothing is known.
-    let lists = lists.map(|list| list.to_str().unwrap_or("for=unknown"));
-    lists.flat_map(|list| split(list, ',')).map(standard_hop).collect()
+    let mut hops = Vec::new();
+    for list in headers.get_all(header::FORWARDED) {
+        // What is no text is the client's, and no address; what proxies wrote behind it stays.
+        hops.extend(split(&String::from_utf8_lossy(list.as_bytes()), ',').map(standard_hop));
+    }
+    hops
 }
 
 fn standard_hop(element: &str) -> Hop {
@@ -190,46 +223,33 @@ fn standard_hop(element: &str) -> Hop {
     hop
 }
 
-/// As if each address came with the scheme and the host of the same place; where there are fewer of those, proxies in front
-/// have not added to them, and they belong to the last.
-fn x_hops(headers: &HeaderMap) -> Vec<Hop> {
-    let schemes = x_list(headers, &X_PROTO);
-    let hosts = x_list(headers, &X_HOST);
-    let addresses = x_list(headers, &X_FOR);
-    let count = addresses.len();
-    let aligned = |list: &[&str], at: usize| {
-        let at = if list.len() == count { Some(at) } else { list.len().checked_sub(count - at) };
-        at.and_then(|at| list.get(at)).copied().map(str::to_owned)
-    };
-    let hop = |(at, text): (usize, &&str)| Hop {
-        address: address(text),
-        scheme: aligned(&schemes, at).and_then(|text| scheme(&text)),
-        host: aligned(&hosts, at).and_then(|text| text.parse().ok()),
-    };
-    addresses.iter().enumerate().map(hop).collect()
-}
-
 fn x_list<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Vec<&'h str> {
     let lists = headers.get_all(name).iter();
-    lists
-        .map(|list| list.to_str().unwrap_or("unknown"))
-        .flat_map(|list| list.split(','))
-        .map(str::trim)
-        .collect()
+    // Each part for itself: what is no text is the client's, and no address; what proxies wrote behind it stays.
+    let parts = lists.flat_map(|list| list.as_bytes().split(|byte| *byte == b','));
+    parts.map(|part| std::str::from_utf8(part).unwrap_or("unknown").trim()).collect()
 }
 
-/// The parts between separators that do not stand in quotes.
+/// The parts between separators that do not stand in quotes. A quote that is never closed is none, or a client could hide
+/// behind it what proxies write after that.
 fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
-    let mut quoted = false;
-    let mut escaped = false;
-    text.split(move |char| {
-        match char {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            _ => {}
+    let in_quotes = || {
+        let (mut quoted, mut escaped) = (false, false);
+        move |letter| {
+            match letter {
+                _ if escaped => escaped = false,
+                '\\' if quoted => escaped = true,
+                '"' => quoted = !quoted,
+                _ => {}
+            }
+            quoted
         }
-        char == separator && !quoted
+    };
+    let are_closed = !text.chars().map(in_quotes()).fold(false, |_, is_quoted| is_quoted);
+    let mut is_quoted = in_quotes();
+    text.split(move |letter| {
+        let is_quoted = is_quoted(letter);
+        letter == separator && !(is_quoted && are_closed)
     })
     .map(str::trim)
 }
@@ -319,7 +339,7 @@ mod tests {
     }
 
     /// What both forms see of a request with these fields, and how many of the fields are left.
-    fn seen(forwarded: &Forwarded, peer: &str, fields: &[(&str, &str)]) -> String {
+    fn seen<V: AsRef<[u8]>>(forwarded: &Forwarded, peer: &str, fields: &[(&str, V)]) -> String {
         let local = Address::Ip(([127, 0, 0, 1], 80).into());
         let peer = match peer {
             "unix" => Address::Unnamed,
@@ -336,7 +356,7 @@ mod tests {
         let [sync, polled] = [sync, polled].map(|client| {
             let mut request = client.get("/");
             for (name, value) in fields {
-                request = request.header(*name, *value);
+                request = request.header(*name, value.as_ref());
             }
             request.send().text().to_owned()
         });
@@ -367,12 +387,41 @@ mod tests {
         }
         let two = [("x-forwarded-for", "1.2.3.4"), ("x-forwarded-for", "198.51.100.1, 10.0.0.1")];
         assert_eq!(seen(&forwarded, "10.0.0.2", &two), "198.51.100.1 - - 1");
-        assert_eq!(seen(&forwarded, "10.0.0.2", &[]), "10.0.0.2 - - 0");
+        assert_eq!(seen::<&str>(&forwarded, "10.0.0.2", &[]), "10.0.0.2 - - 0");
+    }
+
+    #[test]
+    fn nothing_that_a_client_writes_hides_what_a_proxy_adds() {
+        let x = Forwarded::x_forwarded(TRUSTED).unwrap();
+        let standard = Forwarded::standard(TRUSTED).unwrap();
+        for junk in
+            [&b"\xff"[..], b"\"", b"\xe9, \"", b"for=\"", b"for=\"\\", b"for=\"6.6.6.6", b"\"\";for=\"a\\\""]
+        {
+            let list = [junk, b", 198.51.100.1"].concat();
+            assert_eq!(seen(&x, "10.0.0.2", &[("x-forwarded-for", list)]), "198.51.100.1 - - 1", "{junk:?}");
+            for (added, expected) in [
+                ("for=198.51.100.1;proto=https", "198.51.100.1 https - 1"),
+                ("for=\"[2001:db9::7]:80\";host=\"a.example\"", "2001:db9::7 - a.example 1"),
+                ("for=198.51.100.1, for=10.0.0.1", "198.51.100.1 - - 1"),
+            ] {
+                let list = [junk, b", ", added.as_bytes()].concat();
+                assert_eq!(seen(&standard, "10.0.0.2", &[("forwarded", list)]), expected, "{junk:?} {added}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_does_not_choose_the_host_through_a_proxy_that_does_not_write_it() {
+        let fields = [("x-forwarded-for", "198.51.100.1"), ("x-forwarded-host", "evil.example")];
+        let forwarded = Forwarded::x_forwarded(TRUSTED).unwrap();
+        assert_eq!(seen(&forwarded, "10.0.0.2", &fields), "198.51.100.1 - - 1");
+        assert_eq!(seen(&forwarded, "10.0.0.2", &fields[1..]), "10.0.0.2 - - 0");
+        assert_eq!(seen(&forwarded.trust_host(), "10.0.0.2", &fields), "198.51.100.1 - evil.example 2");
     }
 
     #[test]
     fn scheme_and_host_are_what_the_clients_own_proxy_said() {
-        let forwarded = Forwarded::x_forwarded(TRUSTED).unwrap();
+        let forwarded = Forwarded::x_forwarded(TRUSTED).unwrap().trust_host();
         for (list, proto, host, expected) in [
             ("198.51.100.1", "https", "shop.example", "198.51.100.1 https shop.example 3"),
             ("198.51.100.1", "HTTPS", "shop.example:8443", "198.51.100.1 https shop.example:8443 3"),
@@ -394,7 +443,7 @@ mod tests {
 
     #[test]
     fn a_proxy_may_say_no_more_than_the_scheme() {
-        let forwarded = Forwarded::x_forwarded(TRUSTED).unwrap();
+        let forwarded = Forwarded::x_forwarded(TRUSTED).unwrap().trust_host();
         for (fields, expected) in [
             (&[("x-forwarded-proto", "https")][..], "10.0.0.2 https - 1"),
             (

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use varvel::{Body, BoxError, Event, Level, Report, Scope, Watch};
 
-use super::vary::vary_by;
+use super::{cache_control::has_directive, vary::vary_by};
 use crate::{
     Accept, Form, HttpError, Middleware,
     cookies::{Cookie, Cookies, Keys, time},
@@ -92,10 +92,11 @@ impl Sessions {
         self
     }
 
-    /// How long one lives without being changed or used, a day unless set.
+    /// How long one lives without being changed or used, a day unless set; at most the 400 days for which browsers keep
+    /// cookies (RFC 6265bis section 5.5).
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
-        self.lifetime = lifetime;
+        self.lifetime = lifetime.min(Duration::from_secs(400 * 24 * 60 * 60));
         self
     }
 
@@ -230,8 +231,9 @@ impl Middleware for Sessions {
             // What it says is for one browser.
             vary_by(headers, &COOKIE);
         }
-        if state.is_changed {
-            headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("private"));
+        if state.is_changed && !has_directive(headers, "private") && !has_directive(headers, "no-store") {
+            // Whatever else is said: a shared cache would hand the cookie to others.
+            headers.append(CACHE_CONTROL, HeaderValue::from_static("private"));
         }
         cookies.write_to(headers);
         response
@@ -307,10 +309,12 @@ impl Session {
         state.is_changed |= state.values.remove(name).is_some();
     }
 
-    /// Ends it: all values are gone, the store forgets it, and the browser its cookie.
+    /// Ends it: all values are gone, the store forgets it, and the browser its cookie. What is put in after that begins
+    /// another.
     pub fn clear(&self) {
         let mut state = self.lock();
         state.values.clear();
+        state.is_renewed = true;
         state.is_changed = true;
     }
 
@@ -526,6 +530,10 @@ mod tests {
             "/remove" => session.remove("n"),
             "/clear" => session.clear(),
             "/add-and-fail" => session.set("n", 7).unwrap(),
+            "/clear-and-add" => {
+                session.clear();
+                session.set("n", 1).unwrap();
+            }
             "/renew" => session.renew(),
             "/untouched" => return Ok(String::new()),
             _ => {}
@@ -544,6 +552,9 @@ mod tests {
         if path == "/add-and-fail" {
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         }
+        // As a site has it around everything.
+        let caching = if path == "/remove" { "no-store" } else { "public, max-age=60" };
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(caching));
         Ok(response)
     }
 
@@ -612,9 +623,42 @@ mod tests {
             let answer = browser.get("/add");
             let line = answer.header("set-cookie").unwrap();
             assert!(line.ends_with("; HttpOnly; SameSite=Lax; Path=/; Max-Age=86400"), "{line}");
-            assert_eq!(answer.header("cache-control"), Some("private"));
             assert_eq!(browser.get("/").header("set-cookie"), None);
         });
+    }
+
+    #[test]
+    fn no_shared_cache_hands_a_session_to_others() {
+        each(|mut browser| {
+            let caching = |answer: &Answer| -> Vec<_> {
+                let lines = answer.headers().get_all("cache-control").iter();
+                lines.map(|line| line.to_str().unwrap().to_owned()).collect()
+            };
+            assert_eq!(caching(&browser.get("/add")), ["public, max-age=60", "private"]);
+            assert_eq!(caching(&browser.get("/")), ["public, max-age=60"]);
+            assert_eq!(caching(&browser.get("/remove")), ["no-store"]);
+            browser.get("/add");
+            assert_eq!(caching(&browser.get("/clear")), ["public, max-age=60", "private"]);
+        });
+    }
+
+    #[test]
+    fn a_lifetime_beyond_all_times_is_as_long_as_browsers_keep_cookies() {
+        let sessions = Sessions::in_cookie(Keys::generate()).lifetime(Duration::MAX);
+        let answer = Browser::sync(sessions).get("/add");
+        assert!(answer.header("set-cookie").unwrap().ends_with("; Max-Age=34560000"));
+    }
+
+    #[test]
+    fn a_session_that_was_cleared_does_not_live_on_in_what_is_put_in_after_it() {
+        let store = Arc::new(MemoryStore::new(10));
+        let mut browser = Browser::sync(Sessions::in_store(Keys::generate(), Arc::clone(&store)));
+        browser.get("/add");
+        let before = browser.cookie.clone();
+        assert_eq!(browser.get("/clear-and-add").text(), "1");
+        assert_eq!((browser.cookie == before, store.len()), (false, 1));
+        browser.cookie = before;
+        assert_eq!(browser.get("/").text(), "");
     }
 
     #[test]

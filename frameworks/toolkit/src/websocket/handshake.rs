@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, uri::Authority,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use tungstenite::handshake::derive_accept_key;
 use varvel::{AsyncBody, Caps, Scope, Upgrade, UpgradeKind, WriteBody};
 
@@ -13,10 +11,7 @@ use super::{
     connection::{Connection, Limits},
     link::Sleeper,
 };
-use crate::{
-    Accept, Blocking, HttpError, Polled,
-    middleware::{Client, is_secure},
-};
+use crate::{Accept, Blocking, HttpError, Polled, origin};
 
 /// What a server agrees to when a client asks for a WebSocket, and the limits of the WebSockets that it opens.
 ///
@@ -83,9 +78,14 @@ impl Handshake {
     /// a trusted proxy is the one that [it tells](crate::middleware::Forwarded). Browsers open WebSockets to anywhere, and
     /// send cookies along; nothing but this keeps pages of others out. Clients that name no origin are no browsers, and
     /// pass.
+    ///
+    /// # Panics
+    /// For what is no origin: without a scheme, with a path, with a `*`, or with letters beyond ASCII.
     #[must_use]
-    pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
-        self.origins.push(origin.into());
+    pub fn allow_origin(mut self, origin: impl AsRef<str>) -> Self {
+        let origin = origin.as_ref();
+        let serialized = origin::serialized(origin);
+        self.origins.push(serialized.unwrap_or_else(|| panic!("{origin:?} is no origin")));
         self
     }
 
@@ -231,12 +231,9 @@ impl Handshake {
     }
 
     fn allows(&self, origin: &str, scope: &Scope) -> bool {
-        let told = scope.get::<Client>().and_then(|client| client.host.as_ref());
-        // Anybody on the network can write a page that came without encryption.
-        let is_downgraded = is_secure(scope) && origin.starts_with("http://");
         self.any_origin
-            || self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
-            || told.or(scope.authority()).is_some_and(|host| same_host(origin, host) && !is_downgraded)
+            || self.origins.iter().any(|allowed| allowed == origin)
+            || origin::is_own(origin, scope)
     }
 
     fn choose(&self, headers: &HeaderMap) -> Option<Box<str>> {
@@ -313,18 +310,4 @@ fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>
 fn is_nonce(key: &str) -> bool {
     let digits = key.strip_suffix("==").unwrap_or_default();
     digits.len() == 22 && digits.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(&byte))
-}
-
-/// Whether an origin has the host and port that the request was addressed to. Its scheme is not compared, since behind a proxy
-/// that ends TLS the server may not know its own.
-fn same_host(origin: &str, authority: &Authority) -> bool {
-    let (default_port, host) = match origin.split_once("://") {
-        Some(("http", host)) => (80, host),
-        Some(("https", host)) => (443, host),
-        _ => return false,
-    };
-    let port = |authority: &Authority| authority.port_u16().unwrap_or(default_port);
-    host.parse::<Authority>().is_ok_and(|origin| {
-        origin.host().eq_ignore_ascii_case(authority.host()) && port(&origin) == port(authority)
-    })
 }

@@ -95,7 +95,7 @@ fn the_head_has_the_answer_to_the_key_and_the_chosen_protocol() {
 
 #[test]
 fn pages_of_other_origins_stay_out() {
-    let strict = Handshake::new().allow_origin("https://app.example");
+    let strict = Handshake::new().allow_origin("HTTPS://App.Example:443");
     let lax = Handshake::new().allow_any_origin();
     let expectations = [
         ("http://here.example", 101, 101),
@@ -127,8 +127,16 @@ fn pages_of_other_origins_stay_out() {
 }
 
 #[test]
+fn what_no_browser_ever_sends_is_told_when_the_program_starts() {
+    for wrong in ["*", "", "app.example", "https://app.example/", "https://*.app.example", "null"] {
+        let made = std::panic::catch_unwind(|| Handshake::new().allow_origin(wrong));
+        assert!(made.is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn behind_a_proxy_the_own_origin_is_the_one_that_the_client_named() {
-    let trusted = Forwarded::x_forwarded(["127.0.0.0/8"]).unwrap();
+    let trusted = Forwarded::x_forwarded(["127.0.0.0/8"]).unwrap().trust_host();
     let client = Client::new(trusted.around(async_app(Handshake::new(), echo)));
     for (origin, scheme, expected) in [
         ("https://app.example", "https", 101),
