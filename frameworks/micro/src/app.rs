@@ -20,10 +20,10 @@ use varvel_toolkit::{
 use crate::{
     BeforeFn, Handler, Needs, Respond,
     context::{Context, States},
-    handler::Surroundings,
+    handler::{Bound, Surroundings},
     hooks::{Failure, Hooks},
     lifecycle::{Shutdown, Startup},
-    mount::{BothForms, Mounted},
+    mount::BothForms,
     service::{Service, Target},
     session::Seal,
 };
@@ -299,7 +299,7 @@ impl App {
                 }
                 Planned::Mount(app, group) => {
                     let context = Arc::clone(&around[*group].0);
-                    router.add_prefix(path, Target::Mount(Mounted { app: app.clone(), context }))
+                    router.add_prefix(path, Target::Mount(Arc::new(Bound { handler: app.clone(), context })))
                 }
             };
             added.expect("it was added before");

@@ -11,12 +11,18 @@ use crate::{Extract, Session, context::Context};
 
 /// A request that has found its route, as [extractors](Extract) see it.
 pub struct Call<'c> {
+    pub(crate) received: &'c mut Received,
+    pub(crate) context: &'c Context,
+}
+
+/// What was received, as far as no argument has taken it.
+pub(crate) struct Received {
     pub(crate) head: request::Parts,
     pub(crate) body: Incoming,
     pub(crate) content: Bytes,
     pub(crate) scope: Option<Scope>,
-    pub(crate) context: &'c Context,
     pub(crate) session: Option<Session>,
+    /// The next field of the path.
     field: usize,
 }
 
@@ -27,52 +33,46 @@ pub(crate) enum Incoming {
     Gone,
 }
 
-impl<'c> Call<'c> {
-    pub(crate) fn new<B>(request: Request<B>, scope: Scope, context: &'c Context) -> Self
+impl Received {
+    pub(crate) fn new<B>(request: Request<B>, scope: Scope, context: &Context) -> Self
     where
         Incoming: From<B>,
     {
         let (head, body) = request.into_parts();
         let session = context.session_of_page(&head.headers, &scope);
-        Self {
-            head,
-            body: body.into(),
-            content: Bytes::new(),
-            scope: Some(scope),
-            context,
-            session,
-            field: 0,
-        }
+        Self { head, body: body.into(), content: Bytes::new(), scope: Some(scope), session, field: 0 }
     }
+}
 
+impl Call<'_> {
     /// The method.
     pub fn method(&self) -> &Method {
-        &self.head.method
+        &self.received.head.method
     }
 
     /// The URI.
     pub fn uri(&self) -> &Uri {
-        &self.head.uri
+        &self.received.head.uri
     }
 
     /// The header fields.
     pub fn headers(&self) -> &HeaderMap {
-        &self.head.headers
+        &self.received.head.headers
     }
 
     /// The first field of this name in the head, if there is one and it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.head.headers.get(name)?.to_str().ok()
+        self.received.head.headers.get(name)?.to_str().ok()
     }
 
     /// The content of the request: all of it for an extractor that [reads](Extract::READS), else nothing.
     pub fn content(&self) -> &Bytes {
-        &self.content
+        &self.received.content
     }
 
     /// Everything else the server knows; `None` once an argument has taken it, which is always the last.
     pub fn scope(&self) -> Option<&Scope> {
-        self.scope.as_ref()
+        self.received.scope.as_ref()
     }
 
     /// Another argument, for extractors that are made from others.
@@ -85,9 +85,10 @@ impl<'c> Call<'c> {
 
     /// The next field of the path, as another type.
     pub(crate) fn next_field<T: FromStr>(&mut self) -> Result<T, HttpError> {
-        let params = self.scope.as_ref().map(PathParams::of);
-        let value = params.and_then(|params| params.iter().nth(self.field)).map(|(_, text)| text.parse());
-        self.field += 1;
+        let params = self.received.scope.as_ref().map(PathParams::of);
+        let value =
+            params.and_then(|params| params.iter().nth(self.received.field)).map(|(_, text)| text.parse());
+        self.received.field += 1;
         match value {
             Some(Ok(value)) => Ok(value),
             // If the field does not parse, nothing exists at this path.
@@ -98,25 +99,25 @@ impl<'c> Call<'c> {
     }
 
     pub(crate) fn session(&mut self) -> Result<Session, HttpError> {
-        if let Some(session) = &self.session {
+        if let Some(session) = &self.received.session {
             return Ok(session.clone());
         }
         let failed = |cause: &'static str| HttpError::new(StatusCode::INTERNAL_SERVER_ERROR).caused_by(cause);
-        let scope = self.scope.as_ref().ok_or_else(|| failed("the scope is gone"))?;
-        let session = self.context.session(&self.head.headers, scope);
-        self.session = session;
-        self.session.clone().ok_or_else(|| failed("sessions need `app.secret(...)`"))
+        let scope = self.received.scope.as_ref().ok_or_else(|| failed("the scope is gone"))?;
+        let session = self.context.session(&self.received.head.headers, scope);
+        self.received.session = session;
+        self.received.session.clone().ok_or_else(|| failed("sessions need `app.secret(...)`"))
     }
 
     /// Takes the head away, except for what errors are answered and reported with.
     pub(crate) fn take_head(&mut self) -> request::Parts {
         let mut left = Request::new(()).into_parts().0;
-        left.method = self.head.method.clone();
-        left.uri = self.head.uri.clone();
-        for accept in self.head.headers.get_all(header::ACCEPT) {
+        left.method = self.received.head.method.clone();
+        left.uri = self.received.head.uri.clone();
+        for accept in self.received.head.headers.get_all(header::ACCEPT) {
             left.headers.append(header::ACCEPT, accept.clone());
         }
-        std::mem::replace(&mut self.head, left)
+        std::mem::replace(&mut self.received.head, left)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     any::{Any, TypeId},
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -18,7 +18,7 @@ use crate::{
     session::Seal,
 };
 
-pub(crate) type States = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
+pub(crate) type States = BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>;
 pub(crate) type Names = HashMap<String, Template>;
 
 /// What a response depends on besides the outcome of the call.

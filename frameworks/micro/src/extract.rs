@@ -187,7 +187,7 @@ impl<F, T: DeserializeOwned> Extract<F> for Form<T> {
         const FORM: &str = "application/x-www-form-urlencoded";
         expect(call, FORM, |media_type| media_type.is(FORM))?;
         let limits = Limits { bytes: call.context.content_bytes_max, ..Limits::default() };
-        Ok(Self(UrlEncoded::new(call.content.clone(), &limits)?.typed()?))
+        Ok(Self(UrlEncoded::new(call.received.content.clone(), &limits)?.typed()?))
     }
 }
 
@@ -200,7 +200,7 @@ impl<F, T: DeserializeOwned> Extract<F> for Json<T> {
 
     fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
         expect(call, "application/json", |media_type| media_type.is_json())?;
-        json::from_slice(&call.content).map(Self)
+        json::from_slice(&call.received.content).map(Self)
     }
 }
 
@@ -231,7 +231,7 @@ impl<F> Extract<F> for Bytes {
     }
 
     fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
-        Ok(call.content.clone())
+        Ok(call.received.content.clone())
     }
 }
 
@@ -263,8 +263,8 @@ impl<F> Extract<F> for Cookies {
     }
 
     fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
-        match &call.scope {
-            Some(scope) => Ok(Self::of(&call.head.headers, scope)),
+        match &call.received.scope {
+            Some(scope) => Ok(Self::of(&call.received.head.headers, scope)),
             None => Err(taken()),
         }
     }
@@ -339,8 +339,8 @@ macro_rules! multipart {
             }
 
             fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
-                match call.body.take() {
-                    Incoming::$form(body) => Self::new(&call.head.headers, body, call.context.multipart),
+                match call.received.body.take() {
+                    Incoming::$form(body) => Self::new(&call.received.head.headers, body, call.context.multipart),
                     _ => Err(HttpError::new(StatusCode::INTERNAL_SERVER_ERROR)
                         .caused_by("another argument took the content")),
                 }
@@ -360,10 +360,10 @@ macro_rules! whole {
 
             fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
                 let head = call.take_head();
-                match call.body.take() {
+                match call.received.body.take() {
                     Incoming::$form(body) => Ok(Request::from_parts(head, body)),
                     // The content was read for another argument.
-                    _ => Ok(Request::from_parts(head, $body::full(call.content.clone()))),
+                    _ => Ok(Request::from_parts(head, $body::full(call.received.content.clone()))),
                 }
             }
         }
@@ -382,7 +382,7 @@ impl<F> Extract<F> for Scope {
     }
 
     fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
-        call.scope.take().ok_or_else(taken)
+        call.received.scope.take().ok_or_else(taken)
     }
 }
 

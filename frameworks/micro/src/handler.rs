@@ -9,13 +9,14 @@ use std::{
 
 use http::{Request, request};
 use varvel::{
-    AppError, AppResult, Async, AsyncAppResult, AsyncBody, Push, ReadBody, Scope, app_fn, map_answer, sync_fn,
+    AppError, AppResult, Async, AsyncAppResult, AsyncBody, BodyError, Push, ReadBody, Scope, app_fn,
+    map_answer, sync_fn,
 };
 use varvel_toolkit::{Blocking, Endpoint, FailureLog, HttpError, Polled, caught};
 
 use crate::{
     Call, Extract, Needs, Respond, Session,
-    call::Incoming,
+    call::{Incoming, Received},
     context::{Asked, Context},
 };
 
@@ -69,6 +70,12 @@ pub(crate) trait Arguments<F>: Sized {
     fn extract(call: &mut Call<'_>) -> Result<Self, HttpError>;
 }
 
+/// What answers, a handler or a mounted application, with what all of its group share.
+pub(crate) struct Bound<H> {
+    pub(crate) handler: H,
+    pub(crate) context: Arc<Context>,
+}
+
 pub(crate) fn call_blocking<A, R>(
     context: &Arc<Context>,
     request: Request<ReadBody>,
@@ -79,13 +86,14 @@ where
     A: Arguments<Blocking>,
     R: Respond<Push>,
 {
-    let mut call = Call::new(request, scope, context);
-    let log = context.log(call.scope());
+    let mut received = Received::new(request, scope, context);
+    let log = context.log(received.scope.as_ref());
     let work = || {
+        let mut call = Call { received: &mut received, context };
         context.before::<Blocking>(&mut call).unwrap_or_else(|| {
             if A::READS {
-                if let Incoming::Blocking(body) = call.body.take() {
-                    call.content = body.collect(context.content_bytes_max)?;
+                if let Incoming::Blocking(body) = call.received.body.take() {
+                    call.received.content = body.collect(context.content_bytes_max)?;
                 }
             }
             handler(A::extract(&mut call)?).respond()
@@ -94,42 +102,50 @@ where
     let answer = run(log.as_ref(), work).unwrap_or_else(Err);
     let is_deferred = answer.as_ref().is_ok_and(|response| response.body().is_deferred());
     if !is_deferred {
-        let asked = asked(&call.head, call.session.as_ref(), log.as_ref());
+        let asked = asked(&received.head, received.session.as_ref(), log.as_ref());
         return context.finish::<Blocking>(answer, &asked);
     }
     // It is finished when it is there (spec M9), and until then keeps what that takes.
-    let (context, Call { head, session, .. }) = (Arc::clone(context), call);
+    let (context, Received { head, session, .. }) = (Arc::clone(context), received);
     map_answer(answer, move |answer| {
         context.finish::<Blocking>(answer, &asked(&head, session.as_ref(), log.as_ref()))
     })
 }
 
-pub(crate) async fn call_polled<A, Fut>(
-    context: Arc<Context>,
+/// What was received is there before the future is, as arguments of an async function would stand in it a second time.
+pub(crate) fn call_polled<H, A, Fut>(
+    bound: Arc<Bound<H>>,
     request: Request<AsyncBody>,
     scope: Scope,
-    handler: impl FnOnce(A) -> Fut,
-) -> AsyncAppResult
+    handle: impl FnOnce(&H, A) -> Fut,
+) -> impl Future<Output = AsyncAppResult>
 where
     A: Arguments<Polled>,
     Fut: Future<Output: Respond<Async>>,
 {
-    let mut call = Call::new(request, scope, &context);
-    let log = context.log(call.scope());
-    let answer = {
-        let mut work = pin!(async {
-            match context.before::<Polled>(&mut call) {
-                Some(answer) => answer,
-                None => handler(arguments(&mut call).await?).await.respond(),
-            }
-        });
-        let poll = |cx: &mut TaskContext<'_>| {
-            let polled = run(log.as_ref(), || work.as_mut().poll(cx));
-            polled.unwrap_or_else(|panicked| Poll::Ready(Err(panicked)))
+    let mut received = Received::new(request, scope, &bound.context);
+    async move {
+        let Bound { handler, context } = &*bound;
+        let log = context.log(received.scope.as_ref());
+        let answer = {
+            let mut work = pin!(async {
+                let mut call = Call { received: &mut received, context };
+                if let Some(answer) = context.before::<Polled>(&mut call) {
+                    return answer;
+                }
+                if A::READS {
+                    read(&mut call).await?;
+                }
+                handle(handler, A::extract(&mut call)?).await.respond()
+            });
+            let poll = |cx: &mut TaskContext<'_>| {
+                let polled = run(log.as_ref(), || work.as_mut().poll(cx));
+                polled.unwrap_or_else(|panicked| Poll::Ready(Err(panicked)))
+            };
+            poll_fn(poll).await
         };
-        poll_fn(poll).await
-    };
-    context.finish::<Polled>(answer, &asked(&call.head, call.session.as_ref(), log.as_ref()))
+        context.finish::<Polled>(answer, &asked(&received.head, received.session.as_ref(), log.as_ref()))
+    }
 }
 
 fn asked<'r>(
@@ -148,13 +164,11 @@ fn run<T>(log: Option<&FailureLog>, work: impl FnOnce() -> T) -> Result<T, AppEr
     }
 }
 
-async fn arguments<A: Arguments<Polled>>(call: &mut Call<'_>) -> Result<A, AppError> {
-    if A::READS {
-        if let Incoming::Polled(body) = call.body.take() {
-            call.content = body.collect(call.context.content_bytes_max).await?;
-        }
-    }
-    Ok(A::extract(call)?)
+/// Waits for the content.
+async fn read(call: &mut Call<'_>) -> Result<(), BodyError> {
+    let Incoming::Polled(body) = call.received.body.take() else { return Ok(()) };
+    call.received.content = body.collect(call.context.content_bytes_max).await?;
+    Ok(())
 }
 
 macro_rules! handlers {
@@ -205,11 +219,10 @@ macro_rules! handlers {
             }
 
             fn endpoint(self: Arc<Self>, surroundings: &Surroundings) -> Endpoint {
-                let context = Arc::clone(&surroundings.0);
+                let bound = Arc::new(Bound { handler: self, context: Arc::clone(&surroundings.0) });
                 Endpoint::polled(app_fn(move |request, scope| {
-                    let handler = Arc::clone(&self);
-                    let handler = move |($($arg,)*): ($($arg,)*)| handler($($arg),*);
-                    call_polled(Arc::clone(&context), request, scope, handler)
+                    let handle = |handler: &Arc<H>, ($($arg,)*): ($($arg,)*)| handler($($arg),*);
+                    call_polled(Arc::clone(&bound), request, scope, handle)
                 }))
             }
         }

@@ -6,10 +6,7 @@ use http::Request;
 use varvel::{App, AppFuture, AppResult, AsyncApp, AsyncBody, Boxed, DynApp, DynAsyncApp, ReadBody, Scope};
 use varvel_toolkit::files::Files;
 
-use crate::{
-    context::Context,
-    handler::{call_blocking, call_polled},
-};
+use crate::handler::{Bound, call_blocking, call_polled};
 
 /// An application of both forms, with its type erased.
 #[derive(Clone)]
@@ -34,21 +31,18 @@ impl BothForms {
 }
 
 /// An application with the hooks of a group around it.
-pub(crate) struct Mounted {
-    pub(crate) app: BothForms,
-    pub(crate) context: Arc<Context>,
-}
+pub(crate) type Mounted = Arc<Bound<BothForms>>;
 
-impl Mounted {
+impl Bound<BothForms> {
     pub(crate) fn call_blocking(&self, request: Request<ReadBody>, scope: Scope) -> AppResult {
         call_blocking(&self.context, request, scope, |(request, scope)| {
-            self.app.blocking.call(request, scope)
+            self.handler.blocking.call(request, scope)
         })
     }
 
-    pub(crate) fn call_polled(&self, request: Request<AsyncBody>, scope: Scope) -> AppFuture {
-        let app = Arc::clone(&self.app.polled);
-        let context = Arc::clone(&self.context);
-        Box::pin(call_polled(context, request, scope, move |(request, scope)| app.call(request, scope)))
+    pub(crate) fn call_polled(self: &Arc<Self>, request: Request<AsyncBody>, scope: Scope) -> AppFuture {
+        Box::pin(call_polled(Arc::clone(self), request, scope, |app: &BothForms, (request, scope)| {
+            app.polled.call(request, scope)
+        }))
     }
 }
