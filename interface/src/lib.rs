@@ -257,6 +257,7 @@ mod futures;
 mod http_body;
 mod map_response;
 mod monitor;
+mod parking;
 mod report;
 mod scope;
 mod server;

@@ -4,13 +4,13 @@ use std::{
     fmt,
     future::Future,
     ops::{BitAnd, BitOr, BitOrAssign},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
-use crate::Report;
+use crate::{Report, parking::poll_parked};
 
 /// A blocking piece of work for [`Worker::offload`].
 pub type Job = Box<dyn FnOnce() + Send>;
@@ -35,6 +35,12 @@ pub trait WorkerOps: Send + Sync {
     /// The moment it is on the clock that timers go by: the system's, but for a test that moves the time itself.
     fn now(&self) -> Instant {
         Instant::now()
+    }
+
+    /// Polls on this thread, which may block, until it is done. The thread sleeps in between, but for a test that lets its
+    /// own thread go on meanwhile.
+    fn block_on(&self, poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<()>) {
+        poll_parked(poll);
     }
 
     /// Has `waker` woken at or after `deadline` (spec W1).
@@ -130,6 +136,24 @@ impl Worker {
     /// A [`timer`](Self::timer) that completes after `duration` from now; [`Duration::MAX`] is as good as never.
     pub fn sleep(&self, duration: Duration) -> Timer {
         self.timer(after(self.now(), duration))
+    }
+
+    /// Polls a future on this thread until it is done; the thread sleeps in between. For sync code only: on an event loop
+    /// nothing else would go on, timers included.
+    ///
+    /// Sync code that waits so, rather than by [`thread::sleep`](std::thread::sleep), follows the clock that a test moves.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # fn wait(worker: &varvel::Worker) {
+    /// worker.block_on(worker.sleep(Duration::from_millis(100)));
+    /// # }
+    /// ```
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        let mut output = None;
+        self.0.block_on(&mut |cx| future.as_mut().poll(cx).map(|done| output = Some(done)));
+        output.expect("it was polled until it was done")
     }
 
     /// Whether a stop was asked for: a good moment for endless streams to end.

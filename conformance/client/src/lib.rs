@@ -64,6 +64,7 @@
 //!   the conformance suite.
 //! - Time stands still until [`Client::advance`]. The year 2000 begins with each client. An application that asks
 //!   [`Instant::now`](std::time::Instant::now) in place of [`Worker::now`](varvel::Worker::now) lives in two times.
+//!   Only while it is built or torn down, when no test could move the clock, time jumps to the timer that it waits for.
 //!
 //! # Nothing hangs
 //!
@@ -76,9 +77,11 @@
 //! # Threads
 //!
 //! A sync application has a thread for each call, but it takes turns with the test: one of them runs at a time, and the
-//! turn goes back when the application reads a body that has not come, writes one that nobody reads yet, or returns. The
-//! same is not possible for [offloaded](varvel::Worker::offload) jobs, which run until they end while the test waits, nor
-//! for threads that an application starts.
+//! turn goes back when the application reads a body that has not come, writes one that nobody reads yet, waits in
+//! [`Worker::block_on`](varvel::Worker::block_on), as async applications on threads do, or returns. One that blocks in any
+//! other way, in [`thread::sleep`](std::thread::sleep) for example, keeps the turn, and the test waits.
+//! [Offloaded](varvel::Worker::offload) jobs have threads, too, and run until they end or wait in `block_on`, while the
+//! test waits. Of threads that an application starts itself nothing is known.
 //!
 //! # Features
 //!

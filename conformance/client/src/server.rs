@@ -11,17 +11,16 @@ use std::{
     cell::{Cell, RefCell},
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::{Pin, pin},
+    pin::Pin,
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
 use varvel::{
-    AsyncApp, AsyncAppFactory, AsyncBody, BoxError, BoxFuture, Caps, ConnInfo, Event, Limits, Offer,
-    OnDisconnect, Phase, Policy, Report, Scope, StartError, UpgradeKind, Worker, WorkerInfo, WorkerOps,
+    AsyncApp, AsyncAppFactory, AsyncBody, BoxError, Caps, ConnInfo, Event, Limits, Offer, OnDisconnect,
+    Phase, Policy, Report, Scope, StartError, UpgradeKind, Worker, WorkerInfo, WorkerOps,
 };
 
 use crate::{
@@ -47,7 +46,7 @@ use bell::{Bell, Task};
 use call::{Call, CallFuture};
 use connection::{Connection, NUMBER};
 use incoming::Incoming;
-use worker::HandWorker;
+use worker::{HandWorker, wakes_itself};
 
 pub(crate) struct Server {
     app: RefCell<Option<Box<dyn Application>>>,
@@ -60,7 +59,6 @@ pub(crate) struct Server {
     patience: Duration,
     answer_bytes_max: u64,
     calls: RefCell<Vec<Rc<RefCell<Call>>>>,
-    tasks: RefCell<Vec<(Arc<Task>, BoxFuture)>>,
     /// How many jobs did not end in time, and are not waited for any more.
     lost_jobs: Cell<usize>,
     /// The last turn was given up.
@@ -117,7 +115,7 @@ impl Server {
     {
         info.concurrency = policy.exclusive.then_some(1);
         let bell = Arc::new(Bell::default());
-        let ops = Arc::new(HandWorker::new(info, Arc::clone(&bell)));
+        let ops = Arc::new(HandWorker::new(info, Arc::clone(&bell), patience));
         let server = Rc::new(Self {
             app: RefCell::new(None),
             policy,
@@ -129,12 +127,11 @@ impl Server {
             patience,
             answer_bytes_max,
             calls: RefCell::default(),
-            tasks: RefCell::default(),
             lost_jobs: Cell::new(0),
             restless: Cell::new(false),
         });
         server.ops.weigh_timers(&server.worker);
-        let built = server.complete(factory.build(&server.worker));
+        let built = server.ops.complete(factory.build(&server.worker));
         let app = built.unwrap_or_else(|waits| panic!("the factory's build {waits}"))?;
         *server.app.borrow_mut() = Some(Box::new(Built { factory, app }));
         Ok(server)
@@ -205,11 +202,11 @@ impl Server {
         self.restless.set(false);
         for _ in 0..ROUNDS_MAX {
             self.bell.hush();
-            // Before anything is looked at: a job that ends from here on rings.
-            let jobs = self.bell.jobs();
             self.ops.fire_timers();
+            // Before anything else is looked at: a job that ends or falls asleep from here on rings.
+            let jobs = self.bell.jobs();
             let began = self.ops.begin_jobs();
-            if self.run_tasks() | self.run_calls() | began {
+            if self.ops.run_tasks() | self.run_calls() | began {
                 continue;
             }
             // Whatever a job does is waited for, so that what the test sees does not depend on how fast it is. Only the
@@ -255,10 +252,9 @@ impl Server {
 
     /// Whether somebody may wake something who is not the test.
     fn may_be_woken(&self) -> bool {
-        let tasks = self.tasks.borrow();
-        self.bell.jobs() > 0
+        self.bell.has_jobs()
             || self.calls.borrow().iter().any(|call| call.borrow().may_be_woken(self))
-            || tasks.iter().any(|(task, _)| task.wakers() > self.ops.wakers_of(task))
+            || self.ops.tasks_may_be_woken()
     }
 
     /// What a call waits for, in words.
@@ -269,7 +265,7 @@ impl Server {
             _ => "the application",
         };
         if call.task.is_woken() {
-            return format!("{what} {}", self.wakes_itself());
+            return format!("{what} {}", wakes_itself(self.patience));
         }
         let mut wanted = call.waits_for(self);
         wanted.extend(self.timer_wait());
@@ -277,45 +273,10 @@ impl Server {
         format!("{what} {}{elsewhere}", waits(wanted))
     }
 
-    /// What keeps a call or a factory from coming to rest, in words.
-    fn wakes_itself(&self) -> String {
-        format!(
-            "wakes itself without end: polled for {:?}, it neither got done nor came to rest",
-            self.patience
-        )
-    }
-
     /// The next timer, in words.
     fn timer_wait(&self) -> Option<String> {
         let left = self.next_timer()?;
         Some(format!("a timer that is due in {left:?} (Client::advance moves the clock)"))
-    }
-
-    fn run_tasks(&self) -> bool {
-        let mut tasks = self.tasks.borrow_mut();
-        tasks.extend(self.ops.take_tasks().into_iter().map(|task| (Task::new(&self.bell), task)));
-        let mut any = false;
-        tasks.retain_mut(|(task, future)| {
-            if !task.take_woken() {
-                return true;
-            }
-            any = true;
-            let waker = task.waker();
-            let poll = || future.as_mut().poll(&mut Context::from_waker(&waker));
-            let polled = catch_unwind(AssertUnwindSafe(poll));
-            if let Ok(Poll::Pending) = polled {
-                return true;
-            }
-            let over = std::mem::replace(future, Box::pin(std::future::ready(())));
-            for result in [polled.map(drop), catch_unwind(AssertUnwindSafe(|| drop(over)))] {
-                if let Err(panic) = result {
-                    let message = panic_message(&*panic);
-                    self.report(&Report::new(Event::Panicked { during: Phase::Background, message }));
-                }
-            }
-            false
-        });
-        any
     }
 
     fn run_calls(&self) -> bool {
@@ -331,30 +292,6 @@ impl Server {
         }
         self.calls.borrow_mut().retain(|call| call.borrow().finish.is_none());
         any
-    }
-
-    /// Polls a future of the factory to its end; `Err` says what it waits for in vain.
-    fn complete<F: Future>(&self, future: F) -> Result<F::Output, String> {
-        let mut future = pin!(future);
-        let task = Task::new(&self.bell);
-        let deadline = Instant::now() + self.patience;
-        loop {
-            self.turn();
-            let left = deadline.saturating_duration_since(Instant::now());
-            if task.take_woken() && !left.is_zero() {
-                match future.as_mut().poll(&mut Context::from_waker(&task.waker())) {
-                    Poll::Ready(output) => return Ok(output),
-                    Poll::Pending => continue,
-                }
-            }
-            let hopeless =
-                task.wakers() <= self.ops.wakers_of(&task) && !self.may_be_woken() && !self.bell.is_rung();
-            if hopeless || left.is_zero() || !self.bell.wait(left) {
-                let rests = !task.is_woken();
-                let waits = || waits(self.timer_wait().into_iter().collect());
-                return Err(if rests { waits() } else { self.wakes_itself() });
-            }
-        }
     }
 
     /// Moves the clock, stopping at each timer on the way.
@@ -404,7 +341,7 @@ impl Server {
         for call in self.calls.take() {
             call.borrow_mut().cut(self);
         }
-        let left = (self.ops.end(), self.tasks.take());
+        let left = self.ops.end();
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(left))) {
             let message = panic_message(&*panic);
             self.report(&Report::new(Event::Panicked { during: Phase::Drop, message }));
@@ -416,7 +353,8 @@ impl Server {
                 break;
             }
         }
-        let teardown = catch_unwind(AssertUnwindSafe(|| self.complete(app.teardown(self.worker.clone()))));
+        let teardown =
+            catch_unwind(AssertUnwindSafe(|| self.ops.complete(app.teardown(self.worker.clone()))));
         match teardown {
             Ok(Ok(result)) => result,
             Ok(Err(waits)) => Err(format!("the factory's teardown {waits}").into()),
@@ -434,7 +372,7 @@ impl Server {
 
     pub(crate) fn tasks(&self) -> usize {
         self.turn();
-        self.tasks.borrow().len()
+        self.ops.tasks()
     }
 
     pub(crate) fn next_timer(&self) -> Option<Duration> {

@@ -2,18 +2,20 @@
 
 use std::{
     cell::RefCell,
+    future::Future,
     rc::Rc,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
+    task::{Poll, Waker},
     time::Duration,
 };
 
 use http::Response;
 use varvel::{
     AppFactory, AsyncAppFactory, AsyncBody, BoxError, Caps, Outcome, Phase, StartError, Worker, WriteBody,
-    app_fn, factory_fn, sync_fn,
+    app_fn, bridge::BlockOn, factory_fn, sync_fn,
 };
 use varvel_test::{Client, FailureKind, Recorded, Setup, Stage};
 
@@ -95,7 +97,7 @@ fn spawned_tasks_run_beside_the_requests() {
 #[test]
 fn offloaded_jobs_are_waited_for() {
     let client = Client::new(app_fn(|_, scope| async move {
-        let (answer, waker) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None::<std::task::Waker>)));
+        let (answer, waker) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None::<Waker>)));
         let (there, to_wake) = (Arc::clone(&answer), Arc::clone(&waker));
         let here = std::thread::current().id();
         let job = Box::new(move || {
@@ -110,7 +112,7 @@ fn offloaded_jobs_are_waited_for() {
         }
         let elsewhere = std::future::poll_fn(|cx| {
             *waker.lock().unwrap() = Some(cx.waker().clone());
-            answer.lock().unwrap().take().map_or(std::task::Poll::Pending, std::task::Poll::Ready)
+            answer.lock().unwrap().take().map_or(Poll::Pending, Poll::Ready)
         });
         Ok(Response::new(AsyncBody::full(elsewhere.await.to_string())))
     }));
@@ -250,11 +252,7 @@ fn an_async_factory_may_wait_for_its_own_tasks() {
                 let mut yielded = false;
                 std::future::poll_fn(|cx| {
                     cx.waker().wake_by_ref();
-                    if std::mem::replace(&mut yielded, true) {
-                        std::task::Poll::Ready(())
-                    } else {
-                        std::task::Poll::Pending
-                    }
+                    if std::mem::replace(&mut yielded, true) { Poll::Ready(()) } else { Poll::Pending }
                 })
                 .await;
             }
@@ -271,13 +269,136 @@ fn a_failed_build_is_an_error_and_one_that_waits_a_panic() {
     let failing = factory_fn(|_| async { Err::<Never, _>(StartError::new("no database")) });
     let error = Client::factory(failing).unwrap_err();
     assert_eq!(error.to_string(), "the application could not be built: no database");
-    let waiting = factory_fn(|worker| async move {
-        worker.sleep(SECOND).await;
-        Err::<Never, _>(StartError::new("never said"))
-    });
+    let waiting = factory_fn(|_| std::future::pending::<Result<Never, StartError>>());
     let panic = std::panic::catch_unwind(|| Client::factory(waiting)).unwrap_err();
     let message = panic.downcast_ref::<String>().unwrap();
-    assert!(message.contains("the factory's build waits for a timer that is due in 1s"), "{message}");
+    assert!(message.contains("the factory's build is pending, and nothing is left to wake it"), "{message}");
+}
+
+/// Waits for a timer and a task when it is built, when it is called, in its body, and when it is torn down.
+struct Sleeper;
+
+impl AsyncAppFactory for Sleeper {
+    type App = varvel::AppFn<fn(http::Request<AsyncBody>, varvel::Scope) -> varvel::AppFuture>;
+
+    async fn build(&self, worker: &Worker) -> Result<Self::App, StartError> {
+        let is_warm = Arc::new(AtomicBool::new(false));
+        let (sleep, warm) = (worker.sleep(SECOND), Arc::clone(&is_warm));
+        let task = Box::pin(async move {
+            sleep.await;
+            warm.store(true, SeqCst);
+        });
+        assert!(worker.spawn(task).is_ok());
+        worker.sleep(3600 * SECOND).await;
+        assert!(is_warm.load(SeqCst));
+        Ok(app_fn(|_, scope| {
+            Box::pin(async move {
+                let worker = scope.worker().clone();
+                worker.sleep(60 * SECOND).await;
+                Ok(Response::new(AsyncBody::generate(|mut frames| async move {
+                    frames.data("good ").await;
+                    worker.sleep(60 * SECOND).await;
+                    frames.data("morning").await;
+                    Ok(())
+                })))
+            })
+        }))
+    }
+
+    async fn teardown(&self, app: Self::App, worker: &Worker) -> Result<(), BoxError> {
+        let _ = app;
+        worker.sleep(3600 * SECOND).await;
+        Err("torn down an hour later".into())
+    }
+}
+
+#[test]
+fn an_application_that_waits_for_a_timer_hangs_neither_build_nor_teardown() {
+    for client in [Client::factory(Sleeper), Client::sync_factory(BlockOn::new(Sleeper))].map(Result::unwrap)
+    {
+        // The build took an hour, and with it the time stands still again.
+        assert_eq!(client.next_timer(), None);
+        let date = |exchange: &mut varvel_test::Exchange| exchange.head().headers["date"].clone();
+        let mut exchange = client.get("/").start();
+        assert!(exchange.poll_head().is_pending());
+        assert_eq!(client.next_timer(), Some(60 * SECOND));
+        client.advance(59 * SECOND);
+        assert!(exchange.poll_head().is_pending());
+        client.advance(SECOND);
+        assert_eq!(date(&mut exchange), "Sat, 01 Jan 2000 01:01:00 GMT");
+        assert_eq!(exchange.read(5), "good ");
+        assert!(exchange.poll_frame().is_pending());
+        client.advance(60 * SECOND);
+        assert_eq!(exchange.response().text(), "morning");
+        assert_eq!(client.close().unwrap_err().to_string(), "torn down an hour later");
+    }
+}
+
+#[test]
+fn a_build_that_waits_for_another_thread_is_not_robbed_of_its_time() {
+    let factory = factory_fn(|worker| async move {
+        let connected = Arc::new((AtomicBool::new(false), Mutex::new(None::<Waker>)));
+        let connecting = Arc::clone(&connected);
+        let (wait, waits) = std::sync::mpsc::channel();
+        let connect = Box::new(move || {
+            waits.recv().unwrap();
+            // Time enough to be robbed of it.
+            std::thread::sleep(Duration::from_millis(20));
+            connecting.0.store(true, SeqCst);
+            if let Some(waker) = connecting.1.lock().unwrap().take() {
+                waker.wake();
+            }
+        });
+        assert!(worker.offload(connect).is_ok());
+        let mut timeout = std::pin::pin!(worker.sleep(SECOND));
+        std::future::poll_fn(|cx| {
+            *connected.1.lock().unwrap() = Some(cx.waker().clone());
+            let _ = wait.send(());
+            match connected.0.load(SeqCst) {
+                true => Poll::Ready(Ok(())),
+                false => timeout.as_mut().poll(cx).map(|()| Err(StartError::new("too slow"))),
+            }
+        })
+        .await?;
+        Ok::<_, StartError>(app_fn(|_, _| async { Ok(Response::new(AsyncBody::empty())) }))
+    });
+    assert!(Client::factory(factory).is_ok());
+}
+
+#[test]
+fn a_sync_call_that_blocks_on_a_timer_follows_the_clock() {
+    let client = Client::sync(sync_fn(|_, scope| {
+        scope.worker().block_on(scope.worker().sleep(60 * SECOND));
+        Ok(Response::new(WriteBody::from("at last")))
+    }));
+    let failure = client.get("/").try_send().unwrap_err();
+    assert!(failure.to_string().contains("a timer that is due in 60s"), "{failure}");
+    let exchange = client.get("/").start();
+    client.advance(60 * SECOND);
+    assert_eq!(exchange.response().text(), "at last");
+    drop(client.get("/").start()); // And leaves the call asleep, without waiting for it.
+}
+
+#[test]
+fn a_job_that_blocks_on_a_timer_follows_the_clock() {
+    let minutes = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&minutes);
+    let client = Client::sync(sync_fn(move |_, scope| {
+        let (worker, minutes) = (scope.worker().clone(), Arc::clone(&counted));
+        let job = Box::new(move || {
+            for _ in 0..60 {
+                worker.block_on(worker.sleep(60 * SECOND));
+                minutes.fetch_add(1, SeqCst);
+            }
+        });
+        scope.worker().offload(job).map_err(|_| varvel::AppError::unavailable("no pool"))?;
+        Ok(Response::new(WriteBody::empty()))
+    }));
+    client.get("/").send();
+    client.advance(59 * 60 * SECOND);
+    assert_eq!((minutes.load(SeqCst), client.next_timer()), (59, Some(60 * SECOND)));
+    client.advance(60 * SECOND);
+    assert_eq!((minutes.load(SeqCst), client.next_timer()), (60, None));
 }
 
 #[test]
@@ -297,7 +418,7 @@ fn a_build_that_never_comes_to_rest_does_not_hang_the_test() {
     let restless = factory_fn(|_| {
         std::future::poll_fn(|cx| {
             cx.waker().wake_by_ref();
-            std::task::Poll::<Result<Never, StartError>>::Pending
+            Poll::<Result<Never, StartError>>::Pending
         })
     });
     let setup = Setup::new().patience(Duration::from_millis(50));

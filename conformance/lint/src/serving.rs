@@ -80,6 +80,10 @@ impl WorkerOps for StandInWorker {
         self.worker.now()
     }
 
+    fn block_on(&self, poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<()>) {
+        self.worker.block_on(std::future::poll_fn(poll));
+    }
+
     fn set_timer(&self, deadline: Instant, waker: &Waker) -> TimerId {
         let id = TimerId(self.last_timer.fetch_add(1, SeqCst).into());
         let mut timer = self.worker.timer(deadline);

@@ -32,10 +32,9 @@
 
 use std::{
     fmt::Write,
-    pin::{Pin, pin},
-    sync::Arc,
-    task::{Context, Poll, Wake, Waker},
-    thread::{self, Thread},
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -235,23 +234,18 @@ impl BlockingEvents<'_> {
     /// If the client has left, or the server stops.
     pub fn sleep(&mut self, duration: Duration) -> Result<(), BodyError> {
         let worker = self.worker.clone();
-        let mut over = pin!(worker.sleep(duration));
-        let waker = Waker::from(Arc::new(Unpark(thread::current())));
-        let mut cx = Context::from_waker(&waker);
-        let mut silence = worker.sleep(HEARTBEAT);
+        let mut over = worker.sleep(duration);
         loop {
-            if over.as_mut().poll(&mut cx).is_ready() {
-                return Ok(());
-            }
-            if worker.poll_stopping(&mut cx).is_ready() {
+            let mut silence = worker.sleep(HEARTBEAT);
+            let is_over = worker.block_on(poll_fn(|cx| match Pin::new(&mut over).poll(cx) {
+                Poll::Ready(()) => Poll::Ready(true),
+                Poll::Pending if worker.poll_stopping(cx).is_ready() => Poll::Ready(true),
+                Poll::Pending => Pin::new(&mut silence).poll(cx).map(|()| false),
+            }));
+            if is_over {
                 return self.check_stop();
             }
-            if Pin::new(&mut silence).poll(&mut cx).is_ready() {
-                self.push(COMMENT)?;
-                silence = worker.sleep(HEARTBEAT);
-            } else {
-                thread::park();
-            }
+            self.push(COMMENT)?;
         }
     }
 
@@ -269,14 +263,6 @@ impl BlockingEvents<'_> {
 impl std::fmt::Debug for BlockingEvents<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BlockingEvents").field("worker", &self.worker).finish_non_exhaustive()
-    }
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
     }
 }
 

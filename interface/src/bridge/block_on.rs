@@ -1,12 +1,10 @@
 //! An async application on a server of threads: the thread that serves the request polls, and sleeps in between.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::{Pin, pin},
-    sync::Arc,
-    task::{Context, Poll, Wake, Waker},
-    thread::{self, Thread},
+    task::{Context, Poll},
 };
 
 use http::Request;
@@ -56,8 +54,8 @@ impl<A: AsyncApp> App for BlockOn<A> {
         let origin = Origin::of(&head, &scope);
         let call = self.inner.call(Request::from_parts(head, to_async(body)), scope);
         let outcome = match self.on_disconnect {
-            OnDisconnect::Finish | OnDisconnect::Answer => Some(block_on(call)),
-            OnDisconnect::Cancel => block_on(UnlessGone { call: pin!(call), watch: &watch }),
+            OnDisconnect::Finish | OnDisconnect::Answer => Some(origin.worker.block_on(call)),
+            OnDisconnect::Cancel => origin.worker.block_on(UnlessGone { call: pin!(call), watch: &watch }),
         };
         let response = outcome.unwrap_or_else(|| Err(AppError::abort()))?;
         let on_disconnect = self.on_disconnect;
@@ -73,12 +71,12 @@ impl<F: AsyncAppFactory> AppFactory for BlockOn<F> {
     }
 
     fn build(&self, worker: &Worker) -> Result<Self::App, StartError> {
-        let inner = block_on(self.inner.build(worker))?;
+        let inner = worker.block_on(self.inner.build(worker))?;
         Ok(BlockOn { inner, on_disconnect: self.inner.policy().on_disconnect })
     }
 
     fn teardown(&self, app: Self::App, worker: &Worker) -> Result<(), BoxError> {
-        block_on(self.inner.teardown(app.inner, worker))
+        worker.block_on(self.inner.teardown(app.inner, worker))
     }
 }
 
@@ -98,38 +96,6 @@ impl<F: Future> Future for UnlessGone<'_, F> {
             Poll::Pending => self.watch.poll_disconnected(cx).map(|()| None),
         }
     }
-}
-
-/// Polls a future on this thread until it is done.
-pub(super) fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    let waker = this_thread();
-    let mut cx = Context::from_waker(&waker);
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-            return output;
-        }
-        // A wake-up before this point is remembered; one that was meant for an earlier wait only polls once too often.
-        thread::park();
-    }
-}
-
-/// A waker that unparks the current thread; made once per thread.
-fn this_thread() -> Waker {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-
-        fn wake_by_ref(self: &Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    thread_local! {
-        static WAKER: Waker = Waker::from(Arc::new(Unpark(thread::current())));
-    }
-    WAKER.with(Waker::clone)
 }
 
 /// The request body: polling it blocks.
@@ -165,7 +131,8 @@ fn to_push(body: AsyncBody, watch: Watch, on_disconnect: OnDisconnect, origin: O
         BodyParts::File(region) => WriteBody::file(region),
         BodyParts::Stream(mut stream) => {
             let write = move |sink: &mut dyn FrameSink| {
-                let push = AssertUnwindSafe(|| push(stream.as_mut(), sink, &watch, on_disconnect));
+                let push =
+                    AssertUnwindSafe(|| push(stream.as_mut(), sink, &watch, on_disconnect, &origin.worker));
                 let pushed = catch_unwind(push);
                 // A destructor that panics must not make the server think that the writer did (spec E7), nor meet
                 // another panic on its way.
@@ -189,42 +156,50 @@ fn push(
     sink: &mut dyn FrameSink,
     watch: &Watch,
     on_disconnect: OnDisconnect,
+    worker: &Worker,
 ) -> Result<(), BodyError> {
-    let waker = this_thread();
-    let mut cx = Context::from_waker(&waker);
     // Once the client is gone under `Finish`, frames are still taken, so that the producer runs to its end (spec E10).
     let mut gone: Option<BodyError> = None;
     // The head waits to be flushed as well.
     let mut flushed = false;
     loop {
-        let pushed = match stream.as_mut().poll_frame(&mut cx) {
-            Poll::Ready(None) => return gone.map_or(Ok(()), Err),
-            Poll::Ready(Some(Err(error))) => return Err(error),
+        let next = worker.block_on(poll_fn(|cx| match stream.as_mut().poll_frame(cx) {
+            Poll::Ready(frame) => Poll::Ready(Next::Frame(frame)),
+            // What was accepted must reach the client before a wait (spec B9).
+            Poll::Pending if !flushed && gone.is_none() => Poll::Ready(Next::Flush),
+            Poll::Pending if on_disconnect == OnDisconnect::Cancel => {
+                watch.poll_disconnected(cx).map(|()| Next::Leave)
+            }
+            Poll::Pending => Poll::Pending,
+        }));
+        let pushed = match next {
+            Next::Frame(None) => return gone.map_or(Ok(()), Err),
+            Next::Frame(Some(Err(error))) => return Err(error),
             // Behind its trailers a body is not polled (spec B12).
-            Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => {
+            Next::Frame(Some(Ok(Frame::Trailers(trailers)))) => {
                 return gone.map_or_else(|| sink.trailers(trailers), Err);
             }
-            Poll::Ready(Some(Ok(Frame::Data(_)))) if gone.is_some() => Ok(()),
-            Poll::Ready(Some(Ok(Frame::Data(data)))) => {
+            Next::Frame(Some(Ok(Frame::Data(_)))) if gone.is_some() => Ok(()),
+            Next::Frame(Some(Ok(Frame::Data(data)))) => {
                 flushed = false;
                 sink.data(data)
             }
-            // What was accepted must reach the client before a wait (spec B9).
-            Poll::Pending if !flushed && gone.is_none() => {
+            Next::Flush => {
                 flushed = true;
                 sink.flush()
             }
-            Poll::Pending => {
-                if on_disconnect == OnDisconnect::Cancel && watch.poll_disconnected(&mut cx).is_ready() {
-                    return Err(BodyError::new(BodyErrorKind::Disconnected));
-                }
-                thread::park();
-                Ok(())
-            }
+            Next::Leave => return Err(BodyError::new(BodyErrorKind::Disconnected)),
         };
         match pushed {
             Err(error) if on_disconnect == OnDisconnect::Finish => gone = Some(error),
             pushed => pushed?,
         }
     }
+}
+
+/// What a writer that polls does next.
+enum Next {
+    Frame(Option<Result<Frame, BodyError>>),
+    Flush,
+    Leave,
 }

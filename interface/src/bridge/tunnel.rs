@@ -406,7 +406,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::{Scope, bridge::block_on::block_on};
+    use crate::Scope;
 
     /// One end of a pipe that says when it is waited on.
     struct Observed(ThreadEnd, mpsc::Sender<()>);
@@ -501,11 +501,12 @@ mod tests {
                 let is_done = Arc::clone(&done);
                 let mut work = Some(move |own_thread: Waker| {
                     is_waited_on.recv().unwrap();
-                    block_on(io.write_all(b"ping")).unwrap();
+                    let worker = io.worker().clone();
+                    worker.block_on(io.write_all(b"ping")).unwrap();
                     client.lock().incoming.extend_from_slice(b"pong");
                     client.changed.notify_all();
                     let mut buffer = [0; 4];
-                    assert_eq!(block_on(io.read(&mut buffer)).unwrap(), 4);
+                    assert_eq!(worker.block_on(io.read(&mut buffer)).unwrap(), 4);
                     assert_eq!(&buffer, b"pong");
                     done.store(true, SeqCst);
                     own_thread.wake();

@@ -5,11 +5,12 @@ use std::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
-    task::{Wake, Waker},
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
     time::{Duration, Instant},
 };
 
-/// Rung by every wake-up and by every job that ends.
+/// Rung by every wake-up and by every job that ends or falls asleep.
 #[derive(Default)]
 pub(crate) struct Bell {
     state: Mutex<State>,
@@ -21,6 +22,8 @@ struct State {
     rung: bool,
     /// How many offloaded jobs run on threads of their own.
     jobs: usize,
+    /// How many of them block until they are woken.
+    asleep: usize,
 }
 
 impl Bell {
@@ -53,8 +56,15 @@ impl Bell {
         true
     }
 
+    /// How many jobs are at work.
     pub(crate) fn jobs(&self) -> usize {
-        self.lock().jobs
+        let state = self.lock();
+        state.jobs - state.asleep
+    }
+
+    /// Whether there are jobs, at work or asleep.
+    pub(crate) fn has_jobs(&self) -> bool {
+        self.lock().jobs > 0
     }
 
     pub(crate) fn job_begins(&self) {
@@ -66,8 +76,59 @@ impl Bell {
         self.ring();
     }
 
+    /// Blocks a job's thread until this is done. The job is at work again as soon as it is woken, and not only when its thread
+    /// notices: whoever woke it can wait for what it does then.
+    pub(crate) fn block_job_on(self: &Arc<Self>, poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<()>) {
+        let sleeper = Arc::new(Sleeper {
+            thread: thread::current(),
+            is_woken: AtomicBool::new(false),
+            is_asleep: AtomicBool::new(false),
+            bell: Arc::clone(self),
+        });
+        let waker = Waker::from(Arc::clone(&sleeper));
+        while poll(&mut Context::from_waker(&waker)).is_pending() {
+            sleeper.sleep();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A job that blocks.
+struct Sleeper {
+    thread: Thread,
+    is_woken: AtomicBool,
+    is_asleep: AtomicBool,
+    bell: Arc<Bell>,
+}
+
+impl Sleeper {
+    /// Sleeps until it is woken; not at all if it was since it woke up.
+    fn sleep(&self) {
+        let mut state = self.bell.lock();
+        if !self.is_woken.load(SeqCst) {
+            self.is_asleep.store(true, SeqCst);
+            state.asleep += 1;
+        }
+        drop(state);
+        self.bell.ring();
+        while !self.is_woken.swap(false, SeqCst) {
+            thread::park();
+        }
+    }
+}
+
+impl Wake for Sleeper {
+    fn wake(self: Arc<Self>) {
+        let mut state = self.bell.lock();
+        self.is_woken.store(true, SeqCst);
+        if self.is_asleep.swap(false, SeqCst) {
+            state.asleep -= 1;
+        }
+        drop(state);
+        self.thread.unpark();
     }
 }
 

@@ -107,6 +107,25 @@ impl Drop for Coroutine {
     }
 }
 
+/// Polls until it is done; a coroutine gives its turn up in between. One that was abandoned sleeps, and is waited for no
+/// longer if it `is_on_hold`: if only the test could wake it.
+pub(crate) fn block_on(
+    poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<()>,
+    is_on_hold: impl Fn(&Waker) -> bool,
+) {
+    if wait(&mut *poll).is_some() {
+        return;
+    }
+    let shared = CURRENT.with_borrow(Clone::clone);
+    sleep_until_ready(|cx| {
+        let polled = poll(cx);
+        if let Some(shared) = shared.as_ref().filter(|_| polled.is_pending() && is_on_hold(cx.waker())) {
+            shared.pass(Turn::Over);
+        }
+        polled
+    });
+}
+
 /// Waits for something that is polled: a coroutine gives its turn up, any other thread sleeps. `None` once the coroutine
 /// was abandoned and what it waits for is still not there.
 pub(crate) fn wait<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Option<T> {

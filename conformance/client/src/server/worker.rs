@@ -1,8 +1,9 @@
 //! The worker of the in-process server: a clock that is moved by hand, timers on it, background tasks, jobs, reports.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
-    future::Future,
+    future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
@@ -16,7 +17,7 @@ use varvel::{BoxFuture, Caps, Event, Job, Phase, Report, TimerId, Worker, Worker
 
 use super::{
     bell::{Bell, Jobs, Task},
-    panic_message,
+    coroutine, panic_message,
 };
 use crate::Record;
 
@@ -28,7 +29,13 @@ pub(crate) struct HandWorker {
     timer_wakers: OnceLock<usize>,
     /// The test's.
     thread: ThreadId,
+    patience: Duration,
     state: Arc<Mutex<State>>,
+}
+
+thread_local! {
+    /// Whether this thread runs an offloaded job.
+    static IS_JOB: Cell<bool> = const { Cell::new(false) };
 }
 
 #[derive(Default)]
@@ -41,8 +48,7 @@ struct State {
     stopping: bool,
     /// Who waits for the stop.
     watchers: Vec<Waker>,
-    /// Spawned, and not adopted by the server yet.
-    tasks: Vec<BoxFuture>,
+    tasks: Vec<(Arc<Task>, BoxFuture)>,
     /// Offloaded, and not begun yet; by whom.
     jobs: Vec<(Job, Arc<Jobs>)>,
     /// Those of the call that is polled now, or of nobody in particular.
@@ -53,13 +59,14 @@ struct State {
 }
 
 impl HandWorker {
-    pub(crate) fn new(info: WorkerInfo, bell: Arc<Bell>) -> Self {
+    pub(crate) fn new(info: WorkerInfo, bell: Arc<Bell>, patience: Duration) -> Self {
         Self {
             info,
             bell,
             start: Instant::now(),
             timer_wakers: OnceLock::new(),
             thread: thread::current().id(),
+            patience,
             state: Arc::default(),
         }
     }
@@ -114,7 +121,7 @@ impl HandWorker {
     }
 
     /// Takes no more tasks and jobs, and gives back what has not begun.
-    pub(crate) fn end(&self) -> (Vec<(Job, Arc<Jobs>)>, Vec<BoxFuture>) {
+    pub(crate) fn end(&self) -> impl Sized {
         let mut state = self.lock();
         state.ended = true;
         (std::mem::take(&mut state.jobs), std::mem::take(&mut state.tasks))
@@ -127,9 +134,89 @@ impl HandWorker {
         self.lock().polled = nobody;
     }
 
-    /// The tasks spawned since the last time.
-    pub(crate) fn take_tasks(&self) -> Vec<BoxFuture> {
-        std::mem::take(&mut self.lock().tasks)
+    /// Polls the spawned tasks that were woken; `false` if none were.
+    pub(crate) fn run_tasks(&self) -> bool {
+        let mut tasks = std::mem::take(&mut self.lock().tasks);
+        let mut any = false;
+        tasks.retain_mut(|(task, future)| {
+            if !task.take_woken() {
+                return true;
+            }
+            any = true;
+            let waker = task.waker();
+            let poll = || future.as_mut().poll(&mut Context::from_waker(&waker));
+            let polled = catch_unwind(AssertUnwindSafe(poll));
+            if let Ok(Poll::Pending) = polled {
+                return true;
+            }
+            let over = std::mem::replace(future, Box::pin(std::future::ready(())));
+            for result in [polled.map(drop), catch_unwind(AssertUnwindSafe(|| drop(over)))] {
+                if let Err(panic) = result {
+                    let message = panic_message(&*panic);
+                    self.report(&Report::new(Event::Panicked { during: Phase::Background, message }));
+                }
+            }
+            false
+        });
+        let mut state = self.lock();
+        tasks.append(&mut state.tasks);
+        state.tasks = tasks;
+        any
+    }
+
+    /// How many spawned tasks are not done.
+    pub(crate) fn tasks(&self) -> usize {
+        self.lock().tasks.len()
+    }
+
+    /// Whether somebody may wake a spawned task who is not the test.
+    pub(crate) fn tasks_may_be_woken(&self) -> bool {
+        let state = self.lock();
+        state.tasks.iter().any(|(task, _)| task.wakers() > state.wakers_of(task, self.timer_wakers()))
+    }
+
+    /// Polls a future to its end, alone on the test's thread: nobody else could move the clock meanwhile, so it moves by
+    /// itself when all that is left to wait for is a timer. `Err` says what the future waits for in vain.
+    pub(crate) fn complete<F: Future>(&self, future: F) -> Result<F::Output, String> {
+        let mut future = pin!(future);
+        let task = Task::new(&self.bell);
+        let mut deadline = Instant::now() + self.patience;
+        // Whoever may wake it on a thread of its own did not for too long.
+        let mut others_are_lost = false;
+        loop {
+            self.bell.hush();
+            self.fire_timers();
+            let mut is_busy = self.begin_jobs() | self.run_tasks();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() && (is_busy || task.is_woken()) {
+                return Err(wakes_itself(self.patience));
+            }
+            if task.take_woken() {
+                match future.as_mut().poll(&mut Context::from_waker(&task.waker())) {
+                    Poll::Ready(output) => return Ok(output),
+                    Poll::Pending => is_busy = true,
+                }
+            }
+            // In this order: whoever wakes something rings, and lets go of its waker only then.
+            let may_be_woken = self.bell.has_jobs() || task.wakers() > self.wakers_of(&task);
+            if is_busy || self.bell.is_rung() {
+                continue;
+            }
+            if may_be_woken && !others_are_lost {
+                if !self.bell.wait(left) {
+                    others_are_lost = true;
+                    deadline = Instant::now() + self.patience;
+                }
+                continue;
+            }
+            match self.next_timer() {
+                Some(next) if !left.is_zero() => self.set_now(next),
+                _ if may_be_woken => {
+                    return Err("waits for something of its own, which did not come".to_owned());
+                }
+                _ => return Err("is pending, and nothing is left to wake it".to_owned()),
+            }
+        }
     }
 
     /// Begins the offloaded jobs; `false` if there are none.
@@ -146,6 +233,7 @@ impl HandWorker {
         of.one_begins();
         let (bell, state) = (Arc::clone(&self.bell), Arc::clone(&self.state));
         thread::spawn(move || {
+            IS_JOB.set(true);
             if let Err(panic) = catch_unwind(AssertUnwindSafe(job)) {
                 let message = panic_message(&*panic);
                 let report = Report::new(Event::Panicked { during: Phase::Background, message });
@@ -162,11 +250,11 @@ impl HandWorker {
 
     /// How many wakers of a task wait in here: they wake it only when the test moves the clock or stops the server.
     pub(crate) fn wakers_of(&self, task: &Arc<Task>) -> usize {
-        let waker = task.waker();
-        let state = self.lock();
-        let timers = state.timers.values().filter(|(_, armed)| armed.will_wake(&waker)).count();
-        timers * self.timer_wakers.get().copied().unwrap_or(1)
-            + state.watchers.iter().filter(|watcher| watcher.will_wake(&waker)).count()
+        self.lock().wakers_of(task, self.timer_wakers())
+    }
+
+    fn timer_wakers(&self) -> usize {
+        self.timer_wakers.get().copied().unwrap_or(1)
     }
 
     /// Whether a task waits for the stop.
@@ -174,6 +262,20 @@ impl HandWorker {
         let waker = task.waker();
         self.lock().watchers.iter().any(|watcher| watcher.will_wake(&waker))
     }
+}
+
+impl State {
+    fn wakers_of(&self, task: &Arc<Task>, timer_wakers: usize) -> usize {
+        let waker = task.waker();
+        let timers = self.timers.values().filter(|(_, armed)| armed.will_wake(&waker)).count();
+        let watchers = self.watchers.iter().filter(|watcher| watcher.will_wake(&waker)).count();
+        timers * timer_wakers + watchers
+    }
+}
+
+/// What keeps a call or a factory from coming to rest, in words.
+pub(crate) fn wakes_itself(patience: Duration) -> String {
+    format!("wakes itself without end: polled for {patience:?}, it neither got done nor came to rest")
 }
 
 impl WorkerOps for HandWorker {
@@ -187,6 +289,19 @@ impl WorkerOps for HandWorker {
 
     fn now(&self) -> Instant {
         self.start + self.lock().passed
+    }
+
+    fn block_on(&self, poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<()>) {
+        if IS_JOB.get() {
+            self.bell.block_job_on(poll);
+        } else if thread::current().id() == self.thread {
+            let completed = self.complete(poll_fn(poll));
+            completed.unwrap_or_else(|waits| panic!("what blocks the test's thread {waits}"));
+        } else {
+            let sets_a_timer =
+                |waker: &Waker| self.lock().timers.values().any(|(_, set)| set.will_wake(waker));
+            coroutine::block_on(poll, sets_a_timer);
+        }
     }
 
     fn set_timer(&self, deadline: Instant, waker: &Waker) -> TimerId {
@@ -236,7 +351,7 @@ impl WorkerOps for HandWorker {
         if state.ended || !self.info.caps.contains(Caps::SPAWN) {
             return Err(task);
         }
-        state.tasks.push(task);
+        state.tasks.push((Task::new(&self.bell), task));
         drop(state);
         self.bell.ring();
         Ok(())

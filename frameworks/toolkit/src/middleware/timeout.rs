@@ -348,7 +348,7 @@ mod tests {
 
     const TIME: Duration = Duration::from_secs(5);
 
-    /// How long the client waits in vain for a thread that is held up before it moves the clock.
+    /// How long the client waits in vain for a call whose turn does not come, before it moves the clock.
     const PATIENCE: Duration = Duration::from_secs(2);
 
     #[test]
@@ -397,33 +397,32 @@ mod tests {
         assert_eq!(exchange.response().text(), "slowly");
     }
 
-    /// A sync application that says when it is called, and answers when it is told what.
-    fn waiting() -> (impl App + Clone + Send + Sync, mpsc::Receiver<()>, mpsc::Sender<&'static str>) {
-        let (called, calls) = mpsc::channel();
-        let (tell, told) = mpsc::channel();
-        let told = Arc::new(Mutex::new(told));
-        let app = sync_fn(move |_, _| {
-            called.send(()).unwrap();
-            Ok(respond::text(told.lock().unwrap().recv()?))
-        });
-        (app, calls, tell)
+    /// A sync application that takes as many seconds as its path says.
+    fn slow() -> impl App + Clone + Send + Sync {
+        sync_fn(|request: Request<ReadBody>, scope: Scope| {
+            let seconds = request.uri().path()[1..].parse()?;
+            scope.worker().block_on(scope.worker().sleep(Duration::from_secs(seconds)));
+            Ok(respond::text(format!("after {seconds} s")))
+        })
     }
 
     #[test]
     fn a_sync_call_that_takes_too_long_is_answered_and_goes_on() {
-        let (app, calls, tell) = waiting();
         let timeout = Timeout::after(TIME).status(StatusCode::GATEWAY_TIMEOUT);
-        let client = Setup::new().patience(PATIENCE).sync(timeout.around(app));
-        let late = client.get("/").start();
-        calls.recv().unwrap();
+        let client = Client::sync(timeout.around(slow()));
+        let late = client.get("/7").start();
         client.advance(TIME);
         assert_eq!(late.response().status(), StatusCode::GATEWAY_TIMEOUT);
+        assert_eq!(
+            (client.tasks(), client.next_timer()),
+            (0, Some(Duration::from_secs(2))),
+            "the call's own"
+        );
+        client.advance(Duration::from_secs(2));
         assert_eq!((client.tasks(), client.next_timer()), (0, None));
-        tell.send("what nobody waits for").unwrap();
-        let next = client.get("/").start();
-        calls.recv().unwrap();
-        tell.send("in time").unwrap();
-        assert_eq!(next.response().text(), "in time");
+        let next = client.get("/4").start();
+        client.advance(Duration::from_secs(4));
+        assert_eq!(next.response().text(), "after 4 s");
         assert_eq!((client.tasks(), client.next_timer()), (0, None), "who is answered waits for no timer");
         assert!(client.reports().is_empty());
     }
@@ -486,34 +485,33 @@ mod tests {
 
     #[test]
     fn exclusive_calls_do_not_overlap_those_that_go_on() {
-        let (app, calls, tell) = waiting();
-        let running = Arc::new(AtomicUsize::new(0));
-        let alone = Arc::clone(&running);
+        let counts = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
+        let counted = Arc::clone(&counts);
         let factory = sync_factory_fn(move |_| {
-            let (app, running) = (app.clone(), Arc::clone(&running));
+            let counted = Arc::clone(&counted);
             Ok(sync_fn(move |request, scope| {
+                let (running, calls) = &*counted;
                 assert_eq!(running.fetch_add(1, SeqCst), 0, "another call runs");
-                let answer = app.call(request, scope);
+                calls.fetch_add(1, SeqCst);
+                let answer = slow().call(request, scope);
                 running.fetch_sub(1, SeqCst);
                 answer
             }))
         });
         let setup = Setup::new().policy(Policy::default().exclusive()).patience(PATIENCE);
         let client = setup.sync_factory(Timeout::after(TIME).around(Exclusive(factory))).unwrap();
-        let late = client.get("/").start();
-        calls.recv().unwrap();
+        let late = client.get("/12").start();
         client.advance(TIME);
         assert_eq!(late.response().status(), StatusCode::SERVICE_UNAVAILABLE);
         // Its time is up before its turn comes.
-        let queued = client.get("/").start();
+        let queued = client.get("/0").start();
         client.advance(TIME);
         assert_eq!(queued.response().status(), StatusCode::SERVICE_UNAVAILABLE);
-        let next = client.get("/").start();
-        tell.send("late").unwrap();
-        tell.send("next").unwrap();
-        assert_eq!(next.response().text(), "next");
-        assert_eq!(calls.try_iter().count(), 1, "of three, one waited in vain");
-        assert_eq!(alone.load(SeqCst), 0);
+        let next = client.get("/0").start();
+        client.advance(Duration::from_secs(2));
+        assert_eq!(next.response().text(), "after 0 s");
+        assert_eq!(counts.0.load(SeqCst), 0);
+        assert_eq!(counts.1.load(SeqCst), 2, "of three, one waited in vain");
     }
 
     /// A factory that asks for calls that do not overlap.

@@ -115,9 +115,7 @@ fn what_is_being_answered_at_the_stop_is_sent() {
         move |mut socket: WebSocket<Blocking>| {
             let message = socket.recv().unwrap().unwrap();
             ready_too.send(()).unwrap();
-            while !socket.worker().is_stopping() {
-                std::thread::yield_now();
-            }
+            socket.worker().block_on(socket.worker().stopping());
             socket.send(message).unwrap();
             assert!(socket.recv().unwrap().is_none());
         },
