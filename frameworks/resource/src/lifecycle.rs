@@ -7,7 +7,6 @@ use varvel::{AppFactory, AsyncAppFactory, BoxError, StartError, Worker};
 use crate::{
     App,
     app::{Core, Target},
-    block_on::block_on,
     middleware::Component,
 };
 
@@ -16,11 +15,11 @@ impl AppFactory for App {
     type App = Self;
 
     fn build(&self, worker: &Worker) -> Result<Self, StartError> {
-        block_on(self.start_up(worker))
+        worker.block_on(self.start_up(worker))
     }
 
     fn teardown(&self, app: Self, worker: &Worker) -> Result<(), BoxError> {
-        block_on(shut_down(&lives(app.core()), worker))
+        worker.block_on(shut_down(&lives(app.core()), worker))
     }
 }
 
