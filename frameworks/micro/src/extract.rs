@@ -85,6 +85,16 @@ pub trait Extract<F>: Sized {
     /// a [`before`](crate::App::before) hook.
     const READS: bool = false;
 
+    /// Refuses content by the header fields, before it is read; nothing unless overridden. [`extract`](Self::extract) refuses it,
+    /// too, for those who come to it another way.
+    ///
+    /// # Errors
+    /// What the client is told instead.
+    fn check(headers: &HeaderMap) -> Result<(), HttpError> {
+        let _ = headers;
+        Ok(())
+    }
+
     /// Declares what it takes, so that mistakes are found when the route is added; nothing unless overridden. If it is made
     /// from others, it should pass this on to them.
     fn needs(needs: &mut Needs) {
@@ -179,13 +189,17 @@ pub struct Form<T>(pub T);
 impl<F, T: DeserializeOwned> Extract<F> for Form<T> {
     const READS: bool = true;
 
+    fn check(headers: &HeaderMap) -> Result<(), HttpError> {
+        const FORM: &str = "application/x-www-form-urlencoded";
+        expect(headers, FORM, |media_type| media_type.is(FORM))
+    }
+
     fn needs(needs: &mut Needs) {
         needs.some();
     }
 
     fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
-        const FORM: &str = "application/x-www-form-urlencoded";
-        expect(call, FORM, |media_type| media_type.is(FORM))?;
+        <Self as Extract<F>>::check(call.headers())?;
         let limits = Limits { bytes: call.context.content_bytes_max, ..Limits::default() };
         Ok(Self(UrlEncoded::new(call.received.content.clone(), &limits)?.typed()?))
     }
@@ -194,27 +208,31 @@ impl<F, T: DeserializeOwned> Extract<F> for Form<T> {
 impl<F, T: DeserializeOwned> Extract<F> for Json<T> {
     const READS: bool = true;
 
+    fn check(headers: &HeaderMap) -> Result<(), HttpError> {
+        expect(headers, "application/json", |media_type| media_type.is_json())
+    }
+
     fn needs(needs: &mut Needs) {
         needs.some();
     }
 
     fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
-        expect(call, "application/json", |media_type| media_type.is_json())?;
+        <Self as Extract<F>>::check(call.headers())?;
         json::from_slice(&call.received.content).map(Self)
     }
 }
 
 /// 415 for content of another media type or of none, and for content that is compressed (RFC 9110 section 15.5.16).
 fn expect(
-    call: &Call<'_>,
+    headers: &HeaderMap,
     expected: &'static str,
     is_it: impl Fn(&MediaType<'_>) -> bool,
 ) -> Result<(), HttpError> {
     let unsupported = || HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    if !MediaType::of(call.headers()).is_some_and(|media_type| is_it(&media_type)) {
+    if !MediaType::of(headers).is_some_and(|media_type| is_it(&media_type)) {
         return Err(unsupported().with_code("unsupported_media_type").with_member("expected", expected));
     }
-    let mut codings = call.headers().get_all(header::CONTENT_ENCODING).iter();
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
     if !codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(unsupported()
             .with_code("unsupported_content_encoding")

@@ -7,7 +7,7 @@ use std::{
     task::{Context as TaskContext, Poll},
 };
 
-use http::{Request, request};
+use http::{HeaderMap, Request, request};
 use varvel::{
     AppError, AppResult, Async, AsyncAppResult, AsyncBody, BodyError, Push, ReadBody, Scope, app_fn,
     map_answer, sync_fn,
@@ -67,6 +67,7 @@ pub mod kind {
 pub(crate) trait Arguments<F>: Sized {
     /// Whether one of them is made from the content.
     const READS: bool;
+    fn check(headers: &HeaderMap) -> Result<(), HttpError>;
     fn extract(call: &mut Call<'_>) -> Result<Self, HttpError>;
 }
 
@@ -92,6 +93,7 @@ where
         let mut call = Call { received: &mut received, context };
         context.before::<Blocking>(&mut call).unwrap_or_else(|| {
             if A::READS {
+                A::check(call.headers())?;
                 if let Incoming::Blocking(body) = call.received.body.take() {
                     call.received.content = body.collect(context.content_bytes_max)?;
                 }
@@ -134,6 +136,7 @@ where
                     return answer;
                 }
                 if A::READS {
+                    A::check(call.headers())?;
                     read(&mut call).await?;
                 }
                 handle(handler, A::extract(&mut call)?).await.respond()
@@ -177,6 +180,11 @@ macro_rules! handlers {
         impl<Side, $($arg: Extract<Side>),*> Arguments<Side> for ($($arg,)*) {
             const READS: bool = false $(|| $arg::READS)*;
 
+            fn check(headers: &HeaderMap) -> Result<(), HttpError> {
+                $($arg::check(headers)?;)*
+                Ok(())
+            }
+
             fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
                 Ok(($($arg::extract(call)?,)*))
             }
@@ -197,12 +205,15 @@ macro_rules! handlers {
             fn endpoint(self: Arc<Self>, surroundings: &Surroundings) -> Endpoint {
                 let context = Arc::clone(&surroundings.0);
                 // Content that is wanted whole is there before an event loop takes a thread for the call.
+                let is_wanted = |headers: &HeaderMap| {
+                    <($($arg,)*) as Arguments<Blocking>>::check(headers).is_ok()
+                };
                 let reads = <($($arg,)*) as Arguments<Blocking>>::READS;
                 let buffered = if reads { context.content_bytes_max.saturating_add(1) } else { 0 };
                 Endpoint::blocking(sync_fn(move |request, scope| {
                     call_blocking(&context, request, scope, |($($arg,)*): ($($arg,)*)| self($($arg),*))
                 }))
-                .buffered(buffered)
+                .buffered_if(buffered, is_wanted)
             }
         }
 

@@ -98,6 +98,28 @@ fn content_becomes_a_type_or_a_problem_that_programs_can_read() {
 }
 
 #[test]
+fn content_of_another_type_is_refused_before_it_has_come() {
+    let mut app = App::new();
+    app.post("/json", |_: HeaderMap, Json(item): Json<Item>| Json(item));
+    app.post("/form", async |Form(item): Form<Item>| Json(item));
+    // A check of one's own comes first all the same.
+    let mut group = Group::new("", "/closed");
+    group.before(|| Some(StatusCode::FORBIDDEN));
+    group.post("", |Json(item): Json<Item>| Json(item));
+    app.group(group);
+    check(&app, |client| {
+        for (path, status) in [("/json", 415), ("/form", 415), ("/closed", 403)] {
+            // It never ends.
+            let mut exchange = client.post(path).header("content-type", "text/csv").streaming().start();
+            exchange.send_data("a,b,c");
+            assert_eq!(exchange.status(), status, "{path}");
+        }
+        let coded = client.post("/json").header("content-type", "application/json");
+        assert_eq!(coded.header("content-encoding", "gzip").streaming().start().status(), 415);
+    });
+}
+
+#[test]
 fn a_handler_can_be_told_why_an_argument_is_refused() {
     fn shown(form: Result<Form<Item>, HttpError>) -> (StatusCode, String) {
         match form {

@@ -88,9 +88,10 @@ impl Request<Blocking> {
     /// The body as a value, by the [handler](crate::media) of its Content-Type.
     ///
     /// # Errors
-    /// 415 if there is no handler for it, 400 if it is empty or malformed, 422 if it is another value, and as
-    /// [`data`](Self::data).
+    /// 415 if there is no handler for it, without reading it; 400 if it is empty or malformed, 422 if it is another value, and
+    /// as [`data`](Self::data).
     pub fn media<T: DeserializeOwned>(&mut self) -> Result<T> {
+        self.head.check_media()?;
         let data = self.data()?;
         self.head.read_media(&data)
     }
@@ -113,9 +114,10 @@ impl Request<Polled> {
     /// The body as a value, by the [handler](crate::media) of its Content-Type.
     ///
     /// # Errors
-    /// 415 if there is no handler for it, 400 if it is empty or malformed, 422 if it is another value, and as
-    /// [`data`](Self::data).
+    /// 415 if there is no handler for it, without reading it; 400 if it is empty or malformed, 422 if it is another value, and
+    /// as [`data`](Self::data).
     pub async fn media<T: DeserializeOwned>(&mut self) -> Result<T> {
+        self.head.check_media()?;
         let data = self.data().await?;
         self.head.read_media(&data)
     }
@@ -544,6 +546,15 @@ impl RequestHead {
     /// Whether the content is of a media type that has a handler, which takes it as a whole.
     pub(crate) fn has_media(&self) -> bool {
         self.media_type().is_ok_and(|media_type| self.settings.media.has(media_type))
+    }
+
+    /// Refuses content that nothing could be made of, before it is read.
+    fn check_media(&self) -> Result<(), HttpError> {
+        let media_type = self.media_type()?;
+        if self.settings.media.has(media_type) {
+            return Ok(());
+        }
+        Err(errors::unsupported_media_type(format!("There is no handler for {media_type}.")))
     }
 
     fn read_media<T: DeserializeOwned>(&self, data: &Bytes) -> Result<T> {

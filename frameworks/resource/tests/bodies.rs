@@ -61,6 +61,38 @@ fn a_body_that_was_too_large_is_so_for_the_second_who_asks_too() {
     });
 }
 
+/// Asks for media.
+struct Media;
+
+impl Resource for Media {
+    fn responders(on: Responders<Self>) -> Responders<Self> {
+        on.post(Self::on_post).put(Self::on_put)
+    }
+}
+
+impl Media {
+    fn on_post(&self, req: &mut Request, _: &mut Response) -> Result {
+        req.media::<Vec<u8>>().map(drop)
+    }
+
+    async fn on_put(&self, req: &mut AsyncRequest, _: &mut AsyncResponse) -> Result {
+        req.media::<Vec<u8>>().await.map(drop)
+    }
+}
+
+#[test]
+fn content_of_a_media_type_that_nobody_takes_is_refused_before_it_has_come() {
+    let mut app = App::new();
+    app.add_route("/", Media).unwrap();
+    in_both_forms(app, |client| {
+        for request in [client.post("/"), client.put("/")] {
+            // It never ends.
+            let mut exchange = request.header("content-type", "text/csv").streaming().start();
+            assert_eq!(exchange.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        }
+    });
+}
+
 /// Arrays in arrays in arrays.
 #[derive(Serialize, Deserialize)]
 struct Nested(Vec<Nested>);

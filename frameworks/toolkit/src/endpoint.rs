@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::Request;
+use http::{HeaderMap, Request};
 use varvel::{
     App, AppFn, AppFuture, AppResult, AsyncApp, AsyncAppResult, AsyncBody, Boxed, DynApp, DynAsyncApp,
     ReadBody, Scope, SyncFn,
@@ -52,17 +52,25 @@ pub struct Endpoint(Kind);
 #[derive(Clone)]
 enum Kind {
     /// With how much content is there before a thread is taken on an event loop.
-    Blocking(Arc<DynApp>, Offloaded<Arc<DynApp>>, usize),
+    Blocking(Arc<DynApp>, Offloaded<Arc<DynApp>>, Buffered),
     Inline(Arc<DynApp>, Inline<Arc<DynApp>>),
     Polled(BlockOn<Arc<DynAsyncApp>>, Arc<DynAsyncApp>),
     Both(Arc<DynApp>, Arc<DynAsyncApp>),
+}
+
+#[derive(Clone, Copy)]
+struct Buffered {
+    bytes: usize,
+    /// Whether the content of a request with these fields is waited for.
+    is_wanted: fn(&HeaderMap) -> bool,
 }
 
 impl Endpoint {
     /// A sync application, which may block.
     pub fn blocking(app: impl App + Send + Sync + 'static) -> Self {
         let app: Arc<DynApp> = Arc::new(app);
-        Self(Kind::Blocking(Arc::clone(&app), Offloaded::new(app), 0))
+        let buffered = Buffered { bytes: 0, is_wanted: |_| true };
+        Self(Kind::Blocking(Arc::clone(&app), Offloaded::new(app), buffered))
     }
 
     /// On an event loop, waits until all content of a request is there, or this many bytes of it, before a call takes a thread of
@@ -85,9 +93,16 @@ impl Endpoint {
     /// # assert_eq!(client.post("/").body("four").send().text(), "4 bytes");
     /// ```
     #[must_use]
-    pub fn buffered(mut self, bytes: usize) -> Self {
+    pub fn buffered(self, bytes: usize) -> Self {
+        self.buffered_if(bytes, |_| true)
+    }
+
+    /// As [`buffered`](Self::buffered), but only where the header fields of the request say so: content that the call will refuse
+    /// for its type, without reading it, need not come first.
+    #[must_use]
+    pub fn buffered_if(mut self, bytes: usize, is_wanted: fn(&HeaderMap) -> bool) -> Self {
         if let Kind::Blocking(.., buffered) = &mut self.0 {
-            *buffered = bytes;
+            *buffered = Buffered { bytes, is_wanted };
         }
         self
     }
@@ -165,15 +180,15 @@ impl AsyncApp for Endpoint {
 
     fn call(&self, request: Request<AsyncBody>, scope: Scope) -> EndpointCall {
         EndpointCall(match &self.0 {
-            Kind::Blocking(_, app, buffered @ 1..) => {
-                let (app, buffered) = (app.clone(), *buffered);
+            Kind::Blocking(_, app, Buffered { bytes: bytes @ 1.., is_wanted }) => {
+                let (app, bytes) = (app.clone(), *bytes);
                 let (head, body) = request.into_parts();
                 let (is_coming, body) = prefetch::is_coming(body);
-                if !is_coming {
+                if !is_coming || !is_wanted(&head.headers) {
                     return EndpointCall(Call::OfThread(app.call(Request::from_parts(head, body), scope)));
                 }
                 Call::OfLoop(Box::pin(async move {
-                    let body = prefetch(body, buffered).await;
+                    let body = prefetch(body, bytes).await;
                     app.call(Request::from_parts(head, body), scope).await
                 }))
             }
