@@ -84,10 +84,11 @@ impl<F: Form> Multipart<F> {
             let detail = "A form is expected: multipart/form-data.";
             return Err(HttpError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE).with_detail(detail));
         };
-        let boundary = media_type.param("boundary").unwrap_or_default();
-        if !(1..=70).contains(&boundary.len()) {
-            return Err(malformed("The form has no boundary between its parts."));
-        }
+        let mut boundaries = media_type.params().filter(|(name, _)| name.eq_ignore_ascii_case("boundary"));
+        let boundary = match (boundaries.next(), boundaries.next()) {
+            (Some((_, boundary)), None) if (1..=70).contains(&boundary.len()) => boundary,
+            _ => return Err(malformed("The form has no boundary between its parts, or more than one.")),
+        };
         if F::request_len(&body).is_some_and(|len| len > limits.total_bytes) {
             return Err(too_large("The form is too long."));
         }
@@ -532,7 +533,7 @@ impl Parser {
             match memmem::find(&self.buffer, b"\r\n\r\n") {
                 Some(end) => end + 2,
                 // All but the last byte of the empty line may be there.
-                None if self.buffer.len() > self.limits.head_bytes + 1 => usize::MAX,
+                None if self.buffer.len() > self.limits.head_bytes.saturating_add(1) => usize::MAX,
                 None => return Ok(Event::NeedMore),
             }
         };
@@ -873,6 +874,15 @@ mod tests {
     }
 
     #[test]
+    fn where_there_is_no_limit_nothing_is_beyond_it() {
+        let most = usize::MAX;
+        let limits = Limits { total_bytes: u64::MAX, part_bytes: u64::MAX, parts: most, head_bytes: most };
+        let mut parser = Parser::new("x", limits);
+        parser.take(Some(Frame::Data(Bytes::from_static(b"--x\r\nunfinished: ")))).unwrap();
+        assert!(matches!(parser.next(), Ok(Event::NeedMore)));
+    }
+
+    #[test]
     fn nothing_but_the_head_of_a_part_is_held() {
         let mut parser = Parser::new("xYz", Limits::default());
         let mut feed = |data: &'static [u8]| {
@@ -908,6 +918,7 @@ mod tests {
         assert_eq!(new("text/plain"), 415);
         assert_eq!(new("multipart/form-data"), 400);
         assert_eq!(new("multipart/form-data; boundary="), 400);
+        assert_eq!(new("multipart/form-data; boundary=x; Boundary=y"), 400);
         let long = format!("multipart/form-data; boundary={}", "x".repeat(71));
         assert_eq!(new(long.leak()), 400);
     }
