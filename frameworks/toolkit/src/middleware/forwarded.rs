@@ -117,7 +117,7 @@ impl Forwarded {
         if hops.is_empty() && self.fields == Fields::X {
             // A proxy may be set up to tell the scheme alone.
             client.scheme = x_list(headers, &X_PROTO).last().and_then(|text| scheme(text));
-            client.host = self.x_hosts(headers).last().and_then(|text| text.parse().ok());
+            client.host = self.x_hosts(headers).last().and_then(|text| host(text));
         }
         for hop in hops.into_iter().rev() {
             client = Client {
@@ -147,7 +147,7 @@ impl Forwarded {
         let hop = |(at, text): (usize, &&str)| Hop {
             address: address(text),
             scheme: aligned(&schemes, at).and_then(|text| scheme(&text)),
-            host: aligned(&hosts, at).and_then(|text| text.parse().ok()),
+            host: aligned(&hosts, at).and_then(|text| host(&text)),
         };
         addresses.iter().enumerate().map(hop).collect()
     }
@@ -216,7 +216,7 @@ fn standard_hop(element: &str) -> Hop {
         match name.trim() {
             name if name.eq_ignore_ascii_case("for") => hop.address = address(&value),
             name if name.eq_ignore_ascii_case("proto") => hop.scheme = scheme(&value),
-            name if name.eq_ignore_ascii_case("host") => hop.host = value.parse().ok(),
+            name if name.eq_ignore_ascii_case("host") => hop.host = host(&value),
             _ => {}
         }
     }
@@ -272,6 +272,11 @@ fn address(text: &str) -> Option<IpAddr> {
 
 fn scheme(text: &str) -> Option<&'static str> {
     ["http", "https"].into_iter().find(|scheme| scheme.eq_ignore_ascii_case(text))
+}
+
+/// A host, with or without a port; what is in front of an `@` would make another of it in a URL.
+fn host(text: &str) -> Option<Authority> {
+    text.parse().ok().filter(|host: &Authority| !host.as_str().contains('@'))
 }
 
 /// The addresses that begin with the same bits.
@@ -434,6 +439,7 @@ mod tests {
             ("198.51.100.1, 10.0.0.1", "https", "a.example", "198.51.100.1 https a.example 3"),
             ("6.6.6.6, 198.51.100.1", "http, https", "evil, a.example", "198.51.100.1 https a.example 3"),
             ("198.51.100.1", "gopher", "not a host", "198.51.100.1 - - 3"),
+            ("198.51.100.1", "https", "a.example:@evil.example", "198.51.100.1 https - 3"),
         ] {
             let fields =
                 [("x-forwarded-for", list), ("x-forwarded-proto", proto), ("x-forwarded-host", host)];
