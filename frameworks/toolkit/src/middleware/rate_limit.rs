@@ -56,9 +56,11 @@ impl RateLimit {
     /// So many requests at once, and as many in each period after that.
     ///
     /// # Panics
-    /// If either is zero.
+    /// If either is zero, or the period is longer than a year.
     pub fn new(requests: u32, period: Duration) -> Self {
+        const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
         assert!(requests > 0 && !period.is_zero(), "a limit of nothing lets nobody in");
+        assert!(period <= YEAR, "nobody waits for longer than a year");
         let policy = format!("\"default\";q={requests};w={}", seconds(period));
         Self {
             requests,

@@ -85,7 +85,8 @@ impl Sessions {
         Self { store: Some(Arc::new(store)), ..Self::in_cookie(keys) }
     }
 
-    /// The name of the cookie, `session` unless set.
+    /// The name of the cookie, `session` unless set. Where all connections are encrypted `__Host-session` is better: no other
+    /// host of the same domain can set that, to keep users out or to have them work in a session of its own.
     #[must_use]
     pub fn cookie(mut self, name: impl Into<String>) -> Self {
         self.cookie = name.into();
@@ -350,14 +351,20 @@ impl fmt::Display for NoSession {
 
 impl Error for NoSession {}
 
-/// A session as it is kept.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A session as it is kept. Its `Debug` says nothing of what is inside.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// What was put into it.
     pub values: Map<String, Value>,
     /// When it is over.
     #[serde(with = "unix_seconds")]
     pub expires: SystemTime,
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record").field("values", &self.values.len()).field("expires", &self.expires).finish()
+    }
 }
 
 /// Shorter than what `serde` makes of a moment, since it goes into cookies.
@@ -435,13 +442,12 @@ impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
 /// let sessions = Sessions::in_store(Keys::generate(), Arc::clone(&store));
 /// assert_eq!(store.len(), 0);
 /// ```
-#[derive(Debug)]
 pub struct MemoryStore {
     kept: Mutex<Kept>,
     max: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Kept {
     records: HashMap<String, Record>,
     by_expiry: BTreeSet<(SystemTime, String)>,
@@ -465,6 +471,12 @@ impl MemoryStore {
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("len", &self.len()).field("max", &self.max).finish()
     }
 }
 
@@ -767,6 +779,16 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn no_log_has_what_is_in_a_session() {
+        let record =
+            Record { values: Map::from_iter([("token".to_owned(), "secret".into())]), expires: UNIX_EPOCH };
+        let store = MemoryStore::new(2);
+        store.insert("id", record.clone()).unwrap();
+        assert_eq!(format!("{store:?}"), "MemoryStore { len: 1, max: 2 }");
+        assert!(format!("{record:?}").starts_with("Record { values: 1, expires: "));
     }
 
     #[test]

@@ -208,6 +208,7 @@ fn a_client_that_pings_and_does_not_read_is_read_no_further_and_given_up() {
             tunnel.send([&pings[..], &masked(FIN | TEXT, "behind all Pongs")].concat());
             while tunnel.stage() == Stage::Tunnel {
                 client.advance(INTERVAL);
+                std::thread::yield_now();
             }
             let end = hear.recv().unwrap();
             assert!(matches!(end, Err(Error::TimedOut)), "{end:?}");
