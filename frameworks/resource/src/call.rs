@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{Method, Request as HttpRequest, StatusCode, header};
 use varvel::{
-    App, AppError, AppFuture, AppResult, AsyncApp, AsyncAppResult, AsyncBody, Body, ReadBody, Scope,
+    App, AppError, AppFuture, AppResult, AsyncApp, AsyncAppResult, AsyncBody, Body, ReadBody, Scope, Worker,
     bridge::{BlockOn, Offloaded},
     map_answer,
 };
@@ -19,7 +19,6 @@ use crate::{
     Request, RequestHead, Response, ResponseHead, Result,
     app::{Core, Target},
     awaited::awaited,
-    block_on::block_on,
     errors,
     hook::Hooks,
     responder::{AsyncCall, Call, Responder, SyncCall},
@@ -36,7 +35,7 @@ enum Next<'c> {
 
 pub(crate) fn blocking(core: &Arc<Core>, request: HttpRequest<ReadBody>, scope: Scope) -> AppResult {
     let (mut req, mut resp) = begin::<Blocking>(core, request, scope);
-    let outcome = match core.prepare_blocking(&mut req.head, &mut resp.head) {
+    let outcome = match core.prepare_blocking(&mut req.head, &mut resp.head, req.scope.worker()) {
         Ok(Next::Nothing) => Ok(()),
         Ok(Next::Responder(Responder { hooks, call: Call::Sync(call) })) => {
             let outcome = respond_blocking(hooks, &**call, &mut req, &mut resp);
@@ -57,12 +56,13 @@ pub(crate) fn blocking(core: &Arc<Core>, request: HttpRequest<ReadBody>, scope: 
             if outcome.is_ok() && resp.is_deferred() {
                 return later(core, &Hooks::default(), req.head, resp, log);
             }
-            core.conclude_blocking(outcome, &mut req.head, &mut resp.head, || log.clone())?;
+            core.conclude_blocking(outcome, &mut req.head, &mut resp.head, log.worker(), || log.clone())?;
             return Ok(resp.finish(&req.head));
         }
         Err(failure) => Err(failure),
     };
-    core.conclude_blocking(outcome, &mut req.head, &mut resp.head, || FailureLog::of(&req.scope))?;
+    let scope = &req.scope;
+    core.conclude_blocking(outcome, &mut req.head, &mut resp.head, scope.worker(), || FailureLog::of(scope))?;
     Ok(resp.finish(&req.head))
 }
 
@@ -119,9 +119,14 @@ impl Core {
     }
 
     /// [`prepare`](Self::prepare), where the thread may block.
-    fn prepare_blocking(&self, req: &mut RequestHead, resp: &mut ResponseHead) -> Result<Next<'_>> {
+    fn prepare_blocking(
+        &self,
+        req: &mut RequestHead,
+        resp: &mut ResponseHead,
+        worker: &Worker,
+    ) -> Result<Next<'_>> {
         if !self.middleware.is_empty() {
-            return block_on(self.prepare(req, resp));
+            return worker.block_on(self.prepare(req, resp));
         }
         match self.find(req, resp)? {
             Some((target, taken)) => next(target, taken, req, resp),
@@ -171,11 +176,12 @@ impl Core {
         outcome: Result,
         req: &mut RequestHead,
         resp: &mut ResponseHead,
+        worker: &Worker,
         log: impl Fn() -> FailureLog,
     ) -> Result {
         match outcome {
             Ok(()) if self.middleware.is_empty() => Ok(()),
-            outcome => block_on(self.conclude(outcome, req, resp, log)),
+            outcome => worker.block_on(self.conclude(outcome, req, resp, log)),
         }
     }
 }
@@ -214,10 +220,12 @@ fn respond_blocking(
     if hooks.are_none() {
         return caught(|| call(req, resp))?;
     }
-    if block_on(before(hooks, &mut req.head, &mut resp.head))? {
+    let worker = req.scope.worker();
+    if worker.block_on(before(hooks, &mut req.head, &mut resp.head))? {
         caught(|| call(req, resp))??;
         if !resp.is_deferred() {
-            block_on(after(hooks, &mut req.head, &mut resp.head))?;
+            let worker = req.scope.worker();
+            worker.block_on(after(hooks, &mut req.head, &mut resp.head))?;
         }
     }
     Ok(())
@@ -236,9 +244,9 @@ fn later(
     map_answer(Ok(resp.take_placeholder()), move |answer| {
         let outcome = answer.and_then(|answer| {
             resp.replace(answer);
-            block_on(after(&hooks, &mut req, &mut resp.head))
+            log.worker().block_on(after(&hooks, &mut req, &mut resp.head))
         });
-        core.conclude_blocking(outcome, &mut req, &mut resp.head, || log.clone())?;
+        core.conclude_blocking(outcome, &mut req, &mut resp.head, log.worker(), || log.clone())?;
         Ok(resp.finish(&req))
     })
 }
@@ -382,7 +390,10 @@ impl App for Rest<SyncCall> {
         if outcome.is_ok() && resp.is_deferred() {
             return later(&self.core, &self.hooks, req.head, resp, FailureLog::of(&req.scope));
         }
-        self.core.conclude_blocking(outcome, &mut req.head, &mut resp.head, || FailureLog::of(&req.scope))?;
+        let (core, scope) = (&self.core, &req.scope);
+        core.conclude_blocking(outcome, &mut req.head, &mut resp.head, scope.worker(), || {
+            FailureLog::of(scope)
+        })?;
         Ok(resp.finish(&req.head))
     }
 }

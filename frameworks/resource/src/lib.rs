@@ -152,7 +152,6 @@
 
 mod app;
 mod awaited;
-mod block_on;
 mod call;
 mod context;
 mod form;

@@ -2,8 +2,8 @@
 
 use std::{
     fs, io,
-    sync::{Arc, Mutex},
-    time::UNIX_EPOCH,
+    sync::{Arc, Mutex, OnceLock},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -488,6 +488,44 @@ fn the_life_of_a_worker_is_told_to_middleware() {
         let twice = "the lights could not be put out; the lights could not be put out";
         assert_eq!(client.close().unwrap_err().to_string(), twice);
         assert_eq!(*told.lock().unwrap(), ["startup", "startup", "shutdown", "shutdown"]);
+    }
+}
+
+#[test]
+fn middleware_that_waits_follows_the_clock_of_a_test_in_either_form() {
+    #[derive(Default)]
+    struct Slow(OnceLock<Worker>);
+    impl Slow {
+        async fn wait(&self) -> Result {
+            self.0.get().unwrap().sleep(Duration::from_secs(3600)).await;
+            Ok(())
+        }
+    }
+    impl AsyncMiddleware for Slow {
+        async fn process_startup(&self, worker: &Worker) -> std::result::Result<(), varvel::StartError> {
+            let _ = self.0.set(worker.clone());
+            Ok(())
+        }
+        async fn process_request(&self, _: &mut RequestHead, _: &mut ResponseHead) -> Result {
+            self.wait().await
+        }
+        async fn process_response(&self, _: &mut RequestHead, _: &mut ResponseHead, _: bool) -> Result {
+            self.wait().await
+        }
+    }
+    for form in [|app| Client::factory(app).unwrap(), |app: App| Client::sync_factory(app).unwrap()] {
+        let mut app = one(|_, resp| {
+            resp.set_text("at last");
+            Ok(())
+        });
+        app.add_middleware(Slow::default());
+        let client: Client = form(app);
+        let mut exchange = client.get("/").start();
+        for _ in 0..2 {
+            assert!(exchange.poll_head().is_pending());
+            client.advance(Duration::from_secs(3600));
+        }
+        assert_eq!(exchange.response().text(), "at last");
     }
 }
 

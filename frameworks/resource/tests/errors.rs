@@ -252,6 +252,41 @@ fn a_panic_is_a_failure_which_middleware_shapes_and_the_server_is_told_once() {
     });
 }
 
+/// A responder of each form with nothing around it.
+struct Alone;
+
+impl Resource for Alone {
+    fn responders(on: Responders<Self>) -> Responders<Self> {
+        on.get(Self::on_get).post(Self::on_post)
+    }
+}
+
+impl Alone {
+    fn on_get(&self, _: &mut Request, _: &mut Response) -> Result {
+        panic!("a mistake")
+    }
+
+    async fn on_post(&self, _: &mut AsyncRequest, _: &mut AsyncResponse) -> Result {
+        pending_once().await;
+        panic!("a mistake")
+    }
+}
+
+#[test]
+fn a_panic_with_nothing_around_it_has_the_applications_own_body() {
+    let mut app = App::new();
+    app.add_route("/", Alone).unwrap();
+    app.set_error_serializer(|_, resp, error| resp.set_text(format!("<{}>", error.title())));
+    in_both_forms(app, |client| {
+        for method in [Method::GET, Method::POST] {
+            let response = client.request(method.clone(), "/").try_send().unwrap();
+            assert_eq!((response.status().as_u16(), response.text()), (500, "<Internal Server Error>"));
+            let [record] = response.reports() else { panic!("{method}: {:?}", response.reports()) };
+            assert!(record.to_string().contains("panic in call: a mistake"), "{record}");
+        }
+    });
+}
+
 #[test]
 fn what_is_not_to_be_answered_is_the_servers() {
     let mut app = one(|_, _| Err(AppError::abort()));

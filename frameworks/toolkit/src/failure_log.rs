@@ -46,6 +46,11 @@ impl FailureLog {
         Self { worker: scope.worker().clone(), connection: scope.conn().id, exchange: scope.number() }
     }
 
+    /// The worker of the call.
+    pub fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
     /// Reports that the call failed, or panicked if it is a panic that was [caught].
     pub fn failed(&self, method: &Method, uri: &Uri, failure: &AppError) {
         let error = failure.source().map(|source| source as &(dyn Error + 'static));
