@@ -46,13 +46,13 @@ rules! {
         "`AsyncApp::call` returns its future without blocking the thread.",
         "Move what blocks into the future, and there into `Worker::offload`.";
     A1_POLL = "A1.poll", A1, Application, MustNot:
-        "A poll of the call's future takes less than 100 ms.",
+        "A poll of the call's future takes less than 100 ms, in tests a second.",
         "Run what blocks or computes for long in `Worker::offload`, and wait with `Worker::sleep`.";
     A1_BODY = "A1.body", A1, Application, MustNot:
-        "A poll of the response body takes less than 100 ms.",
+        "A poll of the response body takes less than 100 ms, in tests a second.",
         "Produce the frame in `Worker::offload`, and let the body wait for it.";
     A1_TUNNEL = "A1.tunnel", A1, Application, MustNot:
-        "A poll of a tunnel's continuation takes less than 100 ms.",
+        "A poll of a tunnel's continuation takes less than 100 ms, in tests a second.",
         "Run what blocks in `Worker::offload`, or accept the upgrade with `accept_blocking` in a sync application.";
     A2_PANIC = "A2.panic", A2, Application, Must:
         "A call that overlaps another one does not panic for it.",

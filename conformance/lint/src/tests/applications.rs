@@ -461,6 +461,22 @@ fn a_later_call_of_an_application_that_undoes_what_was_dropped_is_as_the_first()
 }
 
 #[test]
+fn a_poll_that_prints_a_backtrace_is_let_through_in_a_test_and_told_of_in_production() {
+    let slow = || {
+        app_fn(|_, _| async {
+            thread::sleep(Duration::from_millis(150));
+            Ok(Response::new(AsyncBody::empty()))
+        })
+    };
+    let bench = Bench::new(CAPS);
+    drop(bench.finish(bench.start(&Lint::new(slow()), get())));
+
+    let watched = Lint::new(slow()).count();
+    drop(bench.finish(bench.start(&watched, get())));
+    assert_eq!(watched.findings().count("A1.poll"), 1);
+}
+
+#[test]
 fn a_field_of_any_other_name_is_let_through() {
     let name = HeaderName::from_static("connections");
     answer(get(), || Ok(Response::builder().header(&name, "7").body(items(vec![data("a"), data("")]))?));
