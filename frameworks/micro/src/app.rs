@@ -18,7 +18,7 @@ use varvel_toolkit::{
 };
 
 use crate::{
-    BeforeFn, Handler, Needs, Respond,
+    Asked, BeforeFn, Handler, Needs, Respond,
     context::{Context, States},
     handler::{Bound, Surroundings},
     hooks::{Failure, Hooks},
@@ -269,14 +269,15 @@ impl App {
         let names = Arc::new(names.collect());
         let cookie = &self.session_cookie;
         let seal = self.keys.clone().map(|keys| Arc::new(Seal { keys, cookie: cookie.clone() }));
-        let mut around: Vec<Surroundings> = Vec::new();
+        let mut groups: Vec<Context> = Vec::new();
         for Around { hooks, outer } in &self.around {
             let hooks = match outer {
-                Some(outer) => around[*outer].0.hooks.and(hooks),
+                Some(outer) => groups[*outer].hooks.and(hooks),
                 None => hooks.clone(),
             };
-            around.push(Surroundings(Arc::new(Context {
-                hooks,
+            groups.push(Context {
+                route: None,
+                hooks: Arc::new(hooks),
                 states: Arc::clone(&states),
                 names: Arc::clone(&names),
                 seal: seal.clone(),
@@ -284,27 +285,29 @@ impl App {
                 multipart: self.multipart,
                 #[cfg(feature = "templates")]
                 templates: self.templates.clone(),
-            })));
+            });
         }
         let mut router = Router::new();
         for route in self.router.routes() {
             let path = route.template().as_str();
+            let context =
+                |group: usize| Arc::new(Context { route: Some(path.into()), ..groups[group].clone() });
             let added = match route.value() {
                 Planned::Methods(methods) => {
-                    let context = Arc::clone(&around[methods[0].2].0);
                     let made = |(method, make, group): &(Method, Make, usize)| {
-                        (method.clone(), make(&around[*group]))
+                        (method.clone(), make(&Surroundings(context(*group))))
                     };
+                    let context = context(methods[0].2);
                     router.add(path, Target::Methods(methods.iter().map(made).collect(), context))
                 }
                 Planned::Mount(app, group) => {
-                    let context = Arc::clone(&around[*group].0);
+                    let context = context(*group);
                     router.add_prefix(path, Target::Mount(Arc::new(Bound { handler: app.clone(), context })))
                 }
             };
             added.expect("it was added before");
         }
-        Service { router, context: Arc::clone(&around[0].0) }
+        Service { router, context: Arc::new(groups.swap_remove(0)) }
     }
 }
 
@@ -458,7 +461,33 @@ macro_rules! registration {
         /// Error responses pass through it as well, those to panics included, except for the few that only the server can give,
         /// such as that to a request body that breaks off.
         pub fn after(&mut self, hook: impl Fn(&mut response::Parts) + Send + Sync + 'static) -> &mut Self {
-            self.own_hooks().after.push(Arc::new(hook));
+            self.own_hooks().after.push(Arc::new(move |_, head| hook(head)));
+            self
+        }
+
+        /// As [`after`](Self::after), for hooks that look at the request as well: to count requests by route, or to answer by a
+        /// field of its head.
+        ///
+        /// ```
+        /// use varvel_micro::App;
+        ///
+        /// let mut app = App::new();
+        /// app.get("/users/{id:int}", |id: u64| format!("user {id}"));
+        /// app.after_request(|asked, head| {
+        ///     println!("{} {} {}", asked.method(), asked.route().unwrap_or("-"), head.status);
+        ///     # let route = asked.route().unwrap_or("-").parse().unwrap();
+        ///     # head.headers.insert("x-route", route);
+        /// });
+        /// # let client = varvel_test::Client::new(app);
+        /// # assert_eq!(client.get("/users/7").send().header("x-route"), Some("/users/{id:int}"));
+        /// ```
+        pub fn after_request(
+            &mut self,
+            hook: impl Fn(&Asked<'_>, &mut response::Parts) + Send + Sync + 'static,
+        ) -> &mut Self {
+            let hooks = self.own_hooks();
+            hooks.after.push(Arc::new(hook));
+            hooks.see_requests = true;
             self
         }
 

@@ -1,11 +1,11 @@
 //! One call on its way to a handler: where arguments are taken from.
 
-use std::str::FromStr;
+use std::{mem, str::FromStr};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, Uri, header, request};
 use varvel::{AsyncBody, ReadBody, Scope};
-use varvel_toolkit::{HttpError, router::PathParams};
+use varvel_toolkit::{FailureLog, HttpError, router::PathParams};
 
 use crate::{Extract, Session, context::Context};
 
@@ -20,7 +20,8 @@ pub(crate) struct Received {
     pub(crate) head: request::Parts,
     pub(crate) body: Incoming,
     pub(crate) content: Bytes,
-    pub(crate) scope: Option<Scope>,
+    /// Once an argument has taken it, where failures are reported.
+    pub(crate) scope: Result<Scope, FailureLog>,
     pub(crate) session: Option<Session>,
     /// The next field of the path.
     field: usize,
@@ -40,7 +41,15 @@ impl Received {
     {
         let (head, body) = request.into_parts();
         let session = context.session_of_page(&head.headers, &scope);
-        Self { head, body: body.into(), content: Bytes::new(), scope: Some(scope), session, field: 0 }
+        Self { head, body: body.into(), content: Bytes::new(), scope: Ok(scope), session, field: 0 }
+    }
+
+    /// Where failures are reported.
+    pub(crate) fn log(&self) -> FailureLog {
+        match &self.scope {
+            Ok(scope) => FailureLog::of(scope),
+            Err(log) => log.clone(),
+        }
     }
 }
 
@@ -72,7 +81,7 @@ impl Call<'_> {
 
     /// Everything else the server knows; `None` once an argument has taken it, which is always the last.
     pub fn scope(&self) -> Option<&Scope> {
-        self.received.scope.as_ref()
+        self.received.scope.as_ref().ok()
     }
 
     /// Another argument, for extractors that are made from others.
@@ -85,7 +94,7 @@ impl Call<'_> {
 
     /// The next field of the path, as another type.
     pub(crate) fn next_field<T: FromStr>(&mut self) -> Result<T, HttpError> {
-        let params = self.received.scope.as_ref().map(PathParams::of);
+        let params = self.scope().map(PathParams::of);
         let value =
             params.and_then(|params| params.iter().nth(self.received.field)).map(|(_, text)| text.parse());
         self.received.field += 1;
@@ -103,27 +112,37 @@ impl Call<'_> {
             return Ok(session.clone());
         }
         let failed = |cause: &'static str| HttpError::new(StatusCode::INTERNAL_SERVER_ERROR).caused_by(cause);
-        let scope = self.received.scope.as_ref().ok_or_else(|| failed("the scope is gone"))?;
+        let scope = self.scope().ok_or_else(|| failed("the scope is gone"))?;
         let session = self.context.session(&self.received.head.headers, scope);
         self.received.session = session;
         self.received.session.clone().ok_or_else(|| failed("sessions need `app.secret(...)`"))
     }
 
-    /// Takes the head away, except for what errors are answered and reported with.
+    /// Takes the scope away.
+    pub(crate) fn take_scope(&mut self) -> Option<Scope> {
+        let log = self.scope().map(FailureLog::of)?;
+        mem::replace(&mut self.received.scope, Err(log)).ok()
+    }
+
+    /// Takes the head away, except for what errors are answered and reported with, and what hooks see.
     pub(crate) fn take_head(&mut self) -> request::Parts {
         let mut left = Request::new(()).into_parts().0;
         left.method = self.received.head.method.clone();
         left.uri = self.received.head.uri.clone();
-        for accept in self.received.head.headers.get_all(header::ACCEPT) {
-            left.headers.append(header::ACCEPT, accept.clone());
+        if self.context.hooks.see_requests {
+            left.headers = self.received.head.headers.clone();
+        } else {
+            for accept in self.received.head.headers.get_all(header::ACCEPT) {
+                left.headers.append(header::ACCEPT, accept.clone());
+            }
         }
-        std::mem::replace(&mut self.received.head, left)
+        mem::replace(&mut self.received.head, left)
     }
 }
 
 impl Incoming {
     pub(crate) fn take(&mut self) -> Self {
-        std::mem::replace(self, Self::Gone)
+        mem::replace(self, Self::Gone)
     }
 }
 

@@ -6,14 +6,14 @@ use std::{
     sync::Arc,
 };
 
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use varvel::{AppError, Scope};
 #[cfg(feature = "templates")]
 use varvel_toolkit::templates::Templates;
-use varvel_toolkit::{Accept, FailureLog, HttpError, cookies::Cookies, multipart, router::Template};
+use varvel_toolkit::{Accept, HttpError, cookies::Cookies, multipart, router::Template};
 
 use crate::{
-    Call, Session,
+    Asked, Call, Session,
     hooks::{Answer, Failure, Hooks, Side},
     session::Seal,
 };
@@ -21,19 +21,12 @@ use crate::{
 pub(crate) type States = BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>;
 pub(crate) type Names = HashMap<String, Template>;
 
-/// What a response depends on besides the outcome of the call.
-pub(crate) struct Asked<'r> {
-    pub(crate) method: &'r Method,
-    pub(crate) uri: &'r Uri,
-    pub(crate) headers: &'r HeaderMap,
-    pub(crate) session: Option<&'r Session>,
-    /// Where failures are reported; without it they are left to the server, which reports them itself.
-    pub(crate) log: Option<&'r FailureLog>,
-}
-
-/// All that a call needs besides its handler; made once for each group, on the first call of the application.
+/// All that a call needs besides its handler; made once for each route, on the first call of the application.
+#[derive(Clone)]
 pub(crate) struct Context {
-    pub(crate) hooks: Hooks,
+    /// The path of the route.
+    pub(crate) route: Option<Box<str>>,
+    pub(crate) hooks: Arc<Hooks>,
     pub(crate) states: Arc<States>,
     pub(crate) names: Arc<Names>,
     pub(crate) seal: Option<Arc<Seal>>,
@@ -49,11 +42,6 @@ impl Context {
         self.hooks.before.iter().find_map(|hook| F::before(&**hook, call))
     }
 
-    /// Where failures are reported, if they are answered here.
-    pub(crate) fn log(&self, scope: Option<&Scope>) -> Option<FailureLog> {
-        scope.filter(|_| self.hooks.shape_failures()).map(FailureLog::of)
-    }
-
     /// The browser's session, if there is a secret.
     pub(crate) fn session(&self, headers: &HeaderMap, scope: &Scope) -> Option<Session> {
         self.seal.as_ref().map(|seal| Session::new(Cookies::of(headers, scope), Arc::clone(seal)))
@@ -66,7 +54,7 @@ impl Context {
             self.complete::<F>(answer, asked.session)
         });
         let (mut head, body) = completed?.into_parts();
-        self.hooks.after.iter().rev().for_each(|hook| hook(&mut head));
+        self.hooks.after.iter().rev().for_each(|hook| hook(asked, &mut head));
         Ok(Response::from_parts(head, body))
     }
 
@@ -81,7 +69,7 @@ impl Context {
 
     fn answer_for<F: Side>(&self, failure: AppError, asked: &Asked<'_>) -> Answer<F> {
         let made;
-        let (error, is_fault) = match HttpError::of(&failure) {
+        let (error, is_servers) = match HttpError::of(&failure) {
             Some(error) => (error, error.status() == StatusCode::INTERNAL_SERVER_ERROR),
             None => match HttpError::of_kind(failure.kind()) {
                 Some(error) => {
@@ -91,10 +79,12 @@ impl Context {
                 None => return Err(failure),
             },
         };
-        if is_fault {
-            let Some(log) = asked.log else { return Err(failure) };
+        if is_servers && !self.hooks.shape_failures() {
+            return Err(failure);
+        }
+        if is_servers || error.is_reported() {
             // First, since the hook may fail as well.
-            log.failed(asked.method, asked.uri, &failure);
+            asked.report(&failure);
         }
         let status = error.status();
         let hook = self.hooks.for_error(status);

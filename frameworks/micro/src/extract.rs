@@ -281,7 +281,7 @@ impl<F> Extract<F> for Cookies {
     }
 
     fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
-        match &call.received.scope {
+        match call.scope() {
             Some(scope) => Ok(Self::of(&call.received.head.headers, scope)),
             None => Err(taken()),
         }
@@ -400,7 +400,7 @@ impl<F> Extract<F> for Scope {
     }
 
     fn extract(call: &mut Call<'_>) -> Result<Self, HttpError> {
-        call.received.scope.take().ok_or_else(taken)
+        call.take_scope().ok_or_else(taken)
     }
 }
 

@@ -15,9 +15,10 @@ use varvel::{
 use varvel_toolkit::{Blocking, Endpoint, FailureLog, HttpError, Polled, caught};
 
 use crate::{
-    Call, Extract, Needs, Respond, Session,
+    Asked, Call, Extract, Needs, Respond, Session,
     call::{Incoming, Received},
-    context::{Asked, Context},
+    context::Context,
+    hooks::{Answer, Side},
 };
 
 /// A function on a route: it takes up to eight arguments, each an [`Extract`], and returns something that can [`Respond`].
@@ -88,7 +89,6 @@ where
     R: Respond<Push>,
 {
     let mut received = Received::new(request, scope, context);
-    let log = context.log(received.scope.as_ref());
     let work = || {
         let mut call = Call { received: &mut received, context };
         context.before::<Blocking>(&mut call).unwrap_or_else(|| {
@@ -101,16 +101,18 @@ where
             handler(A::extract(&mut call)?).respond()
         })
     };
-    let answer = run(log.as_ref(), work).unwrap_or_else(Err);
+    let answer = run(context, work).unwrap_or_else(Err);
     let is_deferred = answer.as_ref().is_ok_and(|response| response.body().is_deferred());
     if !is_deferred {
-        let asked = asked(&received.head, received.session.as_ref(), log.as_ref());
-        return context.finish::<Blocking>(answer, &asked);
+        return finish::<Blocking>(context, answer, &received.head, received.session.as_ref(), &|| {
+            received.log()
+        });
     }
     // It is finished when it is there (spec M9), and until then keeps what that takes.
-    let (context, Received { head, session, .. }) = (Arc::clone(context), received);
+    let (context, log) = (Arc::clone(context), received.log());
+    let Received { head, session, .. } = received;
     map_answer(answer, move |answer| {
-        context.finish::<Blocking>(answer, &asked(&head, session.as_ref(), log.as_ref()))
+        finish::<Blocking>(&context, answer, &head, session.as_ref(), &|| log.clone())
     })
 }
 
@@ -128,7 +130,6 @@ where
     let mut received = Received::new(request, scope, &bound.context);
     async move {
         let Bound { handler, context } = &*bound;
-        let log = context.log(received.scope.as_ref());
         let answer = {
             let mut work = pin!(async {
                 let mut call = Call { received: &mut received, context };
@@ -142,29 +143,30 @@ where
                 handle(handler, A::extract(&mut call)?).await.respond()
             });
             let poll = |cx: &mut TaskContext<'_>| {
-                let polled = run(log.as_ref(), || work.as_mut().poll(cx));
+                let polled = run(context, || work.as_mut().poll(cx));
                 polled.unwrap_or_else(|panicked| Poll::Ready(Err(panicked)))
             };
             poll_fn(poll).await
         };
-        context.finish::<Polled>(answer, &asked(&received.head, received.session.as_ref(), log.as_ref()))
+        finish::<Polled>(context, answer, &received.head, received.session.as_ref(), &|| received.log())
     }
-}
-
-fn asked<'r>(
-    head: &'r request::Parts,
-    session: Option<&'r Session>,
-    log: Option<&'r FailureLog>,
-) -> Asked<'r> {
-    Asked { method: &head.method, uri: &head.uri, headers: &head.headers, session, log }
 }
 
 /// Runs what an application does for a call. Where hooks have a say in how failures are answered, a panic is one of them.
-fn run<T>(log: Option<&FailureLog>, work: impl FnOnce() -> T) -> Result<T, AppError> {
-    match log {
-        None => Ok(work()),
-        Some(_) => caught(work),
-    }
+fn run<T>(context: &Context, work: impl FnOnce() -> T) -> Result<T, AppError> {
+    if context.hooks.shape_failures() { caught(work) } else { Ok(work()) }
+}
+
+fn finish<F: Side>(
+    context: &Context,
+    answer: Answer<F>,
+    head: &request::Parts,
+    session: Option<&Session>,
+    log: &dyn Fn() -> FailureLog,
+) -> Answer<F> {
+    let request::Parts { method, uri, headers, .. } = head;
+    let route = context.route.as_deref();
+    context.finish::<F>(answer, &Asked { method, uri, headers, route, session, log })
 }
 
 /// Waits for the content.

@@ -6,18 +6,20 @@ use http::{Method, Response, StatusCode, Uri, response};
 use varvel::{AppError, Async, AsyncBody, Body, Mode, Push, WriteBody};
 use varvel_toolkit::{Accept, Blocking, Form, HttpError, Polled};
 
-use crate::{Call, Extract, Needs, Respond, context::Asked};
+use crate::{Asked, Call, Extract, Needs, Respond};
 
 /// The hooks of a group and of all groups around it.
 #[derive(Clone, Default)]
 pub(crate) struct Hooks {
     pub(crate) before: Vec<Arc<dyn Before>>,
     pub(crate) after: Vec<Arc<After>>,
+    /// Whether some of those look at the request, whose head is to be kept for them.
+    pub(crate) see_requests: bool,
     /// The first that fits is taken.
     pub(crate) errors: Vec<(Option<StatusCode>, Arc<dyn OnError>)>,
 }
 
-pub(crate) type After = dyn Fn(&mut response::Parts) + Send + Sync;
+pub(crate) type After = dyn Fn(&Asked<'_>, &mut response::Parts) + Send + Sync;
 
 impl Hooks {
     /// These, and those of a group inside.
@@ -26,6 +28,7 @@ impl Hooks {
         all.before.extend(inner.before.iter().cloned());
         // The innermost comes first on the way out; `after` is called from the end.
         all.after.extend(inner.after.iter().cloned());
+        all.see_requests |= inner.see_requests;
         all.errors = inner.errors.iter().chain(&self.errors).cloned().collect();
         all
     }

@@ -305,7 +305,8 @@
 //! | `render_template("user.html", name=name)` | [`Template("user.html", context! { name })`](Template), of [`App::templates`] |
 //! | `url_for("user", id=7)` | [`App::url_for`], in handlers [`Urls`], in templates the same |
 //! | `Blueprint("admin", url_prefix="/admin")` | [`Group`] |
-//! | `before_request`, `after_request`, `errorhandler(404)` | [`App::before`], [`App::after`], [`App::error`], [`App::errors`] |
+//! | `before_request`, `errorhandler(404)` | [`App::before`], [`App::error`], [`App::errors`] |
+//! | `after_request` | [`App::after`]; [`App::after_request`], which looks at the request as well |
 //! | `session`, `flash`, `get_flashed_messages` | [`Session`], in templates the same |
 //! | Flask-Session | the toolkit's `Sessions`, with a `Session` of its own: see [there](Session#on-the-server) |
 //! | `app.secret_key`, `SECRET_KEY_FALLBACKS`, `SESSION_COOKIE_NAME` | [`App::secret`], [`App::keys`], [`App::session_cookie`] |
@@ -339,6 +340,7 @@
 )]
 
 mod app;
+mod asked;
 mod call;
 mod context;
 mod extract;
@@ -354,6 +356,7 @@ mod template;
 mod upgrade;
 
 pub use app::{App, Group, Route};
+pub use asked::Asked;
 pub use bytes::Bytes;
 pub use call::Call;
 pub use extract::{Extract, Form, Needs, Path, Query, State, Urls};

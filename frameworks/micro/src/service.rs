@@ -9,11 +9,11 @@ use std::{
 
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use varvel::{App as SyncApp, AppFuture, AppResult, AsyncApp, AsyncAppResult, AsyncBody, ReadBody, Scope};
-use varvel_toolkit::{Blocking, Endpoint, EndpointCall, HttpError, Polled, Router, respond};
+use varvel_toolkit::{Blocking, Endpoint, EndpointCall, FailureLog, HttpError, Polled, Router, respond};
 
 use crate::{
-    App,
-    context::{Asked, Context},
+    App, Asked,
+    context::Context,
     hooks::{Answer, Side},
     mount::Mounted,
 };
@@ -131,10 +131,9 @@ fn answered<F: Side, B>(
 ) -> Answer<F> {
     let headers = request.headers();
     let session = context.session_of_page(headers, scope);
-    let log = context.log(Some(scope));
-    let (method, uri) = (request.method(), request.uri());
-    context
-        .finish::<F>(outcome, &Asked { method, uri, headers, session: session.as_ref(), log: log.as_ref() })
+    let (method, uri, route) = (request.method(), request.uri(), context.route.as_deref());
+    let (session, log) = (session.as_ref(), || FailureLog::of(scope));
+    context.finish::<F>(outcome, &Asked { method, uri, headers, route, session, log: &log })
 }
 
 impl SyncApp for App {

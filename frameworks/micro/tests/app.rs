@@ -1,8 +1,11 @@
 //! What applications do, in both forms and under the eyes of the lint.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    error::Error as _,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use serde::{Deserialize, Serialize};
@@ -377,6 +380,74 @@ fn a_panic_is_the_servers_where_no_hook_has_a_say() {
             assert_eq!((failed.status().as_u16(), failed.text()), (500, "Internal Server Error\n"), "{path}");
         }
     });
+}
+
+#[test]
+fn a_hook_behind_the_handler_can_look_at_the_request() {
+    let mut inner = App::new();
+    inner.get("/", || "mounted");
+    let mut group = Group::new("users", "/users");
+    group.after_request(|asked, head| {
+        let id = format!("{}:{}", asked.uri().path(), asked.header("x-id").unwrap_or("-"));
+        head.headers.insert("x-group", id.parse().unwrap());
+    });
+    group.get("/{id:int}", |id: u64| id.to_string());
+    // The handler takes the head away.
+    group.post("/{id:int}", async |request: Request<AsyncBody>, _: Scope| request.uri().path().to_owned());
+    group.put("/{id:int}", |_: u64, _: Request<ReadBody>| -> Result<(), HttpError> {
+        Err(HttpError::new(StatusCode::CONFLICT))
+    });
+    let mut app = App::new();
+    app.group(group);
+    app.mount("/mounted", inner);
+    app.after_request(|asked, head| {
+        let route = format!("{} {}", asked.method(), asked.route().unwrap_or("-"));
+        head.headers.insert("x-route", route.parse().unwrap());
+    });
+    app.after(|head| drop(head.headers.insert("x-last", "1".parse().unwrap())));
+    check(&app, |client| {
+        for (method, path, status, route, group) in [
+            ("GET", "/users/7", 200, "GET /users/{id:int}", Some("/users/7:a")),
+            ("POST", "/users/7", 200, "POST /users/{id:int}", Some("/users/7:a")),
+            ("PUT", "/users/7", 409, "PUT /users/{id:int}", Some("/users/7:a")),
+            ("DELETE", "/users/7", 405, "DELETE /users/{id:int}", Some("/users/7:a")),
+            ("GET", "/mounted/", 200, "GET /mounted", None),
+            ("GET", "/nowhere", 404, "GET -", None),
+        ] {
+            let response = client.request(method, path).header("x-id", "a").send();
+            assert_eq!(response.status(), status, "{method} {path}");
+            assert_eq!(response.header("x-route"), Some(route));
+            assert_eq!(response.header("x-group"), group);
+            assert_eq!(response.header("x-last"), Some("1"));
+        }
+    });
+}
+
+#[test]
+fn the_cause_of_what_the_server_side_got_wrong_is_reported_and_no_other() {
+    fn fail(status: u16) -> HttpError {
+        HttpError::new(StatusCode::from_u16(status).unwrap()).caused_by("the cause")
+    }
+    let mut app = App::new();
+    app.get("/sync/{status}", fail);
+    app.get("/async/{status}", async |status: u16| fail(status));
+    app.get("/scope/{status}", |status: u16, _: Scope| fail(status));
+    let mut with_page = app.clone();
+    with_page.error(502, |failure: &Failure<'_>| failure.source().unwrap().to_string());
+    for (app, page) in [(app, "{"), (with_page, "the cause")] {
+        check(&app, |client| {
+            for form in ["sync", "async", "scope"] {
+                let response = client.get(&format!("/{form}/502")).send();
+                assert_eq!(response.status(), 502);
+                assert!(response.text().starts_with(page), "{}", response.text());
+                let [record] = response.reports() else { panic!("{form}: {:?}", response.reports()) };
+                let line = record.to_string();
+                assert!(line.contains("502 Bad Gateway: the cause [GET /"), "{line}");
+                let theirs = client.get(&format!("/{form}/400")).send();
+                assert_eq!((theirs.status().as_u16(), theirs.reports().len()), (400, 0));
+            }
+        });
+    }
 }
 
 #[test]
