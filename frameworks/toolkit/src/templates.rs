@@ -14,8 +14,8 @@
 //! # Ok::<_, varvel_toolkit::templates::Error>(())
 //! ```
 //!
-//! Values are escaped in templates whose names end with `.html`, `.htm`, `.xhtml`, `.xml` or `.svg`, unless the template
-//! says `|safe`. In scripts and in attributes without quotes that is not enough. Templates are part of the program: never make one from
+//! Values are escaped in templates that are HTML or XML by the extensions of their names, `.svg` among them, unless the
+//! template says `|safe`. In scripts and in attributes without quotes that is not enough. Templates are part of the program: never make one from
 //! what a client has sent.
 
 use std::{
@@ -30,6 +30,8 @@ use minijinja::AutoEscape;
 pub use minijinja::{self, Environment, Error, Value, context};
 use serde::Serialize;
 use varvel::{Body, Mode};
+
+use crate::{MediaType, files};
 
 /// Templates by their names.
 ///
@@ -146,8 +148,7 @@ impl Templates {
     /// As [`render`](Self::render).
     pub fn respond<M: Mode>(&self, name: &str, given: impl Serialize) -> Result<Response<Body<M>>, Error> {
         let mut response = Response::new(Body::full(self.render(name, given)?));
-        let media_type = crate::files::media_type(Path::new(name));
-        if let Ok(media_type) = HeaderValue::try_from(media_type) {
+        if let Ok(media_type) = HeaderValue::try_from(media_type(name)) {
             response.headers_mut().insert(header::CONTENT_TYPE, media_type);
         }
         Ok(response)
@@ -160,10 +161,22 @@ impl Default for Templates {
     }
 }
 
-/// Scripts run in these as they do in HTML, which minijinja does not know of; `.svg.j2` is one as well.
+/// Whatever is sent as markup is escaped. Minijinja itself does not know that scripts run in SVG and XHTML, nor that
+/// `page.HTML` is HTML.
 fn escaping(name: &str) -> AutoEscape {
-    let is_markup = name.rsplit('.').take(2).any(|extension| matches!(extension, "svg" | "xhtml"));
-    if is_markup { AutoEscape::Html } else { minijinja::default_auto_escape_callback(name) }
+    let media_type = media_type(name);
+    let subtype = MediaType::parse(&media_type).map(|media_type| media_type.subtype()).unwrap_or_default();
+    if subtype.ends_with("html") || subtype.ends_with("xml") {
+        AutoEscape::Html
+    } else {
+        minijinja::default_auto_escape_callback(name)
+    }
+}
+
+/// By the extension, behind which there may be one for templates: `page.html.j2` is HTML.
+fn media_type(name: &str) -> String {
+    let bare = [".j2", ".jinja", ".jinja2"].iter().find_map(|extension| name.strip_suffix(extension));
+    files::media_type(Path::new(bare.unwrap_or(name)))
 }
 
 /// The names of all files below a directory.
@@ -199,6 +212,7 @@ mod tests {
         assert_eq!(content_type("a.html"), "text/html; charset=utf-8");
         assert_eq!(content_type("mail.txt"), "text/plain; charset=utf-8");
         assert_eq!(content_type("feed.xml"), "text/xml; charset=utf-8");
+        assert_eq!(content_type("a.html.j2"), "text/html; charset=utf-8");
     }
 
     #[test]
@@ -212,7 +226,7 @@ mod tests {
             "<a title=\"&lt;&quot;&#x27;&amp;&gt;\">&lt;&quot;&#x27;&amp;&gt;<\"'&></a>"
         );
         assert_eq!(render("a.txt"), "<\"'&>");
-        for name in ["a.htm", "a.xhtml", "a.xml", "a.svg", "a.svg.j2", "a.html.j2"] {
+        for name in ["a.htm", "a.HTML", "a.xhtml", "a.xml", "a.atom", "a.svg", "a.svg.j2", "a.html.jinja"] {
             templates.add(name, "{{ a }}").unwrap();
             let text = templates.render(name, context! { a => "<script>" }).unwrap();
             assert_eq!(text, "&lt;script&gt;", "{name}");
