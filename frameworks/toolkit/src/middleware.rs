@@ -85,7 +85,7 @@ pub use catch_failures::{CatchFailures, CatchFailuresCall};
 #[cfg(feature = "compression")]
 pub use compression::Compression;
 pub use cors::Cors;
-pub use csrf::{Csrf, InvalidOrigin};
+pub use csrf::Csrf;
 pub(crate) use forwarded::is_secure;
 pub use forwarded::{Client, Forwarded, NetworkError};
 pub use rate_limit::RateLimit;

@@ -5,9 +5,16 @@ use varvel::Scope;
 
 use crate::middleware::{Client, is_secure};
 
-/// An origin as browsers write it, in small letters and without the usual port; `None` for what no browser sends: without
-/// a scheme, with a path, with a `*`, with letters beyond ASCII.
-pub(crate) fn serialized(origin: &str) -> Option<String> {
+/// An origin as browsers write it, in small letters and without the usual port.
+///
+/// # Panics
+/// For what no browser sends: without a scheme, with a path, with a `*`, with letters beyond ASCII, `null`.
+#[track_caller]
+pub(crate) fn serialize(origin: &str) -> String {
+    serialized(origin).unwrap_or_else(|| panic!("{origin:?} is no origin"))
+}
+
+fn serialized(origin: &str) -> Option<String> {
     let origin = origin.to_ascii_lowercase();
     let (scheme, host) = origin.split_once("://")?;
     let authority: Authority = host.parse().ok()?;

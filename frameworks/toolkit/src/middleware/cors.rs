@@ -58,12 +58,8 @@ impl Cors {
     /// For what is no origin: without a scheme, with a path, with letters beyond ASCII, `null`, which is anybody, or with a
     /// `*`; any origin is [`any`](Self::any).
     pub fn of<O: AsRef<str>>(origins: impl IntoIterator<Item = O>) -> Self {
-        let serialized = |origin: O| {
-            let origin = origin.as_ref();
-            origin::serialized(origin).unwrap_or_else(|| panic!("{origin:?} is no origin"))
-        };
         Self {
-            origins: Some(origins.into_iter().map(serialized).collect()),
+            origins: Some(origins.into_iter().map(|origin| origin::serialize(origin.as_ref())).collect()),
             methods: Vec::new(),
             headers: Headers::Listed(None),
             exposed: None,

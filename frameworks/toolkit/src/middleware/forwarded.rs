@@ -327,6 +327,8 @@ impl std::error::Error for NetworkError {}
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
     use varvel::{AsyncBody, ConnInfo, ReadBody, app_fn, sync_fn};
     use varvel_test::Setup;
 
@@ -507,5 +509,27 @@ mod tests {
     fn it_keeps_to_the_contract() {
         varvel_lint::middleware(|inner| Forwarded::standard(TRUSTED).unwrap().around(inner));
         varvel_lint::middleware_sync(|inner| Forwarded::standard(TRUSTED).unwrap().around(inner));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_client_writes_the_proxy_has_the_last_word(
+            junk in "(,|;|=|\"|\\\\|for=|host=|[ -~]|[\u{80}-\u{ff}]){0,12}",
+            cut in 0_usize..3,
+        ) {
+            // Cut anywhere: also inside of a character.
+            let junk = &junk.as_bytes()[..junk.len().saturating_sub(cut)];
+            let client = |forwarded: Forwarded, name: HeaderName, added: &[u8]| {
+                let list = HeaderValue::from_bytes(&[junk, b", ", added].concat()).unwrap();
+                let peer = Address::Ip(([10, 0, 0, 1], 4711).into());
+                forwarded.client(&HeaderMap::from_iter([(name, list)]), &peer).unwrap().address
+            };
+            let standard = || Forwarded::standard(TRUSTED).unwrap();
+            let four = "198.51.100.1".parse().ok();
+            prop_assert_eq!(client(Forwarded::x_forwarded(TRUSTED).unwrap(), X_FOR, b"198.51.100.1"), four);
+            prop_assert_eq!(client(standard(), header::FORWARDED, b"for=198.51.100.1;proto=https"), four);
+            let six = client(standard(), header::FORWARDED, b"for=\"[2001:db9::7]:80\";host=\"a.example\"");
+            prop_assert_eq!(six, "2001:db9::7".parse().ok());
+        }
     }
 }

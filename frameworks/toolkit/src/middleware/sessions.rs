@@ -432,7 +432,8 @@ impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
 
 /// Sessions in the memory of this process: gone when it ends, and unknown to others.
 ///
-/// There are never more than so many. Where one comes in addition, that which is over first makes room for it.
+/// There are never more than so many, each as large as what the application puts into it. Where one comes in addition, that
+/// which is over first makes room for it.
 ///
 /// ```
 /// use std::sync::Arc;
