@@ -220,12 +220,10 @@ fn respond_blocking(
     if hooks.are_none() {
         return caught(|| call(req, resp))?;
     }
-    let worker = req.scope.worker();
-    if worker.block_on(before(hooks, &mut req.head, &mut resp.head))? {
+    if req.scope.worker().block_on(before(hooks, &mut req.head, &mut resp.head))? {
         caught(|| call(req, resp))??;
         if !resp.is_deferred() {
-            let worker = req.scope.worker();
-            worker.block_on(after(hooks, &mut req.head, &mut resp.head))?;
+            req.scope.worker().block_on(after(hooks, &mut req.head, &mut resp.head))?;
         }
     }
     Ok(())

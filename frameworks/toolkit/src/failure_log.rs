@@ -1,7 +1,6 @@
 //! Where failures are reported by those who answer them in place of the server, panics among them.
 
 use std::{
-    any::Any,
     error::Error,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -85,14 +84,11 @@ impl FailureLog {
 /// The panic.
 pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, AppError> {
     // What the application shares it shares with other threads, and answers for.
-    catch_unwind(AssertUnwindSafe(work))
-        .map_err(|panic| AppError::internal(Panicked(message(&*panic).to_owned())))
-}
-
-/// The message of a panic, as far as it is text.
-pub(crate) fn message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default()
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let message = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        AppError::internal(Panicked(message.unwrap_or_default().to_owned()))
+    })
 }
 
 /// The message of a panic, on its way to where it is reported.

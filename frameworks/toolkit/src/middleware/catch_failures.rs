@@ -1,23 +1,19 @@
 //! Failures of an application as answers.
 
 use std::{
-    any::Any,
-    error::Error,
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll},
 };
 
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, Uri};
 use pin_project_lite::pin_project;
 use varvel::{
     App, AppError, AppFactory, AppResult, AsyncApp, AsyncAppFactory, AsyncAppResult, AsyncBody, Body,
-    BoxError, Event, Mode, Phase, Policy, ReadBody, Report, RequestId, Scope, StartError, Watch, Worker,
-    map_answer,
+    BoxError, Mode, Policy, ReadBody, Scope, StartError, Worker, map_answer,
 };
 
-use crate::{Accept, HttpError, failure_log::message};
+use crate::{Accept, FailureLog, HttpError, caught};
 
 /// Answers for an application that fails, be it by an [`AppError`] or a panic, and reports what went wrong.
 ///
@@ -65,11 +61,8 @@ impl<A> CatchFailures<A> {
 impl<A: App> App for CatchFailures<A> {
     fn call(&self, request: Request<ReadBody>, scope: Scope) -> AppResult {
         let asked = Asked::of(&request, &scope);
-        // What the application shares it shares with other threads, and answers for.
-        match catch_unwind(AssertUnwindSafe(|| self.inner.call(request, scope))) {
-            Ok(answer) => map_answer(answer, move |answer| asked.answer(answer)),
-            Err(panic) => Ok(asked.panicked(&*panic)),
-        }
+        let answer = caught(|| self.inner.call(request, scope)).unwrap_or_else(Err);
+        map_answer(answer, move |answer| asked.answer(answer))
     }
 }
 
@@ -78,9 +71,9 @@ impl<A: AsyncApp> AsyncApp for CatchFailures<A> {
 
     fn call(&self, request: Request<AsyncBody>, scope: Scope) -> Self::Future {
         let asked = Asked::of(&request, &scope);
-        match catch_unwind(AssertUnwindSafe(|| self.inner.call(request, scope))) {
-            Ok(call) => CatchFailuresCall { call: Some(call), panic: None, asked },
-            Err(panic) => CatchFailuresCall { call: None, panic: Some(panic), asked },
+        match caught(|| self.inner.call(request, scope)) {
+            Ok(call) => CatchFailuresCall { call: Some(call), panicked: None, asked },
+            Err(panicked) => CatchFailuresCall { call: None, panicked: Some(panicked), asked },
         }
     }
 }
@@ -124,7 +117,7 @@ pin_project! {
         // None once it panicked.
         #[pin]
         call: Option<Fut>,
-        panic: Option<Box<dyn Any + Send>>,
+        panicked: Option<AppError>,
         asked: Asked,
     }
 }
@@ -135,24 +128,22 @@ impl<Fut: Future<Output = AsyncAppResult>> Future for CatchFailuresCall<Fut> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<AsyncAppResult> {
         let mut this = self.project();
         if let Some(call) = this.call.as_mut().as_pin_mut() {
-            match catch_unwind(AssertUnwindSafe(|| call.poll(cx))) {
+            match caught(|| call.poll(cx)) {
                 Ok(poll) => return poll.map(|answer| this.asked.answer(answer)),
-                Err(panic) => {
-                    *this.panic = Some(panic);
+                Err(panicked) => {
+                    *this.panicked = Some(panicked);
                     this.call.set(None);
                 }
             }
         }
-        let panic = this.panic.take().expect("not polled again after its answer (spec B12)");
-        Poll::Ready(Ok(this.asked.panicked(&*panic)))
+        let panicked = this.panicked.take().expect("not polled again after its answer (spec B12)");
+        Poll::Ready(this.asked.answer(Err(panicked)))
     }
 }
 
 /// What is needed of a request if its call fails.
 struct Asked {
-    watch: Watch,
-    connection: u64,
-    exchange: u64,
+    log: FailureLog,
     method: Method,
     uri: Uri,
     accept: Accept,
@@ -161,9 +152,7 @@ struct Asked {
 impl Asked {
     fn of<B>(request: &Request<B>, scope: &Scope) -> Self {
         Self {
-            watch: scope.watch(),
-            connection: scope.conn().id,
-            exchange: scope.number(),
+            log: FailureLog::of(scope),
             method: request.method().clone(),
             uri: request.uri().clone(),
             accept: Accept::of(request.headers()),
@@ -190,19 +179,7 @@ impl Asked {
     }
 
     fn failed(&self, failure: &AppError) {
-        let cause = failure.source().map(|cause| cause as &(dyn Error + 'static));
-        self.report(Event::AppFailed { kind: failure.kind(), error: cause });
-    }
-
-    fn panicked<M: Mode>(&self, panic: &(dyn Any + Send)) -> Response<Body<M>> {
-        self.report(Event::Panicked { during: Phase::Call, message: message(panic) });
-        HttpError::new(StatusCode::INTERNAL_SERVER_ERROR).respond(&self.accept)
-    }
-
-    fn report(&self, event: Event<'_>) {
-        let target = self.uri.to_string();
-        let request = RequestId::new(self.connection, self.exchange, Some(&self.method), target.as_bytes());
-        self.watch.report(&Report::of(request, event));
+        self.log.failed(&self.method, &self.uri, failure);
     }
 }
 
@@ -216,6 +193,7 @@ impl<Fut> fmt::Debug for CatchFailuresCall<Fut> {
 mod tests {
     use std::io;
 
+    use http::StatusCode;
     use varvel::{BodyError, BodyErrorKind, FailKind, app_fn, sync_fn};
     use varvel_test::Client;
 
