@@ -21,8 +21,11 @@ use crate::{Accept, Form, HttpError, Middleware, origin};
 /// Upgrades count, since a WebSocket is a GET that other sites may open. Where other origins are to be let in, they
 /// are named.
 ///
-/// Behind a proxy `Host` must be what the browser has sent, or [`Forwarded`](super::Forwarded) must know it. Over
-/// plain HTTP a page of the same host may be forged on its way;
+/// Where a request comes from is held against the host that it names, and anybody can have a name lead to your address (DNS
+/// rebinding). What trusts whoever reaches it, such as a program on the user's own machine, must look at the name as well.
+///
+/// Behind a proxy `Host` must be what the browser has sent, or [`Forwarded`](super::Forwarded) must
+/// [know it](super::Forwarded::trust_host). Over plain HTTP a page of the same host may be forged on its way;
 /// [`SecurityHeaders::hsts`](super::SecurityHeaders::hsts) is against that.
 ///
 /// ```
