@@ -47,6 +47,7 @@ fn main() -> ExitCode {
     ];
     let once: &[(&str, Case)] = cases![
         reloads::a_reload_whose_workers_fail_leaves_those_that_served,
+        reloads::a_reload_whose_workers_never_get_ready_leaves_those_that_served,
         deaths::a_first_worker_that_cannot_be_built_is_the_end,
         deaths::a_later_worker_that_cannot_be_built_leaves_its_place_empty,
         deaths::clients_are_not_dealt_to_a_place_that_stays_empty,
