@@ -63,7 +63,7 @@ pub(crate) struct Core {
     pub(crate) middleware: Vec<Component>,
     pub(crate) error_handlers: Vec<ErrorHandler>,
     pub(crate) uncaught_handler: Option<Arc<HandleUncaught>>,
-    pub(crate) settings: Arc<Settings>,
+    pub(crate) settings: Settings,
 }
 
 #[derive(Clone)]
@@ -132,7 +132,7 @@ impl App {
                 middleware: Vec::new(),
                 error_handlers: Vec::new(),
                 uncaught_handler: None,
-                settings: Arc::new(settings),
+                settings,
             }),
         }
     }
@@ -153,7 +153,7 @@ impl App {
     }
 
     fn settings_mut(&mut self) -> &mut Settings {
-        Arc::make_mut(&mut self.core_mut().settings)
+        &mut self.core_mut().settings
     }
 
     /// Adds a route to a resource, or to an `Arc` of one. How templates are written, and which of several routes comes first,
@@ -465,9 +465,7 @@ impl Clone for Mount {
 
 impl Clone for App {
     fn clone(&self) -> Self {
-        let mut core = Core::clone(&self.core);
-        core.settings = Arc::new(Settings::clone(&core.settings));
-        Self { core: Arc::new(core) }
+        Self { core: Arc::new(Core::clone(&self.core)) }
     }
 }
 

@@ -66,21 +66,34 @@ pub(crate) fn blocking(core: &Arc<Core>, request: HttpRequest<ReadBody>, scope: 
     Ok(resp.finish(&req.head))
 }
 
-/// The future has one place for request and response, where they stay: each further one would make it larger by a kilobyte. What
-/// seldom happens has a future of its own.
+/// Request and response are large. They are in a box, so that futures are small and nothing is copied from one to the next.
 pub(crate) fn polled(core: &Arc<Core>, request: HttpRequest<AsyncBody>, scope: Scope) -> AppFuture {
-    let (mut req, mut resp) = begin::<Polled>(core, request, scope);
+    let mut exchange = Box::new(begin::<Polled>(core, request, scope));
+    let (req, resp) = &mut *exchange;
+    if core.middleware.is_empty() {
+        if let Ok(Next::Responder(Responder { hooks, call: Call::Async(call) })) =
+            core.route(&mut req.head, &mut resp.head)
+        {
+            if hooks.are_none() {
+                return Arc::clone(call).call_alone(exchange);
+            }
+        }
+        // Whatever else it is, the way there is the smaller part of what it costs.
+    }
     let core = Arc::clone(core);
     Box::pin(async move {
+        let (req, resp) = &mut *exchange;
         let outcome = match core.prepare(&mut req.head, &mut resp.head).await {
             Ok(Next::Nothing) => Ok(()),
             Ok(Next::Responder(Responder { hooks, call: Call::Async(call) })) => {
-                respond_polled(hooks, &**call, &mut req, &mut resp).await
+                respond_polled(hooks, &**call, req, resp).await
             }
             Ok(Next::Responder(Responder { hooks, call: Call::Sync(call) })) => {
+                let (req, resp) = *exchange;
                 return Box::pin(respond_offloaded(&core, hooks, call, req, resp)).await;
             }
             Ok(Next::Mount(endpoint, taken)) => {
+                let (req, resp) = *exchange;
                 return Box::pin(respond_mounted(&core, endpoint, taken, req, resp)).await;
             }
             Err(failure) => Err(failure),
@@ -90,10 +103,14 @@ pub(crate) fn polled(core: &Arc<Core>, request: HttpRequest<AsyncBody>, scope: S
     })
 }
 
-fn begin<F: Form>(core: &Core, request: HttpRequest<Body<F::In>>, scope: Scope) -> (Request<F>, Response<F>) {
+fn begin<F: Form>(
+    core: &Arc<Core>,
+    request: HttpRequest<Body<F::In>>,
+    scope: Scope,
+) -> (Request<F>, Response<F>) {
     let (parts, body) = request.into_parts();
-    let head = RequestHead::new(parts, &scope, Arc::clone(&core.settings));
-    let resp = ResponseHead::new(Arc::clone(&core.settings));
+    let head = RequestHead::new(parts, &scope, Arc::clone(core));
+    let resp = ResponseHead::new(Arc::clone(core));
     (Request::new(head, body, scope), Response::new(resp))
 }
 
@@ -128,6 +145,11 @@ impl Core {
         if !self.middleware.is_empty() {
             return worker.block_on(self.prepare(req, resp));
         }
+        self.route(req, resp)
+    }
+
+    /// [`prepare`](Self::prepare), where there is no middleware.
+    fn route(&self, req: &mut RequestHead, resp: &mut ResponseHead) -> Result<Next<'_>> {
         match self.find(req, resp)? {
             Some((target, taken)) => next(target, taken, req, resp),
             None => Ok(Next::Nothing),
@@ -158,13 +180,12 @@ impl Core {
         resp: &mut ResponseHead,
         log: impl Fn() -> FailureLog,
     ) -> Result {
-        let report = |req: &RequestHead, failure: &AppError| log().failed(req.method(), req.uri(), failure);
         let mut succeeded = outcome.is_ok();
-        let mut outcome = outcome.or_else(|failure| self.answer_for(failure, req, resp, &report));
+        let mut outcome = self.settle(outcome, req, resp, &log);
         for component in self.middleware.iter().rev() {
             if let Err(failure) = component.process_response(req, resp, succeeded).await {
                 succeeded = false;
-                outcome = outcome.and(self.answer_for(failure, req, resp, &report));
+                outcome = outcome.and(self.settle(Err(failure), req, resp, &log));
             }
         }
         outcome
@@ -179,11 +200,33 @@ impl Core {
         worker: &Worker,
         log: impl Fn() -> FailureLog,
     ) -> Result {
-        match outcome {
-            Ok(()) if self.middleware.is_empty() => Ok(()),
-            outcome => worker.block_on(self.conclude(outcome, req, resp, log)),
+        if !self.middleware.is_empty() {
+            return worker.block_on(self.conclude(outcome, req, resp, log));
         }
+        self.settle(outcome, req, resp, log)
     }
+
+    /// [`conclude`](Self::conclude), where there is no middleware.
+    fn settle(
+        &self,
+        outcome: Result,
+        req: &RequestHead,
+        resp: &mut ResponseHead,
+        log: impl Fn() -> FailureLog,
+    ) -> Result {
+        let report = |req: &RequestHead, failure: &AppError| log().failed(req.method(), req.uri(), failure);
+        outcome.or_else(|failure| self.answer_for(failure, req, resp, &report))
+    }
+}
+
+/// The end of a call in which nothing is around the responder.
+pub(crate) fn conclude_alone(
+    outcome: Result,
+    req: &Request<Polled>,
+    resp: &mut Response<Polled>,
+) -> AsyncAppResult {
+    req.core.settle(outcome, &req.head, &mut resp.head, || FailureLog::of(&req.scope))?;
+    Ok(resp.finish(&req.head))
 }
 
 /// What a target does about a request.

@@ -168,7 +168,7 @@ pub fn media_validation(reason: impl fmt::Display) -> HttpError {
 /// ```
 pub fn falcon_serializer(req: &RequestHead, resp: &mut ResponseHead, error: &HttpError) {
     let mut offers = vec!["application/json", "application/xml", "text/xml"];
-    offers.extend(req.settings.media.of_values());
+    offers.extend(req.core.settings.media.of_values());
     let media_type = req.client_prefers(&offers).or_else(|| {
         let accepted = req.get_header("accept")?.to_ascii_lowercase();
         let of_suffix = [("+json", offers[0]), ("+xml", offers[1])];

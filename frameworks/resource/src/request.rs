@@ -23,7 +23,7 @@ use varvel_toolkit::{
     router::PathParams,
 };
 
-use crate::{Context, Result, app::Settings, errors};
+use crate::{Context, Result, app::Core, errors};
 
 /// A request to a sync responder: a [`RequestHead`] and a body that is read.
 ///
@@ -80,7 +80,7 @@ impl Request<Blocking> {
         if let Some(data) = &self.data {
             return Ok(data.clone().map_err(BodyError::new)?);
         }
-        let body = self.take_stream().collect(self.head.settings.media_bytes_max);
+        let body = self.take_stream().collect(self.head.core.settings.media_bytes_max);
         self.data = Some(body.as_ref().cloned().map_err(BodyError::kind));
         Ok(body?)
     }
@@ -106,7 +106,7 @@ impl Request<Polled> {
         if let Some(data) = &self.data {
             return Ok(data.clone().map_err(BodyError::new)?);
         }
-        let body = self.take_stream().collect(self.head.settings.media_bytes_max).await;
+        let body = self.take_stream().collect(self.head.core.settings.media_bytes_max).await;
         self.data = Some(body.as_ref().cloned().map_err(BodyError::kind));
         Ok(body?)
     }
@@ -155,16 +155,16 @@ pub struct RequestHead {
     forwarded: Option<Box<Client>>,
     pub(crate) params: Option<PathParams>,
     pub(crate) template: Option<Arc<str>>,
-    pub(crate) settings: Arc<Settings>,
+    pub(crate) core: Arc<Core>,
 }
 
 impl RequestHead {
-    pub(crate) fn new(parts: Parts, scope: &Scope, settings: Arc<Settings>) -> Self {
+    pub(crate) fn new(parts: Parts, scope: &Scope, core: Arc<Core>) -> Self {
         let (peer, is_secure) = (scope.conn().peer.clone(), scope.conn().is_secure());
         let forwarded = scope.get::<Client>().cloned().map(Box::new);
         let mount = scope.mount(&parts.uri).len();
         let context = Context::default();
-        Self { context, parts, mount, peer, is_secure, forwarded, params: None, template: None, settings }
+        Self { context, parts, mount, peer, is_secure, forwarded, params: None, template: None, core }
     }
 
     /// The method.
@@ -545,26 +545,26 @@ impl RequestHead {
 
     /// Whether the content is of a media type that has a handler, which takes it as a whole.
     pub(crate) fn has_media(&self) -> bool {
-        self.media_type().is_ok_and(|media_type| self.settings.media.has(media_type))
+        self.media_type().is_ok_and(|media_type| self.core.settings.media.has(media_type))
     }
 
     /// Refuses content that nothing could be made of, before it is read.
     fn check_media(&self) -> Result<(), HttpError> {
         let media_type = self.media_type()?;
-        if self.settings.media.has(media_type) {
+        if self.core.settings.media.has(media_type) {
             return Ok(());
         }
         Err(errors::unsupported_media_type(format!("There is no handler for {media_type}.")))
     }
 
     fn read_media<T: DeserializeOwned>(&self, data: &Bytes) -> Result<T> {
-        self.settings.media.deserialize(self.media_type()?, data).map_err(AppError::from)
+        self.core.settings.media.deserialize(self.media_type()?, data).map_err(AppError::from)
     }
 
     /// Of the content.
     fn media_type(&self) -> Result<&str, HttpError> {
         match self.parts.headers.get(header::CONTENT_TYPE) {
-            None => Ok(self.settings.media_type),
+            None => Ok(self.core.settings.media_type),
             Some(value) => value.to_str().map_err(|_| errors::invalid_header("", "content-type")),
         }
     }

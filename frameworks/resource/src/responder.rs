@@ -1,9 +1,16 @@
 //! Methods that answer requests.
 
-use std::{pin::Pin, sync::Arc};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+};
+
+use varvel::AppFuture;
 
 use crate::{
     AsyncRequest, AsyncResponse, Request, Resource, Response, Result,
+    awaited::Awaited,
+    call::conclude_alone,
     form::{AsyncForm, SyncForm},
     hook::Hooks,
 };
@@ -27,7 +34,6 @@ pub trait Respond<R, Form>: Send + Sync + 'static {
 }
 
 /// A responder with its resource.
-#[derive(Clone)]
 #[doc(hidden)]
 pub enum Call {
     Sync(Arc<SyncCall>),
@@ -43,6 +49,21 @@ pub trait AsyncCall: Send + Sync {
         req: &'c mut AsyncRequest,
         resp: &'c mut AsyncResponse,
     ) -> Pin<Box<dyn Future<Output = Result> + Send + 'c>>;
+
+    /// The rest of a call in which nothing is around the responder.
+    fn call_alone(self: Arc<Self>, exchange: Box<(AsyncRequest, AsyncResponse)>) -> AppFuture;
+
+    /// The same for another worker, which counts its own calls.
+    fn again(&self) -> Arc<dyn AsyncCall>;
+}
+
+impl Clone for Call {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Sync(call) => Self::Sync(Arc::clone(call)),
+            Self::Async(call) => Self::Async(call.again()),
+        }
+    }
 }
 
 impl<R, F> Respond<R, SyncForm> for F
@@ -61,12 +82,15 @@ where
     F: for<'c> AsyncMethod<'c, R> + Send + Sync + 'static,
 {
     fn into_call(self, resource: Arc<R>) -> Call {
-        Call::Async(Arc::new(Bound(resource, self)))
+        Call::Async(Arc::new(Bound { resource, method: Arc::new(self) }))
     }
 }
 
 /// An async method and its resource.
-struct Bound<R, F>(Arc<R>, F);
+struct Bound<R, F> {
+    resource: Arc<R>,
+    method: Arc<F>,
+}
 
 impl<R, F> AsyncCall for Bound<R, F>
 where
@@ -78,7 +102,22 @@ where
         req: &'c mut AsyncRequest,
         resp: &'c mut AsyncResponse,
     ) -> Pin<Box<dyn Future<Output = Result> + Send + 'c>> {
-        Box::pin(self.1.call(&self.0, req, resp))
+        Box::pin(self.method.call(&self.resource, req, resp))
+    }
+
+    fn call_alone(self: Arc<Self>, mut exchange: Box<(AsyncRequest, AsyncResponse)>) -> AppFuture {
+        Box::pin(async move {
+            let (req, resp) = &mut *exchange;
+            let outcome = {
+                let responder = pin!(async { self.method.call(&self.resource, req, resp).await });
+                Awaited::Future(responder).await
+            };
+            conclude_alone(outcome, req, resp)
+        })
+    }
+
+    fn again(&self) -> Arc<dyn AsyncCall> {
+        Arc::new(Self { resource: Arc::clone(&self.resource), method: Arc::clone(&self.method) })
     }
 }
 

@@ -15,7 +15,7 @@ use varvel_toolkit::{
     websocket::{Handshake, WebSocket},
 };
 
-use crate::{Context, Request, RequestHead, Result, app::Settings};
+use crate::{Context, Request, RequestHead, Result, app::Core};
 
 /// The response of a sync responder, to be filled in: a [`ResponseHead`], and a stream if there is to be one.
 ///
@@ -48,21 +48,27 @@ impl<F: Form> Response<F> {
         self.set_body(body);
     }
 
-    pub(crate) fn finish(mut self, req: &RequestHead) -> http::Response<Body<F::Out>> {
-        let body = match self.head.content {
+    /// Takes out what was filled in.
+    pub(crate) fn finish(&mut self, req: &RequestHead) -> http::Response<Body<F::Out>> {
+        let body = match mem::replace(&mut self.head.content, Content::Empty) {
             Content::Empty => Body::empty(),
-            Content::Data(data, media_type) => {
-                if let header::Entry::Vacant(entry) = self.head.headers.entry(header::CONTENT_TYPE) {
-                    entry.insert(media_type);
+            Content::Data(data, kind) => {
+                if !self.head.headers.contains_key(header::CONTENT_TYPE) {
+                    let media_type = match kind {
+                        Kind::Media => self.head.core.settings.media_type_value.clone(),
+                        Kind::Text => TEXT,
+                        Kind::Bytes => BYTES,
+                    };
+                    self.head.headers.insert(header::CONTENT_TYPE, media_type);
                 }
                 Body::full(data)
             }
             Content::File(region) => Body::file(region),
-            Content::Stream => self.stream,
+            Content::Stream => mem::take(&mut self.stream),
         };
         let mut response = http::Response::new(body);
         *response.status_mut() = self.head.status;
-        *response.headers_mut() = self.head.headers;
+        *response.headers_mut() = mem::take(&mut self.head.headers);
         match self.head.ranges_max {
             None => response,
             Some(ranges_max) => conditional::answer::<F>(req.method(), req.headers(), response, ranges_max),
@@ -221,23 +227,30 @@ pub struct ResponseHead {
     pub(crate) content: Content,
     pub(crate) is_complete: bool,
     ranges_max: Option<usize>,
-    settings: Arc<Settings>,
+    core: Arc<Core>,
 }
 
 pub(crate) enum Content {
     Empty,
-    /// And its media type, unless the fields name one.
-    Data(Bytes, HeaderValue),
+    Data(Bytes, Kind),
     File(FileRegion),
     /// What the [`Response`] has.
     Stream,
+}
+
+/// What data is, unless the fields name a media type.
+pub(crate) enum Kind {
+    /// Of the media type that the application has for it.
+    Media,
+    Text,
+    Bytes,
 }
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 impl ResponseHead {
-    pub(crate) fn new(settings: Arc<Settings>) -> Self {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
         Self {
             status: StatusCode::OK,
             headers: HeaderMap::new(),
@@ -245,7 +258,7 @@ impl ResponseHead {
             content: Content::Empty,
             is_complete: false,
             ranges_max: None,
-            settings,
+            core,
         }
     }
 
@@ -256,22 +269,22 @@ impl ResponseHead {
     /// If the value has no such form.
     pub fn set_media(&mut self, value: &impl Serialize) -> Result {
         let media_type = match self.headers.get(header::CONTENT_TYPE) {
-            None => self.settings.media_type,
+            None => self.core.settings.media_type,
             Some(value) => value.to_str()?,
         };
-        let data = self.settings.media.serialize(media_type, value)?;
-        self.content = Content::Data(data.into(), self.settings.media_type_value.clone());
+        let data = self.core.settings.media.serialize(media_type, value)?;
+        self.content = Content::Data(data.into(), Kind::Media);
         Ok(())
     }
 
     /// Sets the content to text, `text/plain` unless another media type is set.
     pub fn set_text(&mut self, text: impl Into<String>) {
-        self.content = Content::Data(text.into().into(), TEXT);
+        self.content = Content::Data(text.into().into(), Kind::Text);
     }
 
     /// Sets the content to bytes, `application/octet-stream` unless another media type is set.
     pub fn set_data(&mut self, data: impl Into<Bytes>) {
-        self.content = Content::Data(data.into(), BYTES);
+        self.content = Content::Data(data.into(), Kind::Bytes);
     }
 
     /// Sets the content to a part of a file, which servers send without reading it.
@@ -458,13 +471,13 @@ impl ResponseHead {
     pub(crate) fn content_of<M: varvel::Mode>(&mut self, body: Body<M>) {
         // What the toolkit makes of errors is in memory.
         self.content = match body.into_parts() {
-            BodyParts::Full(data) => Content::Data(data, BYTES),
+            BodyParts::Full(data) => Content::Data(data, Kind::Bytes),
             _ => Content::Empty,
         };
     }
 
     pub(crate) fn text(&mut self, text: Bytes) {
-        self.content = if text.is_empty() { Content::Empty } else { Content::Data(text, TEXT) };
+        self.content = if text.is_empty() { Content::Empty } else { Content::Data(text, Kind::Text) };
     }
 }
 
