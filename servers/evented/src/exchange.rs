@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use varvel::{BodyError, Frame, PollBody, RequestId};
 use varvel_http1::BodyLength;
-use varvel_server_kit::journal::Account;
+use varvel_server_kit::{journal::Account, waiting_chunks::WaitingChunks};
 
 use crate::request_body::Incoming;
 
@@ -46,6 +46,7 @@ pub(crate) struct Exchange<F> {
     pub(crate) status: Option<StatusCode>,
     /// Body bytes handed to the outbox.
     pub(crate) bytes: u64,
+    pub(crate) chunks: WaitingChunks,
     pub(crate) method: Method,
     pub(crate) target: Bytes,
     /// For whoever follows the loop.
@@ -88,6 +89,7 @@ impl<F> Exchange<F> {
             until_close: false,
             status: None,
             bytes: 0,
+            chunks: WaitingChunks::default(),
             method: Method::GET,
             target: Bytes::new(),
             account: None,
@@ -109,12 +111,18 @@ impl<F> Exchange<F> {
         self.until_close = false;
         self.status = None;
         self.bytes = 0;
+        self.chunks.clear();
         self.target = Bytes::new();
     }
 
     /// Whether the application waits for more of the request's body.
     pub(crate) fn wants_body(&self) -> bool {
         self.incoming.as_ref().is_some_and(|incoming| incoming.is_wanted())
+    }
+
+    /// What is left in the outbox, so many bytes, is not written any more.
+    pub(crate) fn take_back(&mut self, unsent: u64) {
+        self.bytes -= self.chunks.content(self.bytes, unsent);
     }
 
     pub(crate) fn id(&self, connection: u64, number: u64) -> RequestId<'_> {

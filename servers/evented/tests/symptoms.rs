@@ -19,9 +19,10 @@ use bytes::Bytes;
 use http::{Request, Response};
 use support::{Running, get, launch, read_line, start};
 use varvel::{
-    AppError, AsyncAppResult, AsyncBody, AsyncIo, FileRegion, Frame, Policy, Scope, Shared, StartError,
-    app_fn, factory_fn,
+    AppError, AsyncAppResult, AsyncBody, AsyncIo, FileRegion, Frame, Outcome, Policy, Scope, Shared,
+    StartError, app_fn, factory_fn,
 };
+use varvel_server_kit::settings::Settings;
 
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -467,5 +468,36 @@ fn a_waker_that_panics_kills_the_loop() {
     assert_eq!(get(&mut client, "/stop").unwrap(), "fine", "the connection is still there");
     server.control.stop(GRACE);
     server.expect_report("panic in background work: a waker");
+    server.stop(GRACE).unwrap();
+}
+
+#[test]
+fn an_answer_of_tiny_chunks_that_was_cut_off_is_said_to_have_had_no_bytes() {
+    let (finished, finishes) = mpsc::channel();
+    let app = app_fn(move |_, scope: Scope| {
+        let finished = finished.clone();
+        scope.on_finish(move |finish| finished.send(*finish).unwrap());
+        async {
+            Ok(Response::new(AsyncBody::generate(|mut frames| async move {
+                loop {
+                    frames.data("ab").await;
+                }
+            })))
+        }
+    });
+    let tune = |settings: &mut Settings| {
+        settings.write_timeout = Duration::from_millis(200);
+        settings.write_high_water = 256 * 1024;
+    };
+    let server = start(tune, Shared(app));
+    let mut client = server.connect();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    // It reads nothing, but keeps what the system has taken for it.
+    let finish = finishes.recv_timeout(GRACE).unwrap();
+    assert_eq!(finish.outcome, Outcome::TimedOut);
+    let mut arrived = Vec::new();
+    let _ = client.read_to_end(&mut arrived);
+    let chunks = arrived.windows(7).filter(|chunk| *chunk == b"2\r\nab\r\n").count() as u64;
+    assert!(chunks > 0 && finish.bytes >= 2 * chunks, "{chunks} chunks have arrived, {} bytes", finish.bytes);
     server.stop(GRACE).unwrap();
 }

@@ -28,6 +28,7 @@ pub mod outbox;
 pub mod connection_deadlines;
 pub mod stopping;
 pub mod timer_queue;
+pub mod waiting_chunks;
 pub mod worker_pool;
 
 pub mod containment;

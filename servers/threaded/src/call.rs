@@ -292,7 +292,12 @@ pub(crate) fn begin_answer(
 /// Ends an answer. `reported` says that the application was told off for its length before.
 pub(crate) fn end_answer(connection: &Connection, io: &mut Io, trailers: Option<&HeaderMap>, reported: bool) {
     io.phase = Phase::Tail;
-    match io.http.send_end(trailers, io.outbox.text_mut()) {
+    let before = io.outbox.len();
+    let sent = io.http.send_end(trailers, io.outbox.text_mut());
+    if let Some(current) = &mut io.current {
+        current.chunks.end(io.outbox.len() - before);
+    }
+    match sent {
         Ok(sent) if sent.trailers_removed => {
             let detail = "fields that may not be trailers were removed from the answer's";
             connection.report_of(io, Event::Contract { clause: "B18", detail });

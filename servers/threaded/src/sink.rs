@@ -159,6 +159,9 @@ impl FrameSink for Sink<'_> {
         io.outbox.push_bytes(chunk);
         io.outbox.push_text(frame.suffix);
         io.count(frame.take);
+        if let (Some(current), false) = (&mut io.current, frame.suffix.is_empty()) {
+            current.chunks.push(frame.take, io.outbox.len());
+        }
         if frame.excess && !self.reported {
             self.reported = true;
             report_excess(self.connection, io);

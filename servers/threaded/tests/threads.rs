@@ -4,6 +4,8 @@ mod support;
 
 use std::{
     future::Future,
+    io::{Read, Write},
+    net::TcpStream,
     pin::pin,
     sync::{
         Arc, Mutex,
@@ -577,4 +579,32 @@ fn who_is_ahead_takes_the_connections_that_nobody_else_takes() {
     let mut last: Vec<Client> = (0..256).map(connect).collect();
     assert_eq!(server.stop(PATIENCE).cut, 0);
     assert!(last.iter_mut().all(|client| client.answer().0 == 200));
+}
+
+#[test]
+fn an_answer_of_tiny_chunks_that_was_cut_off_is_said_to_have_had_no_bytes() {
+    let (finished, finishes) = mpsc::channel();
+    let finished = Mutex::new(finished);
+    let app = sync_fn(move |_, scope: varvel::Scope| {
+        let finished = finished.lock().unwrap().clone();
+        scope.on_finish(move |finish| finished.send(*finish).unwrap());
+        Ok(Response::new(WriteBody::from_writer(|sink| {
+            loop {
+                sink.data(Bytes::from_static(b"ab"))?;
+            }
+        })))
+    });
+    let mut settings = threads(2);
+    settings.write_timeout = Duration::from_millis(200);
+    settings.write_high_water = 256 * 1024;
+    let server = start(settings, Shared(Arc::new(app)));
+    let mut client = TcpStream::connect(server.address).unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    // It reads nothing, but keeps what the system has taken for it.
+    let finish = finishes.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(finish.outcome, Outcome::TimedOut);
+    let mut arrived = Vec::new();
+    let _ = client.read_to_end(&mut arrived);
+    let chunks = arrived.windows(7).filter(|chunk| *chunk == b"2\r\nab\r\n").count() as u64;
+    assert!(chunks > 0 && finish.bytes >= 2 * chunks, "{chunks} chunks have arrived, {} bytes", finish.bytes);
 }

@@ -265,6 +265,9 @@ impl Exchange {
         if self.has(Fault::HookSaysCompleted) {
             finish.outcome = Outcome::Completed;
         }
+        if self.has(Fault::HookForgetsTheCut) && outcome != Outcome::Completed {
+            finish.bytes = 0;
+        }
         if self.has(Fault::HookKnowsNoStatus) {
             finish.status = None;
         }

@@ -508,6 +508,8 @@ pub enum Fault {
     HookKnowsNoStatus,
     /// Counts head and framing as bytes of the body (E12).
     HookCountsFraming,
+    /// Counts nothing of an answer that was cut off (E12).
+    HookForgetsTheCut,
     /// Runs hooks before the answer is handed over (E12).
     HookFiresEarly,
     /// Runs no hook that comes after the end of its exchange (E12).

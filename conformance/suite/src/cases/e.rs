@@ -76,7 +76,12 @@ pub(crate) const CHECKS: &[Check] = &[
         &[HookNeverFires, HookKnowsNoStatus, HookCountsFraming, HookSaysCompleted],
     ),
     Check::new(ids::E12, "client-gone", hooks::hook_of_a_client_gone, &[HookSaysCompleted, HookNeverFires]),
-    Check::new(ids::E12, "client-too-slow", hooks::hook_of_a_client_too_slow, &[HookSaysCompleted]),
+    Check::new(
+        ids::E12,
+        "client-too-slow",
+        hooks::hook_of_a_client_too_slow,
+        &[HookSaysCompleted, HookForgetsTheCut],
+    ),
     Check::new(ids::E12, "not-before-the-end", hooks::hook_not_before_the_end, &[HookFiresEarly]),
     Check::new(ids::E12, "end-of-the-tunnel", hooks::hook_at_the_end_of_a_tunnel, &[TunnelHookFiresEarly])
         .needs(Caps::UPGRADE),

@@ -316,6 +316,9 @@ impl<A: AsyncApp> Connection<A> {
         exchange.bytes += frame.take;
         self.outbox.push_bytes(data);
         self.outbox.push_text(frame.suffix);
+        if !frame.suffix.is_empty() {
+            exchange.chunks.push(frame.take, self.outbox.len());
+        }
         !frame.excess
     }
 
@@ -334,8 +337,10 @@ impl<A: AsyncApp> Connection<A> {
         trailers: Option<&HeaderMap>,
         shared: &mut Shared<A>,
     ) -> Next {
+        let before = self.outbox.len();
         match self.http.send_end(trailers, self.outbox.text_mut()) {
             Ok(sent) => {
+                exchange.chunks.end(self.outbox.len() - before);
                 if sent.trailers_removed {
                     let detail = "fields that may not be trailers were removed from the answer's";
                     let event = Event::Contract { clause: "B18", detail };

@@ -306,7 +306,7 @@ impl<A: AsyncApp> Connection<A> {
             self.wake(puller, &exchange, shared);
         }
         if outcome != Outcome::Completed {
-            exchange.bytes = exchange.bytes.saturating_sub(self.outbox.len());
+            exchange.take_back(self.outbox.len());
         }
         let finish = Finish::new(outcome, exchange.status, exchange.bytes);
         self.handle.end_exchange(finish, |event| self.report(&exchange, shared, event));
@@ -370,7 +370,7 @@ impl<A: AsyncApp> Connection<A> {
 
     /// Nobody takes what is in the outbox.
     fn drop_output(&mut self, exchange: &mut Exchange<A::Future>, shared: &Shared<A>) {
-        exchange.bytes = exchange.bytes.saturating_sub(self.outbox.len());
+        exchange.take_back(self.outbox.len());
         self.outbox.clear();
         self.http.output_progress(0, false, shared.now);
     }

@@ -111,7 +111,7 @@ impl Io {
         self.failed.get_or_insert(outcome);
         if let Some(current) = &mut self.current {
             // What is left in the outbox ends with the body, as far as there is any.
-            current.bytes = current.bytes.saturating_sub(self.outbox.len());
+            current.bytes -= current.chunks.content(current.bytes, self.outbox.len());
         }
         // A client that does not read would keep for long what the system has of the answer.
         self.reset |= self.until_close || reason == CloseReason::WriteTimeout;

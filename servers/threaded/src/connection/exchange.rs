@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use varvel::{ConnInfo, Event, Exchange, Finish, FinishHook, InterimError, Outcome, RequestId, Worker};
 use varvel_http1::{InterimRefused, RequestHead};
-use varvel_server_kit::{journal::Account, transport::PeerState};
+use varvel_server_kit::{journal::Account, transport::PeerState, waiting_chunks::WaitingChunks};
 
 use super::{Connection, Io, Phase};
 
@@ -22,6 +22,7 @@ pub(crate) struct Current {
     pub(crate) status: Option<StatusCode>,
     /// Bytes of the body that were put into the outbox.
     pub(crate) bytes: u64,
+    pub(crate) chunks: WaitingChunks,
     /// The answer is a file, whose reading may fail until it is written.
     pub(crate) has_file: bool,
     /// For whoever follows the server; boxed, since most have none and all have its room.
@@ -43,6 +44,7 @@ impl Connection {
             target: head.target.clone(),
             status: None,
             bytes: 0,
+            chunks: WaitingChunks::default(),
             has_file: false,
             account,
         });

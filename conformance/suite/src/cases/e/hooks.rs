@@ -76,12 +76,48 @@ pub(super) fn hook_of_a_client_gone(case: &mut Case<'_>) -> Verdict {
 }
 
 pub(super) fn hook_of_a_client_too_slow(case: &mut Case<'_>) -> Verdict {
+    const LENGTH: u64 = 32 << 20;
     case.start(Tuning { write_timeout: Duration::from_millis(300), ..Tuning::default() })?;
-    let mut client = case.connect()?;
-    client.small_buffers()?;
-    client.send(case.get("hook&size=33554432"))?;
-    let finish = case.wait_for("finish", |_| true)?;
-    expect_eq("the end:", finish.text("outcome"), "TimedOut")
+    let sized = format!("header=Content-Length:{LENGTH}&stream");
+    let rows = [
+        format!("size={LENGTH}"),
+        format!("{sized}&frames=512:65536"),
+        "stream&frames=512:65536".to_owned(),
+        "stream&frames=4:8388608".to_owned(),
+    ];
+    for (nth, steps) in rows.iter().enumerate() {
+        let (key, request) = case.numbered(nth, "GET", &format!("hook&{steps}"), "");
+        let mut client = case.connect()?;
+        client.small_buffers()?;
+        client.send(request)?;
+        let head = client.head()?;
+        let finish = finish_of(case, &key).map_err(|failure| failure.within(steps))?;
+        expect_eq(format_args!("the end of `{steps}`:"), finish.text("outcome"), "TimedOut")?;
+        // What has arrived was handed over, and not all of it was.
+        let (arrived, _) = client.rest()?;
+        let is_chunked = head.has("transfer-encoding");
+        let arrived = if is_chunked { content_of(&arrived) } else { arrived.len() as u64 };
+        let bytes = finish.number("bytes").unwrap_or_default();
+        ensure(
+            (arrived..LENGTH).contains(&bytes),
+            format_args!("from {arrived} bytes, which have arrived, to less than {LENGTH} (`{steps}`)"),
+            format_args!("{bytes} bytes"),
+        )?;
+    }
+    Ok(())
+}
+
+/// How many bytes of content are in these chunks, the last of which may be cut short.
+fn content_of(mut chunks: &[u8]) -> u64 {
+    let mut content = 0;
+    while let Some(end) = chunks.windows(2).position(|pair| pair == b"\r\n") {
+        let size =
+            std::str::from_utf8(&chunks[..end]).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
+        let (Some(size), rest) = (size, &chunks[end + 2..]) else { break };
+        content += size.min(rest.len()) as u64;
+        chunks = rest.get(size + 2..).unwrap_or_default();
+    }
+    content
 }
 
 pub(super) fn hook_not_before_the_end(case: &mut Case<'_>) -> Verdict {
