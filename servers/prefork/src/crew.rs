@@ -363,6 +363,18 @@ impl Crew {
         }
     }
 
+    /// A quick stop was asked for by hand: whoever was told to leave by an earlier one, and is still there, is killed.
+    pub(crate) fn stop_quickly(&mut self, now: Instant) {
+        if self.stop.is_some_and(|stop| stop.quick) {
+            for member in &mut self.members {
+                if let State::Leaving { until, .. } | State::Aborting { until } = &mut member.state {
+                    *until = now.min(*until);
+                }
+            }
+        }
+        self.stop(true, now);
+    }
+
     pub(crate) fn is_stopping(&self) -> bool {
         self.stop.is_some()
     }

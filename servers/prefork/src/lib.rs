@@ -43,7 +43,7 @@
 //! | signal to the supervisor | does | gunicorn |
 //! |---|---|---|
 //! | TERM | stops: workers finish what they have begun, within `drain-timeout` | the same |
-//! | INT, QUIT | stops at once; who hangs is killed 7 s later | the same |
+//! | INT, QUIT | stops at once; who hangs is killed 7 s later, or by a second one | kills who hangs after `--graceful-timeout` |
 //! | HUP | reloads: new workers are started, and take over when all of them are ready | kills the old ones whatever becomes of the new |
 //! | TTIN, TTOU | one worker more, one fewer | the same |
 //! | USR1 | reopens the log files, in all workers too | the same |

@@ -190,7 +190,9 @@ impl Supervisor {
                             let seat = match running.into_seat(born) {
                                 Ok(seat) => seat,
                                 Err(error) => {
-                                    let _ = writeln!(io::stderr(), "error: {error}");
+                                    let message = &error.to_string();
+                                    let event = Event::Log { level: Level::Error, message };
+                                    Stderr.report(&Report::new(event));
                                     std::process::exit(1);
                                 }
                             };
@@ -355,8 +357,14 @@ impl Running {
         self.stop(true, now);
     }
 
-    /// Has all workers leave from then on, and a successor that is still on its way.
+    /// Has all workers leave from then on.
     fn stop(&mut self, quick: bool, after: Instant) {
+        self.begin_stop();
+        self.crew.stop(quick, after);
+    }
+
+    /// The first of several stops: tells the service manager, and a successor on its way.
+    fn begin_stop(&mut self) {
         if !self.crew.is_stopping() && self.replaced_by().is_none() {
             self.supervisor.service_manager.stopping("running exchanges are finished");
             if let Some(successor) = self.successor.as_mut().filter(|successor| successor.is_starting()) {
@@ -364,7 +372,6 @@ impl Running {
                 successor.dismiss();
             }
         }
-        self.crew.stop(quick, after);
     }
 
     fn act(&mut self, action: Action, now: Instant) {
@@ -506,7 +513,10 @@ impl Running {
                 self.info(&format!("varvel-prefork stopping{when}; running exchanges have {seconds} s"));
                 self.stop(false, now + delay);
             }
-            SIGINT | SIGQUIT => self.stop(true, now),
+            SIGINT | SIGQUIT => {
+                self.begin_stop();
+                self.crew.stop_quickly(now);
+            }
             // Before all have served for the first time, those that are starting are as new as can be.
             SIGHUP if self.crew.was_complete() && !self.crew.is_stopping() => {
                 self.info("SIGHUP: new workers are started; they take over when all of them are ready");

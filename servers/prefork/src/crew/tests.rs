@@ -468,6 +468,23 @@ fn a_quick_stop_overtakes_a_graceful_one() {
 }
 
 #[test]
+fn a_second_quick_stop_kills_whoever_hangs() {
+    let mut drill = Drill::serving(2);
+    drill.crew.stop_quickly(drill.now);
+    drill.settle();
+    let quick = |member| Action::Retire { member, quick: true, why: Why::Stop };
+    assert_eq!(drill.done(), [quick(1), quick(2)]);
+    drill.end(1, Ending::Other);
+    drill.pass(MOMENT);
+    assert_eq!(drill.done(), []);
+    drill.crew.stop_quickly(drill.now);
+    drill.settle();
+    assert_eq!(drill.done(), [Action::Kill { member: 2 }]);
+    drill.end(2, Ending::Other);
+    assert_eq!(drill.done(), [Action::Ended]);
+}
+
+#[test]
 fn a_fork_that_fails_is_tried_again_and_ends_a_reload() {
     let mut drill = Drill::serving(1);
     drill.crew.ended(1, Ending::Other, drill.now);

@@ -126,7 +126,7 @@ impl Running {
             init::forward(signal, newest);
         }
         match signal {
-            SIGINT | SIGQUIT => self.crew.stop(true, now),
+            SIGINT | SIGQUIT => self.crew.stop_quickly(now),
             SIGUSR1 => self.reopen_logs(),
             SIGHUP | SIGTTIN | SIGTTOU | SIGUSR2 if !is_init => {
                 self.warn(&format!(
