@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use clap::{
     Arg, ArgAction, ArgMatches, Command,
     builder::{PossibleValue, PossibleValuesParser},
-    error::ErrorKind,
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 use varvel_prefork::Heritage;
 use varvel_server_kit::settings::{self, Setting, SettingError, Settings, Unit};
@@ -51,7 +51,7 @@ pub(crate) fn parse(
     environment: Environment<'_>,
 ) -> Result<Request, clap::Error> {
     let mut command = command(presentation, defaults);
-    let matches = command.try_get_matches_from_mut(arguments)?;
+    let matches = command.try_get_matches_from_mut(arguments).map_err(explain_foreign_option)?;
     let origins = Origins { matches: &matches, environment };
     let request = origins.resolve(defaults).and_then(|config| {
         Ok(if matches.get_flag(PRINT_CONFIG) {
@@ -61,6 +61,47 @@ pub(crate) fn parse(
         })
     });
     request.map_err(|problem| command.error(ErrorKind::ValueValidation, problem))
+}
+
+/// Options that operators of gunicorn and uvicorn know, and what does the same here.
+const FOREIGN_OPTIONS: &[(&[&str], &str)] = &[
+    (&["--worker-class", "-k"], "'--worker threaded' or '--worker evented', with '--server prefork'"),
+    (&["--timeout", "-t"], "'--worker-timeout', with '--server prefork'"),
+    (&["--graceful-timeout", "--timeout-graceful-shutdown"], "'--drain-timeout'"),
+    (&["--keep-alive", "--timeout-keep-alive"], "'--keep-alive-timeout'"),
+    (&["--worker-connections"], "'--max-connections'"),
+    (&["--limit-max-requests"], "'--max-requests', with '--server prefork'"),
+    (&["--limit-request-line"], "'--request-line-bytes-max'"),
+    (&["--limit-request-fields"], "'--header-count-max'"),
+    (&["--limit-request-field_size"], "'--head-bytes-max', of all fields together"),
+    (&["--access-logfile"], "'--access-log combined', with '--access-log-file' for a file"),
+    (&["--error-logfile"], "'--log-file'"),
+    (&["--pid", "-p"], "'--pid-file'"),
+    (&["-u"], "'--user', with '--server prefork'"),
+    (&["-g"], "'--group', with '--server prefork'"),
+    (&["--host", "--port"], "'--bind HOST:PORT'"),
+    (&["--uds"], "'--bind unix:PATH'"),
+    (&["--fd"], "'--bind fd:NUMBER'"),
+    (&["--config", "-c"], "the environment: '--help' tells how; there is no configuration file"),
+    (&["--daemon", "-D"], "a service manager"),
+    (&["--reload"], "a program that watches files, such as watchexec"),
+];
+
+/// Says what does the work of an option that other servers have, in place of a guess by its letters.
+fn explain_foreign_option(mut error: clap::Error) -> clap::Error {
+    let foreign = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(given)) if error.kind() == ErrorKind::UnknownArgument => {
+            FOREIGN_OPTIONS.iter().find(|(names, _)| names.contains(&given.as_str()))
+        }
+        _ => None,
+    };
+    if let Some((_, here)) = foreign {
+        error.remove(ContextKind::SuggestedArg);
+        error.remove(ContextKind::Suggested);
+        let advice = format!("what does that here is {here}").into();
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![advice]));
+    }
+    error
 }
 
 /// A warning for each of these environment variables that looks like an option and is none, so that a slip of the pen
@@ -428,7 +469,7 @@ Environment:
 Signals:
   SIGTERM           stop: no new connections, running requests may finish within --drain-timeout
   SIGINT            the same, and a second one stops now; with --server prefork the first one does
-  SIGQUIT           stop now
+  SIGQUIT           stop now; prefork: a second SIGINT or SIGQUIT kills who hangs
   SIGUSR1           open the log files anew
   SIGHUP            prefork: reload; new workers take over when all of them are ready
   SIGTTIN, SIGTTOU  prefork: one worker more, one fewer
@@ -551,6 +592,15 @@ mod tests {
                 "`soon` is no time: write a number with ms, s, m, h or d",
             ),
             (&["--head-timeot", "5s"], &[], "a similar argument exists: '--head-timeout'"),
+            (
+                &["--timeout", "30"],
+                &[],
+                "tip: what does that here is '--worker-timeout', with '--server prefork'",
+            ),
+            (&["--timeout=30"], &[], "'--worker-timeout'"),
+            (&["-k", "gevent"], &[], "'--worker evented'"),
+            (&["-kgevent"], &[], "'--worker evented'"),
+            (&["--keep-alive", "5"], &[], "what does that here is '--keep-alive-timeout'"),
             (&["--server", "eventd"], &[], "a similar value exists: 'evented'"),
             (
                 &["--server", "prefork", "--worker", "prefork"],
@@ -580,6 +630,24 @@ mod tests {
             let (status, message) = error_of(arguments, environment);
             assert!(message.contains(expected), "{arguments:?} {environment:?}: {message}");
             assert_eq!(status, 2, "{message}");
+        }
+    }
+
+    #[test]
+    fn no_option_of_others_is_one_of_ours_and_what_does_the_same_is() {
+        let command = command(&presentation(), &Config::default());
+        let has = |option: &str| {
+            command.get_arguments().any(|argument| {
+                argument.get_long().is_some_and(|long| option == format!("--{long}"))
+                    || argument.get_short().is_some_and(|short| option == format!("-{short}"))
+            }) || option == "--help"
+        };
+        for (foreign, here) in FOREIGN_OPTIONS {
+            assert!(!foreign.iter().any(|option| has(option)), "{foreign:?}");
+            for named in here.split('\'').skip(1).step_by(2) {
+                let option = named.split(' ').next().unwrap();
+                assert!(has(option), "{foreign:?}: {option}");
+            }
         }
     }
 

@@ -174,20 +174,15 @@ where
 ///
 /// varvel_serve::run(varvel_serve::Both(Shared(Hello)));
 /// ```
+///
+/// A function that makes one returns [`BothForms`].
 #[derive(Clone, Copy, Debug)]
 pub struct Both<F>(
     /// The factory.
     pub F,
 );
 
-impl<F> Deploy<kind::Both> for Both<F>
-where
-    F: AppFactory<App: App + Send + Sync + 'static>
-        + AsyncAppFactory<App: AsyncApp<Future: 'static> + 'static>
-        + Send
-        + Sync
-        + 'static,
-{
+impl<F: BothForms> Deploy<kind::Both> for Both<F> {
     fn deploy(self, config: &Config, launch: Launch) -> Result<Served, Error> {
         match config.server {
             ServerKind::Threaded => on_threads(self.0, config, launch),
@@ -195,6 +190,56 @@ where
             ServerKind::Prefork => Err(NESTED),
         }
     }
+}
+
+/// A factory of both forms, which is what [`Both`] holds, in one word: so that a function can return an application with its
+/// middleware around it, and nobody has to write down the type of that.
+///
+/// Whatever is one implements it.
+///
+/// ```no_run
+/// use http::{Request, Response};
+/// use varvel::{App, AppResult, AsyncApp, AsyncAppResult, AsyncBody, ReadBody, Scope, Shared};
+/// use varvel_serve::{Both, BothForms};
+///
+/// # #[derive(Clone)]
+/// # struct Hello;
+/// # impl App for Hello {
+/// #     fn call(&self, _request: Request<ReadBody>, _scope: Scope) -> AppResult {
+/// #         Ok(Response::new("hello\n".into()))
+/// #     }
+/// # }
+/// # impl AsyncApp for Hello {
+/// #     type Future = std::future::Ready<AsyncAppResult>;
+/// #     fn call(&self, _request: Request<AsyncBody>, _scope: Scope) -> Self::Future {
+/// #         std::future::ready(Ok(Response::new("hello\n".into())))
+/// #     }
+/// # }
+/// /// Or, with a framework and the toolkit: RequestIds::new().around(AccessLog::to_stderr().around(app)).
+/// fn site() -> impl BothForms {
+///     Shared(Hello)
+/// }
+///
+/// fn main() -> std::process::ExitCode {
+///     varvel_serve::run(Both(site()))
+/// }
+/// ```
+pub trait BothForms:
+    AppFactory<App: App + Send + Sync + 'static>
+    + AsyncAppFactory<App: AsyncApp<Future: 'static> + 'static>
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<F> BothForms for F where
+    F: AppFactory<App: App + Send + Sync + 'static>
+        + AsyncAppFactory<App: AsyncApp<Future: 'static> + 'static>
+        + Send
+        + Sync
+        + 'static
+{
 }
 
 /// The factory of an application that cannot leave the thread it was built on, such as one that shares an `Rc` among
@@ -296,6 +341,10 @@ mod tests {
 
         runs(Both(Dual));
         runs(Both(Shared(Dual)));
+        fn returned() -> impl BothForms {
+            Shared(Dual)
+        }
+        runs(Both(returned()));
     }
 
     #[test]

@@ -14,8 +14,11 @@
 //!
 //! ```text
 //!   $ hello --server threaded --bind :8080 --drain-timeout 10s
-//!   varvel-threaded 0.1.0 (spec 0.1) listening on http://[::]:8080, 200 threads
+//!   2026-11-22T08:53:55.042Z [4711] info: varvel-threaded 0.1.0 (spec 0.1) listening on http://[::]:8080, 200 threads
 //! ```
+//!
+//! What the program and its servers have to say goes to standard error so, each line behind the time and the number of its
+//! process; to systemd's journal, which has both of its own, without them ([`varvel::Stderr`]).
 //!
 //! # What `run` takes
 //!
@@ -62,7 +65,7 @@ mod program;
 mod pulse;
 
 pub use config::{Config, ServerKind};
-pub use deploy::{Both, Deploy, EventedOnly, PerServer, kind};
+pub use deploy::{Both, BothForms, Deploy, EventedOnly, PerServer, kind};
 pub use error::Error;
 pub use program::Program;
 use varvel_prefork::Heritage;
