@@ -261,6 +261,7 @@ mod parking;
 mod report;
 mod scope;
 mod server;
+mod stderr;
 mod upgrade;
 mod worker;
 
@@ -286,9 +287,10 @@ pub use factory::{
 };
 pub use map_response::{MapResponse, map_response};
 pub use monitor::{Monitor, PROGRESS_INTERVAL, Ticket};
-pub use report::{Event, Level, Phase, Report, Reporter, RequestId, Stderr};
+pub use report::{Event, Level, Phase, Report, Reporter, RequestId};
 pub use scope::{MountError, Scope, Watch};
 pub use server::{Control, Launch, Listener, ServeError, Served, Server};
+pub use stderr::Stderr;
 pub use upgrade::{
     AsyncIo, AsyncTunnel, BlockingIo, BlockingTransport, BlockingTunnel, Offer, PollIo, Upgrade, UpgradeKind,
 };

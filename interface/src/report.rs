@@ -1,6 +1,6 @@
 //! What servers and applications tell the log, and who listens.
 
-use std::{error::Error, fmt, io::Write};
+use std::{error::Error, fmt};
 
 use http::Method;
 
@@ -129,17 +129,6 @@ impl<'a> RequestId<'a> {
 pub trait Reporter: Send + Sync {
     /// Called on whatever thread something happened; must be quick and must not panic.
     fn report(&self, report: &Report<'_>);
-}
-
-/// Writes each report as one line to standard error.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Stderr;
-
-impl Reporter for Stderr {
-    fn report(&self, report: &Report<'_>) {
-        // One write, so that lines of several threads do not mix; a closed standard error is nobody's business.
-        let _ = std::io::stderr().write_all(format!("{report}\n").as_bytes());
-    }
 }
 
 /// One line, whatever the messages of applications and panics contain.

@@ -1,10 +1,10 @@
 //! Mistakes of operators, and what they are told.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{BufRead, BufReader},
     net::TcpListener,
-    os::unix::net::UnixStream,
+    os::unix::{fs::MetadataExt, net::UnixStream},
     path::PathBuf,
     process::{Command, Stdio},
 };
@@ -46,6 +46,33 @@ fn a_wrong_command_line_ends_with_2_and_advice() {
 }
 
 #[test]
+fn lines_have_a_time_and_a_process_but_for_the_journal_which_knows_both() {
+    let (log, other) = (scratch("log"), scratch("other"));
+    fs::write(&other, "").unwrap();
+    for (journal, is_journal) in [(&log, true), (&other, false)] {
+        let stderr = File::create(&log).unwrap();
+        let journal = fs::metadata(journal).unwrap();
+        let mut command = Command::new(PROBE);
+        command.args(["--bind", "192.0.2.1:8000"]).stderr(stderr);
+        let mut child =
+            command.env("JOURNAL_STREAM", format!("{}:{}", journal.dev(), journal.ino())).spawn().unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(1));
+        let line = fs::read_to_string(&log).unwrap();
+        let (before, _) = line.split_once("error: cannot listen at ").unwrap();
+        if is_journal {
+            assert_eq!(before, "");
+        } else {
+            let (time, process) = before.split_once(' ').unwrap();
+            assert_eq!(process, format!("[{}] ", child.id()));
+            assert!(time.len() == "2026-11-22T08:53:55.042Z".len() && time.ends_with('Z'), "{line}");
+        }
+    }
+    for file in [log, other] {
+        fs::remove_file(file).unwrap();
+    }
+}
+
+#[test]
 fn an_address_that_cannot_be_had_ends_with_1_and_advice() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let no_socket = scratch("no-socket");
@@ -60,7 +87,7 @@ fn an_address_that_cannot_be_had_ends_with_1_and_advice() {
         for server in SERVERS {
             let (status, message) = failure(&["--server", server, "--bind", &address], &[]);
             assert_eq!(status, Some(1), "{message}");
-            assert!(message.starts_with("error: cannot listen at "), "{message}");
+            assert!(message.contains(" error: cannot listen at "), "{message}");
             assert!(message.contains(expected), "{message}");
             assert_eq!(message.lines().count(), 1, "{message}");
         }

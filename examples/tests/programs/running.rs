@@ -50,7 +50,7 @@ impl Running {
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let mut running = Self { child, stderr, stdout, address: ([0, 0, 0, 0], 0).into() };
         let line = running.line_with(" listening on http://");
-        assert!(line.starts_with(&format!("varvel-{server} ")), "{line}");
+        assert!(line.contains(&format!(" info: varvel-{server} ")), "{line}");
         let (_, rest) = line.split_once("http://").unwrap();
         let (address, _) = rest.split_once(',').unwrap();
         running.address = address.parse().unwrap();

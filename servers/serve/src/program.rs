@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use varvel::{Control, ServeError, Served};
+use varvel::{Control, Event, Level, Report, Reporter as _, ServeError, Served, Stderr};
 use varvel_prefork::{Heritage, Relaunch};
 use varvel_server_kit::{
     listener::BindAddress,
@@ -139,12 +139,12 @@ impl<A> Program<A> {
         match command_line::parse(&self.presentation, &self.defaults, arguments, &environment) {
             Ok(Request::Serve(mut config)) => {
                 for warning in command_line::unknown_variables(env::vars_os().map(|(name, _)| name)) {
-                    tell(format_args!("warning: {warning}"));
+                    tell(Level::Warning, warning);
                 }
                 match serve_until_signalled(self.app, &mut config, self.hooks, surroundings) {
                     Ok(()) => ExitCode::SUCCESS,
                     Err(error) => {
-                        tell(format_args!("error: {error}"));
+                        tell(Level::Error, error);
                         ExitCode::FAILURE
                     }
                 }
@@ -224,7 +224,7 @@ fn serve_until_signalled<K>(
     // A server that failed before it was ready must not leave the announcer waiting.
     control.announce_end();
     let _ = announcer.join();
-    tell(format_args!("varvel-{} stopped; {}", config.server, outcome(&served?)));
+    tell(Level::Info, format_args!("varvel-{} stopped; {}", config.server, outcome(&served?)));
     Ok(())
 }
 
@@ -246,7 +246,7 @@ fn supervise<K>(
         supervisor = supervisor.with_hooks(hooks);
     }
     let served = prefork::supervise(supervisor, app, config)?;
-    tell(format_args!("varvel-{} stopped; {}", config.server, outcome(&served)));
+    tell(Level::Info, format_args!("varvel-{} stopped; {}", config.server, outcome(&served)));
     Ok(())
 }
 
@@ -255,7 +255,7 @@ struct Announcement(Vec<String>);
 
 impl Hooks for Announcement {
     fn when_ready(&mut self) {
-        self.0.iter().for_each(|line| tell(format_args!("{line}")));
+        self.0.iter().for_each(|line| tell(Level::Info, line));
     }
 }
 
@@ -266,7 +266,7 @@ fn provide_descriptors(config: &mut Config) -> Option<Shortage> {
     config.settings.max_connections = Some(shortage.connections);
     // The default means: as many as there can be.
     if asked != Settings::default().max_connections {
-        tell(format_args!("warning: {shortage}"));
+        tell(Level::Warning, &shortage);
     }
     Some(shortage)
 }
@@ -300,14 +300,14 @@ impl Obedience {
                 }
                 Ok(Asked::ReopenLogs) => {
                     if let Err(error) = self.logs.open() {
-                        tell(format_args!("error: {error}"));
+                        tell(Level::Error, error);
                     }
                 }
                 Err(error) => {
                     // Better an orderly end now than a process that only SIGKILL can stop.
-                    tell(format_args!(
-                        "error: cannot wait for signals any more, so the server stops: {error}"
-                    ));
+                    let message =
+                        format_args!("cannot wait for signals any more, so the server stops: {error}");
+                    tell(Level::Error, message);
                     return self.control.stop(self.config.settings.drain_timeout);
                 }
             }
@@ -318,7 +318,7 @@ impl Obedience {
         let Settings { lame_duck_delay: delay, drain_timeout: grace, .. } = self.config.settings;
         let when = if delay.is_zero() { String::new() } else { format!(" in {} s", delay.as_secs_f32()) };
         let (server, seconds) = (self.config.server, grace.as_secs_f32());
-        tell(format_args!("varvel-{server} stopping{when}; running exchanges have {seconds} s"));
+        tell(Level::Info, format_args!("varvel-{server} stopping{when}; running exchanges have {seconds} s"));
         self.service_manager.stopping("running exchanges are finished");
         stop_after(delay, mem::take(&mut self.memberships), grace, &self.control);
     }
@@ -372,7 +372,7 @@ fn announce(
     let control = control.clone();
     thread::spawn(move || {
         if control.wait_ready() {
-            lines.iter().for_each(|line| tell(format_args!("{line}")));
+            lines.iter().for_each(|line| tell(Level::Info, line));
             service_manager.ready("serves");
             if let Some(pulse) = pulse {
                 pulse.follow(service_manager);
@@ -385,9 +385,9 @@ fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
-/// One write for each line, so that lines of several threads do not mix. A closed standard error is no reason to end.
-fn tell(line: fmt::Arguments<'_>) {
-    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+/// Where reports go, and looking like one.
+fn tell(level: Level, message: impl fmt::Display) {
+    Stderr.report(&Report::new(Event::Log { level, message: &message.to_string() }));
 }
 
 #[cfg(test)]

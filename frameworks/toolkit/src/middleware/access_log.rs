@@ -1,15 +1,9 @@
 //! A line for each request.
 
-use std::{
-    fmt,
-    io::{self, Write},
-    net::IpAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use http::{Method, Request, Response, StatusCode, Version, header};
-use varvel::{Body, Outcome, Scope};
+use varvel::{Body, Outcome, Scope, Stderr};
 
 use super::{RequestId, forwarded::Client};
 use crate::{Form, Middleware};
@@ -33,14 +27,10 @@ pub struct AccessLog {
 }
 
 impl AccessLog {
-    /// Writes the line of each request to standard error, as a whole, so that the lines of several threads and processes do
-    /// not mix.
+    /// Writes the line of each request to standard error, among the reports of the server and like them: as a whole, behind
+    /// the time and the number of the process, and without both to systemd's journal.
     pub fn to_stderr() -> Self {
-        Self::new(|entry| {
-            let line = format!("{entry}\n");
-            // Where it could be told that nobody reads the log, nobody would read that.
-            let _ = io::stderr().lock().write_all(line.as_bytes());
-        })
+        Self::new(|entry| Stderr.line(format_args!("{entry}")))
     }
 
     /// Calls this for each request, on the thread where it ends: it must be quick, and not panic. Standard error has no
