@@ -85,8 +85,8 @@ pub trait Extract<F>: Sized {
     /// a [`before`](crate::App::before) hook.
     const READS: bool = false;
 
-    /// Refuses content by the header fields, before it is read; nothing unless overridden. [`extract`](Self::extract) refuses it,
-    /// too, for those who come to it another way.
+    /// Refuses content by the header fields, before it has come; nothing unless overridden. [`extract`](Self::extract) refuses it,
+    /// too, as what has come already is not asked about here.
     ///
     /// # Errors
     /// What the client is told instead.

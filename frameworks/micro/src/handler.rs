@@ -9,10 +9,10 @@ use std::{
 
 use http::{HeaderMap, Request, request};
 use varvel::{
-    AppError, AppResult, Async, AsyncAppResult, AsyncBody, BodyError, Push, ReadBody, Scope, app_fn,
+    AppError, AppResult, Async, AsyncAppResult, AsyncBody, Body, BodyParts, Push, ReadBody, Scope, app_fn,
     map_answer, sync_fn,
 };
-use varvel_toolkit::{Blocking, Endpoint, FailureLog, HttpError, Polled, caught};
+use varvel_toolkit::{Blocking, Endpoint, FailureLog, Form, HttpError, Polled, caught};
 
 use crate::{
     Asked, Call, Extract, Needs, Respond, Session,
@@ -93,8 +93,8 @@ where
         let mut call = Call { received: &mut received, context };
         context.before::<Blocking>(&mut call).unwrap_or_else(|| {
             if A::READS {
-                A::check(call.headers())?;
                 if let Incoming::Blocking(body) = call.received.body.take() {
+                    let body = unless_refused::<Blocking, A>(body, call.headers())?;
                     call.received.content = body.collect(context.content_bytes_max)?;
                 }
             }
@@ -137,8 +137,7 @@ where
                     return answer;
                 }
                 if A::READS {
-                    A::check(call.headers())?;
-                    read(&mut call).await?;
+                    read::<A>(&mut call).await?;
                 }
                 handle(handler, A::extract(&mut call)?).await.respond()
             });
@@ -170,10 +169,23 @@ fn finish<F: Side>(
 }
 
 /// Waits for the content.
-async fn read(call: &mut Call<'_>) -> Result<(), BodyError> {
+async fn read<A: Arguments<Polled>>(call: &mut Call<'_>) -> Result<(), AppError> {
     let Incoming::Polled(body) = call.received.body.take() else { return Ok(()) };
-    call.received.content = body.collect(call.context.content_bytes_max).await?;
+    let content = unless_refused::<Polled, A>(body, call.headers())?.collect(call.context.content_bytes_max);
+    call.received.content = content.await?;
     Ok(())
+}
+
+/// A body that is to be read, unless its head says that it is not worth waiting for. What has come already needs no waiting.
+fn unless_refused<F: Form, A: Arguments<F>>(
+    body: Body<F::In>,
+    headers: &HeaderMap,
+) -> Result<Body<F::In>, HttpError> {
+    let parts = body.into_parts();
+    if let BodyParts::Stream(_) = parts {
+        A::check(headers)?;
+    }
+    Ok(parts.into())
 }
 
 macro_rules! handlers {

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri, Version, header, request::Parts};
 use serde::de::DeserializeOwned;
-use varvel::{Address, AppError, Body, BodyError, BodyErrorKind, Scope};
+use varvel::{Address, AppError, Body, BodyError, BodyErrorKind, BodyParts, Scope};
 use varvel_toolkit::{
     Accept, Blocking, Form, HttpError, MediaType, Polled, Query,
     conditional::{self, Validators, Verdict},
@@ -69,6 +69,14 @@ impl<F: Form> Request<F> {
     pub fn take_stream(&mut self) -> Body<F::In> {
         std::mem::take(&mut self.body)
     }
+
+    /// Refuses content that nothing could be made of before it is waited for. What has come already needs no waiting.
+    fn check_media(&mut self) -> Result<(), HttpError> {
+        let parts = self.take_stream().into_parts();
+        let is_coming = matches!(parts, BodyParts::Stream(_));
+        self.body = parts.into();
+        if is_coming { self.head.check_media() } else { Ok(()) }
+    }
 }
 
 impl Request<Blocking> {
@@ -91,7 +99,7 @@ impl Request<Blocking> {
     /// 415 if there is no handler for it, without reading it; 400 if it is empty or malformed, 422 if it is another value, and
     /// as [`data`](Self::data).
     pub fn media<T: DeserializeOwned>(&mut self) -> Result<T> {
-        self.head.check_media()?;
+        self.check_media()?;
         let data = self.data()?;
         self.head.read_media(&data)
     }
@@ -117,7 +125,7 @@ impl Request<Polled> {
     /// 415 if there is no handler for it, without reading it; 400 if it is empty or malformed, 422 if it is another value, and
     /// as [`data`](Self::data).
     pub async fn media<T: DeserializeOwned>(&mut self) -> Result<T> {
-        self.head.check_media()?;
+        self.check_media()?;
         let data = self.data().await?;
         self.head.read_media(&data)
     }
@@ -548,7 +556,7 @@ impl RequestHead {
         self.media_type().is_ok_and(|media_type| self.core.settings.media.has(media_type))
     }
 
-    /// Refuses content that nothing could be made of, before it is read.
+    /// Refuses content that nothing could be made of.
     fn check_media(&self) -> Result<(), HttpError> {
         let media_type = self.media_type()?;
         if self.core.settings.media.has(media_type) {
