@@ -59,17 +59,11 @@ pub struct App {
 /// All that a call needs, unchanged while the application serves.
 #[derive(Clone)]
 pub(crate) struct Core {
-    pub(crate) router: Router<Route>,
+    pub(crate) router: Router<Target>,
     pub(crate) middleware: Vec<Component>,
     pub(crate) error_handlers: Vec<ErrorHandler>,
     pub(crate) uncaught_handler: Option<Arc<HandleUncaught>>,
     pub(crate) settings: Settings,
-}
-
-#[derive(Clone)]
-pub(crate) struct Route {
-    pub(crate) template: Arc<str>,
-    pub(crate) target: Target,
 }
 
 #[derive(Clone)]
@@ -216,8 +210,7 @@ impl App {
         suffix: fn(Responders<I::Resource>) -> Responders<I::Resource>,
     ) -> Result<&mut Self, RouteError> {
         let methods = suffix(Responders::of(resource.into_resource())).finish();
-        let route = Route { template: template.into(), target: Target::Resource(methods) };
-        self.core_mut().router.add(template, route)?;
+        self.core_mut().router.add(template, Target::Resource(methods))?;
         Ok(self)
     }
 
@@ -228,8 +221,7 @@ impl App {
     /// As [`add_route`](Self::add_route).
     pub fn add_sink(&mut self, prefix: &str, sink: impl IntoResource) -> Result<&mut Self, RouteError> {
         let methods = Resource::responders(Responders::of(sink.into_resource())).finish();
-        let route = Route { template: prefix.into(), target: Target::Sink(methods) };
-        self.core_mut().router.add_prefix(prefix, route)?;
+        self.core_mut().router.add_prefix(prefix, Target::Sink(methods))?;
         Ok(self)
     }
 
@@ -270,8 +262,7 @@ impl App {
         prefix: &str,
         app: impl Into<Endpoint> + 'static,
     ) -> Result<&mut Self, RouteError> {
-        let route = Route { template: prefix.into(), target: Target::Mount(Mount::of(app)) };
-        self.core_mut().router.add_prefix(prefix, route)?;
+        self.core_mut().router.add_prefix(prefix, Target::Mount(Mount::of(app)))?;
         Ok(self)
     }
 

@@ -166,10 +166,10 @@ impl Core {
             }
             return Err(errors::not_found().into());
         };
-        let (route, taken) = (found.value(), found.taken());
+        let (target, taken, index) = (found.value(), found.taken(), found.index());
         req.params = found.into_params(&req.parts.uri, req.mount);
-        req.template = Some(Arc::clone(&route.template));
-        Ok(Some((&route.target, taken)))
+        req.route = Some(index);
+        Ok(Some((target, taken)))
     }
 
     /// Everything behind the responder and its hooks: errors and middleware. The answer is what is in the response then.

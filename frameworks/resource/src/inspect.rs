@@ -81,13 +81,13 @@ pub enum RouteKind {
 impl<'a> AppInfo<'a> {
     pub(crate) fn of(core: &'a Core) -> Self {
         let routes = core.router.routes().map(|route| {
-            let (kind, methods) = match &route.value().target {
+            let (kind, methods) = match route.value() {
                 Target::Resource(methods) => (RouteKind::Resource, Some(methods)),
                 Target::Sink(methods) => (RouteKind::Sink, Some(methods)),
                 Target::Mount(_) => (RouteKind::App, None),
             };
             RouteInfo {
-                template: &route.value().template,
+                template: route.template().as_str(),
                 kind,
                 resource: methods.map_or("an application", |methods| methods.resource),
                 methods: methods

@@ -80,7 +80,7 @@ fn lives(core: &Core) -> Vec<Life<'_>> {
     fn add<'c>(core: &'c Core, mount: &str, lives: &mut Vec<Life<'c>>) {
         lives.extend(core.middleware.iter().map(|component| Life { component, mount: mount.to_owned() }));
         for route in core.router.routes() {
-            if let Target::Mount(inner) = &route.value().target {
+            if let Target::Mount(inner) = route.value() {
                 if let Some(app) = &inner.app {
                     add(app.core(), &format!("{mount}{}", route.template()), lives);
                 }

@@ -162,7 +162,8 @@ pub struct RequestHead {
     is_secure: bool,
     forwarded: Option<Box<Client>>,
     pub(crate) params: Option<PathParams>,
-    pub(crate) template: Option<Arc<str>>,
+    /// The route that was found, by its place in the router.
+    pub(crate) route: Option<usize>,
     pub(crate) core: Arc<Core>,
 }
 
@@ -172,7 +173,7 @@ impl RequestHead {
         let forwarded = scope.get::<Client>().cloned().map(Box::new);
         let mount = scope.mount(&parts.uri).len();
         let context = Context::default();
-        Self { context, parts, mount, peer, is_secure, forwarded, params: None, template: None, core }
+        Self { context, parts, mount, peer, is_secure, forwarded, params: None, route: None, core }
     }
 
     /// The method.
@@ -376,7 +377,8 @@ impl RequestHead {
 
     /// The template of the route that was found.
     pub fn uri_template(&self) -> Option<&str> {
-        self.template.as_deref()
+        let route = self.core.router.routes().nth(self.route?)?;
+        Some(route.template().as_str())
     }
 
     /// The value of a field of the route's template, as a type of your choice. In Falcon it is an argument of the responder.
@@ -583,7 +585,7 @@ impl fmt::Debug for RequestHead {
         f.debug_struct("RequestHead")
             .field("method", &self.parts.method)
             .field("uri", &self.parts.uri)
-            .field("template", &self.template)
+            .field("template", &self.uri_template())
             .field("params", &self.params)
             .finish_non_exhaustive()
     }

@@ -194,7 +194,7 @@ impl<T> Router<T> {
     pub fn find<'r, 'p>(&'r self, path: &'p str) -> Option<Found<'r, 'p, T>> {
         let mut captures = Captures::default();
         let Hit { route, taken } = self.table.find(path, &mut captures)?;
-        Some(Found { route: &self.routes[route], path, taken, captures })
+        Some(Found { index: route, route: &self.routes[route], path, taken, captures })
     }
 
     /// The path of the route of this name, with these values in its fields.
@@ -228,6 +228,7 @@ impl<T> Default for Router<T> {
 /// A route that was found, and the values of its fields. Holds up to four of them without an allocation.
 #[derive(Debug)]
 pub struct Found<'r, 'p, T> {
+    index: usize,
     route: &'r Route<T>,
     path: &'p str,
     taken: usize,
@@ -243,6 +244,11 @@ impl<'r, T> Found<'r, '_, T> {
     /// What belongs to it.
     pub fn value(&self) -> &'r T {
         &self.route.value
+    }
+
+    /// Its place among [`Router::routes`].
+    pub fn index(&self) -> usize {
+        self.index
     }
 
     /// How many bytes of the path it took: all, unless it is a prefix.
